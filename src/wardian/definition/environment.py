@@ -1,0 +1,299 @@
+"""The environment: what a user asks for. Frozen, always valid, no I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from wardian.definition.match_spec import MatchSpec
+from wardian.definition.platform import get_platform
+from wardian.definition.requirement import PipOption, PipRequirement
+from wardian.definition.values import FrozenMap, clean_text
+from wardian.digest import Digest
+from wardian.errors import Fault, InvalidDefinition, WardianError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from os import PathLike
+
+MANAGERS = ("conda", "uv", "user")
+SOURCES = ("managed", "host")
+INDEX_STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
+LINK_SCRIPTS = ("refuse", "run")
+RESERVED_PREFIX = "Wardian-"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
+_SECRET_NAME = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|access_?key|private_?key|credentials?)(_|$)")
+_SECRET_VALUE = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
+    r"|\bxox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}"
+    r"|(?i:AccountKey=|SharedAccessSignature=)|\w+://[^/\s:@$]+:[^/\s@$]+@"
+)
+_VIRTUAL = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """Local code that a requirement points at: the path as written, and the digest of the tree that was read there."""
+
+    path: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSection:
+    """Python packages and the interpreter.
+
+    ``conda`` and ``pip`` keep the order in which they were written: order is part of the identity [S22].
+    ``requires_python`` (uv) is a PEP 440 specifier set, empty when none is asked for; a conda environment asks for
+    python among its ``conda`` requirements.
+    """
+
+    manager: str = "conda"
+    source: str = "managed"
+    requires_python: str = ""
+    interpreter: str | None = None
+    channels: tuple[str, ...] = ()
+    conda: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    pip_options: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    index_strategy: str = "first-index"
+    link_scripts: str = "refuse"
+    local: tuple[LocalSource, ...] = ()
+    locked_input: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """A directory for a Docker build: its digest, and the Dockerfile's path in it."""
+
+    digest: Digest
+    path: str = "."
+    dockerfile: str = "Dockerfile"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSection:
+    """What an image starts from: at most one of ``base_image``, ``dockerfile`` (its text) and ``build_context``."""
+
+    base_image: str | None = None
+    dockerfile: str | None = None
+    build_context: BuildContext | None = None
+    platform: str | None = None
+    credentials: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SparkSection:
+    """Spark packages (``group:artifact:version``) and the repositories that serve them, in order."""
+
+    packages: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A definition: everything that decides what a script runs with. Frozen and always valid.
+
+    Values are normalised when the object is made: conda names in lower case, PyPI names as PEP 503 has them, no white
+    space around operators; else as written. Helpers (``with_…``) return changed copies.
+
+    Raises:   InvalidDefinition: anything wrong, all of it at once, each fault with its field path.
+    Source:   semantics §1
+    """
+
+    name: str | None = None
+    python: PythonSection = field(default_factory=PythonSection)
+    docker: DockerSection = field(default_factory=DockerSection)
+    spark: SparkSection = field(default_factory=SparkSection)
+    accelerators: Mapping[str, str] = field(default_factory=FrozenMap)
+    variables: Mapping[str, str] = field(default_factory=FrozenMap)
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=FrozenMap)
+
+    def __post_init__(self) -> None:
+        for name in ("accelerators", "variables", "tags"):
+            if not isinstance(getattr(self, name), FrozenMap):
+                object.__setattr__(self, name, FrozenMap(getattr(self, name)))
+        object.__setattr__(self, "description", clean_text(self.description))
+        faults = _Faults()
+        object.__setattr__(self, "python", _checked_python(self.python, faults))
+        object.__setattr__(self, "docker", _checked_docker(self.docker, faults))
+        _check_rest(self, faults)
+        if faults.found:
+            raise InvalidDefinition(faults.found)
+
+    # -- changed copies ------------------------------------------------------------------------------------------
+
+    def renamed(self, name: str | None) -> Environment:
+        """Return this definition under another name; the hash stays [S22]."""
+        return replace(self, name=name)
+
+    def with_variables(self, variables: Mapping[str, str]) -> Environment:
+        """Return a copy whose variables also hold ``variables``; the hash stays."""
+        return replace(self, variables=FrozenMap({**self.variables, **variables}))
+
+    def with_python(self, **changes: Any) -> Environment:
+        """Return a copy with these fields of the Python section changed."""
+        return replace(self, python=replace(self.python, **changes))
+
+    @property
+    def content(self) -> Environment:
+        """The part that a version is: everything but name, description and tags."""
+        return replace(self, name=None, description="", tags=FrozenMap())
+
+    # -- reading files: the one place where a value reaches for the readers (ADR 0003) ------------------------------
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], *, name: str | None = None) -> Environment:
+        """Read a definition from any known format, detected by content; ``name`` replaces the file's."""
+        from wardian import formats
+
+        read = formats.read(path)
+        return read.environment.renamed(name) if name else read.environment
+
+    @classmethod
+    def from_conda_specification(cls, name: str | None, file_path: str | PathLike[str]) -> Environment:
+        """Read a conda ``environment.yml``."""
+        from wardian import formats
+
+        return formats.read(file_path, format_name="conda").environment.renamed(name)
+
+    @classmethod
+    def from_requirements(cls, name: str | None, file_path: str | PathLike[str]) -> Environment:
+        """Read a ``requirements.txt`` as pip does."""
+        from wardian import formats
+
+        return formats.read(file_path, format_name="requirements").environment.renamed(name)
+
+    @classmethod
+    def from_pyproject(
+        cls, name: str | None, path: str | PathLike[str], *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()
+    ) -> Environment:
+        """Read the dependencies of a ``pyproject.toml`` (or of the directory that holds it)."""
+        from wardian import formats
+
+        return formats.read(path, format_name="pyproject", extras=extras, groups=groups).environment.renamed(name)
+
+
+class _Faults:
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, code: str, field_path: str, message: str, hint: str | None = None) -> None:
+        self.found.append(Fault(code=code, message=message, field=field_path, hint=hint))
+
+    def checked(self, field_path: str, make: Callable[[], str], fallback: str) -> str:
+        """Return ``make()``, or ``fallback`` with the error noted as a fault of ``field_path``."""
+        try:
+            return make()
+        except WardianError as error:
+            self.add(error.stable_code, field_path, error.message, error.hint)
+            return fallback
+
+
+def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
+    def one_of(field_name: str, allowed: tuple[str, ...], code: str) -> None:
+        value = getattr(section, field_name)
+        if value not in allowed:
+            faults.add(code, f"python.{field_name}", f"`{value}` is none of {', '.join(allowed)}")
+
+    one_of("manager", MANAGERS, "unknown_manager")
+    one_of("source", SOURCES, "unknown_source")
+    one_of("index_strategy", INDEX_STRATEGIES, "unknown_index_strategy")
+    one_of("link_scripts", LINK_SCRIPTS, "unknown_link_scripts")
+    conda = tuple(
+        faults.checked(f"python.conda[{i}]", lambda t=text: str(MatchSpec.parse(t)), text) for i, text in enumerate(section.conda)
+    )
+    pip = tuple(
+        faults.checked(f"python.pip[{i}]", lambda t=text: str(PipRequirement.parse(t)), text) for i, text in enumerate(section.pip)
+    )
+    constraints = tuple(
+        faults.checked(f"python.constraints[{i}]", lambda t=text: str(PipRequirement.parse(t)), text)
+        for i, text in enumerate(section.constraints)
+    )
+    options = tuple(
+        faults.checked(f"python.pip_options[{i}]", lambda t=text: str(PipOption.parse(t)), text)
+        for i, text in enumerate(section.pip_options)
+    )
+    channels = tuple(clean_text(c).strip().rstrip("/") for c in section.channels)
+    for i, channel in enumerate(channels):
+        if not channel or any(c.isspace() for c in channel):
+            faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
+        elif _SECRET_VALUE.search(channel) or re.search(r"/t/(?!\$\{)[^/]+", channel):
+            faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", _SECRET_HINT)
+    requires_python = faults.checked("python.requires_python", lambda: _specifiers(section.requires_python), section.requires_python)
+    if section.manager == "uv" and (conda or channels):
+        faults.add("manager_mismatch", "python.manager", "a uv environment has no conda packages or channels",
+                   "use `manager: conda`, or move the packages to `pip`")  # fmt: skip
+    if section.manager == "conda" and requires_python:
+        faults.add("manager_mismatch", "python.requires_python", "a conda environment asks for python among its conda packages",
+                   f"add `python{requires_python}` to the conda packages")  # fmt: skip
+    if section.interpreter is not None and section.manager != "user":
+        faults.add("manager_mismatch", "python.interpreter", "only a user-managed environment names its interpreter",
+                   "use `manager: user`")  # fmt: skip
+    return replace(section, conda=conda, pip=pip, constraints=constraints, pip_options=options, channels=channels,
+                   requires_python=requires_python)  # fmt: skip
+
+
+_SECRET_HINT = "leave the secret out: use a ${VARIABLE} in its place, netrc, or `wardian secret set`"
+
+
+def _specifiers(text: str) -> str:
+    if not text.strip():
+        return ""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    from wardian.errors import InvalidInput
+
+    bare = text.strip()
+    if bare[0].isdigit():  # `3.11` means that minor version, `3.11.7` that very release
+        bare = f"=={bare}" if bare.count(".") >= 2 or "*" in bare else f"=={bare}.*"  # noqa: PLR2004
+    try:
+        SpecifierSet(bare)
+    except InvalidSpecifier:
+        raise InvalidInput(
+            f"`{text}` is not a Python version or specifier", hint="write `3.11`, `>=3.11,<3.13` …", code="bad_python_version"
+        ) from None
+    return "".join(bare.split())
+
+
+def _checked_docker(section: DockerSection, faults: _Faults) -> DockerSection:
+    given = [n for n in ("base_image", "dockerfile", "build_context") if getattr(section, n)]
+    if len(given) > 1:
+        faults.add("too_many_docker_options", "docker", f"at most one of {', '.join(given)} may be given")
+    if section.platform is not None:
+        faults.checked("docker.platform", lambda: str(get_platform(section.platform or "")), "")
+    if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
+        faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
+    if section.dockerfile is not None:
+        return replace(section, dockerfile=clean_text(section.dockerfile))
+    return section
+
+
+def _check_rest(env: Environment, faults: _Faults) -> None:
+    if env.name is not None and not NAME.fullmatch(env.name):
+        faults.add("bad_name", "name", f"`{env.name[:80]}` is not a name",
+                   "a letter or digit, then up to 254 letters, digits, `.`, `_` or `-`")  # fmt: skip
+    for key, value in env.variables.items():
+        if not VARIABLE.fullmatch(key):
+            faults.add("bad_variable", f"variables.{key}", f"`{key}` is not a variable name", "letters, digits and `_`")
+        if "\0" in value:
+            faults.add("bad_variable", f"variables.{key}", "a variable holds no NUL characters")
+        elif _SECRET_VALUE.search(value) or (_SECRET_NAME.search(key) and value.strip() and not value.startswith("${")):
+            faults.add("secret_in_definition", f"variables.{key}", f"the value of `{key}` looks like a secret",
+                       f"pass it on at run time: `wardian run -V {key} …`")  # fmt: skip
+    for key, value in env.accelerators.items():
+        if not _VIRTUAL.fullmatch(key) or not value or any(c.isspace() for c in value):
+            faults.add("bad_accelerator", f"accelerators.{key}", f"`{key}: {value}` is not a virtual package and its version",
+                       'for example `cuda: "12.4"`')  # fmt: skip
+    for i, package in enumerate(env.spark.packages):
+        if not _COORDINATE.fullmatch(package):
+            faults.add("bad_spark_package", f"spark.packages[{i}]", f"`{package}` is not `group:artifact:version`")
+    for i, repository in enumerate(env.spark.repositories):
+        if _SECRET_VALUE.search(repository):
+            faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", _SECRET_HINT)

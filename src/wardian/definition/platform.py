@@ -1,0 +1,69 @@
+"""Platforms: where an environment is to run, and what is assumed of such a machine."""
+
+from __future__ import annotations
+
+import platform as _host
+import sys
+from dataclasses import dataclass
+
+from wardian.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform in OCI's words, with its names elsewhere and the virtual packages that a solve assumes.
+
+    Virtual packages are never detected for solving (semantics §1), so a laptop and a cluster lock alike.
+    """
+
+    name: str  # linux/amd64
+    subdir: str  # conda: linux-64
+    uv: str  # uv's --python-platform
+    machine: str  # platform.machine()
+    virtual: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_linux(self) -> bool:
+        """Whether this is Linux with glibc."""
+        return self.name.startswith("linux/")
+
+
+GLIBC = "2.28"
+_LINUX = (("__unix", "0"), ("__linux", "4.18"), ("__glibc", GLIBC))
+_OSX = (("__unix", "0"), ("__osx", "13.0"))
+
+PLATFORMS = {
+    p.name: p
+    for p in (
+        Platform("linux/amd64", "linux-64", "x86_64-manylinux_2_28", "x86_64", (*_LINUX, ("__archspec", "x86_64"))),
+        Platform("linux/arm64", "linux-aarch64", "aarch64-manylinux_2_28", "aarch64", (*_LINUX, ("__archspec", "aarch64"))),
+        Platform("darwin/amd64", "osx-64", "x86_64-apple-darwin", "x86_64", (*_OSX, ("__archspec", "x86_64"))),
+        Platform("darwin/arm64", "osx-arm64", "aarch64-apple-darwin", "arm64", (*_OSX, ("__archspec", "m1"))),
+        Platform("windows/amd64", "win-64", "x86_64-pc-windows-msvc", "AMD64", (("__win", "0"), ("__archspec", "x86_64"))),
+    )
+}
+_BY_SUBDIR = {p.subdir: p for p in PLATFORMS.values()}
+
+
+def get_platform(name: str) -> Platform:
+    """Return the platform called ``name``, in OCI's (``linux/amd64``) or conda's (``linux-64``) words.
+
+    Raises:   InvalidInput: an unknown platform; the message lists the known ones.
+    """
+    found = PLATFORMS.get(name) or _BY_SUBDIR.get(name)
+    if found is None:
+        raise InvalidInput(f"unknown platform `{name}`", hint=f"known ones: {', '.join(PLATFORMS)}", code="unknown_platform")
+    return found
+
+
+def this_platform() -> Platform:
+    """Return the platform of this machine.
+
+    Raises:   InvalidInput: Wardian does not know this machine.
+    """
+    system = {"linux": "linux", "darwin": "darwin", "win32": "windows"}.get(sys.platform, sys.platform)
+    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(_host.machine().lower(), _host.machine())
+    return get_platform(f"{system}/{arch}")

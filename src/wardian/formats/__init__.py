@@ -1,0 +1,1 @@
+"""Text to definition and back, one module per format."""

@@ -1,0 +1,1 @@
+"""WHICH. The lock, the solvers that find it, and its exports."""

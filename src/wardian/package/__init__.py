@@ -1,0 +1,1 @@
+"""Fetches, verifies and keeps artifacts; knows what is in them."""

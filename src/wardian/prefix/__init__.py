@@ -1,0 +1,1 @@
+"""HERE. Installs a lock on this machine and keeps the prefix."""

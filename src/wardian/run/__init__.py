@@ -1,0 +1,1 @@
+"""Runs: configuration, snapshot, records, logs, outputs, targets."""

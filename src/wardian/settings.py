@@ -1,0 +1,146 @@
+"""Settings: environment variables and one file, read once into a frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from wardian.errors import InvalidSetting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that configures Wardian. Precedence: environment variable, then ``$WARDIAN_HOME/config.toml``, then default.
+
+    Each field's metadata documents it; ``docs/reference/settings.md`` is generated from here.
+    """
+
+    home: Path = field(metadata={"variable": "WARDIAN_HOME", "doc": "where records live: workspaces, artifacts, runs"})
+    cache: Path = field(metadata={"variable": "WARDIAN_CACHE", "doc": "fetched archives and prefixes; may be node-local"})
+    workspace: str = field(default="default", metadata={"variable": "WARDIAN_WORKSPACE", "doc": "the workspace in use"})
+    offline: bool = field(default=False, metadata={"variable": "WARDIAN_OFFLINE", "doc": "contact nothing outside this machine"})
+    lock_platforms: tuple[str, ...] = field(
+        default=("linux/amd64",), metadata={"variable": "WARDIAN_LOCK_PLATFORMS", "doc": "platforms locked beside this machine's, in one go"}
+    )
+    indexes: Mapping[str, str] = field(
+        default_factory=dict, metadata={"doc": "package indexes by alias; `pypi` replaces uv's default index"}
+    )
+    channels: Mapping[str, str] = field(default_factory=dict, metadata={"doc": "conda channels by alias: a URL each"})
+    mirrors: Mapping[str, str] = field(
+        default_factory=dict, metadata={"doc": "URL prefix → URL prefix that serves the same files"}
+    )
+    python_downloads: str | None = field(
+        default=None, metadata={"variable": "WARDIAN_PYTHON_DOWNLOADS", "doc": "URL or path of a catalogue of standalone Pythons (uv's JSON)"}
+    )
+    cache_limit_bytes: int = field(
+        default=20 << 30, metadata={"variable": "WARDIAN_CACHE_LIMIT_BYTES", "doc": "least recently used prefixes and archives go above this size, bytes"}
+    )
+    snapshot_limit_bytes: int = field(
+        default=300 << 20, metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_BYTES", "doc": "largest source directory of a run, bytes"}
+    )
+    snapshot_limit_files: int = field(
+        default=2000, metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_FILES", "doc": "most files in the source directory of a run"}
+    )
+    archive_limit_bytes: int = field(
+        default=8 << 30, metadata={"variable": "WARDIAN_ARCHIVE_LIMIT_BYTES", "doc": "largest archive fetched, bytes"}
+    )
+    timeout_s: float = field(default=30.0, metadata={"variable": "WARDIAN_TIMEOUT_S", "doc": "seconds without an answer before a request fails"})
+    byte_code: str = field(
+        default="background", metadata={"variable": "WARDIAN_BYTE_CODE", "doc": "compile new prefixes: background, build (before ready) or never"}
+    )
+    pass_variables: tuple[str, ...] = field(
+        default=(), metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"}
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
+        """Return the settings of this process.
+
+        Args:     environ: the environment to read; None means this process's.  home: overrides ``WARDIAN_HOME``.
+        Raises:   InvalidSetting: a wrong value, with the name of the variable or ``file: key``.
+        """
+        env = os.environ if environ is None else environ
+        where = home or _path(env, "WARDIAN_HOME") or _default_home(env)
+        values, origin = _file(where / "config.toml")
+        for f in fields(cls):
+            variable = f.metadata.get("variable")
+            if variable and variable in env and f.name != "home":
+                values[f.name], origin[f.name] = env[variable], f"${variable}"
+        converted = {name: _convert(name, value, origin[name]) for name, value in values.items()}
+        converted.setdefault("cache", where / "cache")
+        converted.pop("home", None)
+        settings = cls(home=where, **converted)
+        if settings.byte_code not in ("background", "build", "never"):
+            raise InvalidSetting(f"{origin['byte_code']}: byte_code is background, build or never, not `{settings.byte_code}`")
+        return settings
+
+
+def _default_home(env: Mapping[str, str]) -> Path:
+    # platformdirs costs 15 ms to import; on Linux its answer is this
+    if base := env.get("XDG_DATA_HOME"):
+        return Path(base) / "wardian"
+    import sys
+
+    if sys.platform == "linux":
+        return Path(env.get("HOME") or Path.home()) / ".local/share/wardian"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("wardian"))
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    value = env.get(name)
+    return Path(value).expanduser().absolute() if value else None
+
+
+def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return {}, {}
+    except OSError as error:
+        raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from error
+    import tomllib
+
+    try:
+        values = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{path}: {error}", hint="mend the file, or `wardian config set KEY VALUE`") from error
+    known = {f.name for f in fields(Settings)} - {"home"}
+    for key in values:
+        if key not in known:
+            raise InvalidSetting(f"{path}: unknown setting `{key}`", hint=f"known ones: {', '.join(sorted(known))}")
+    return values, {key: f"{path}: {key}" for key in values}
+
+
+_INTEGERS = ("cache_limit_bytes", "snapshot_limit_bytes", "snapshot_limit_files", "archive_limit_bytes")
+_LISTS = ("lock_platforms", "pass_variables")
+_TABLES = ("indexes", "channels", "mirrors")
+
+
+def _convert(name: str, value: Any, origin: str) -> Any:
+    try:
+        if name == "cache":
+            return Path(value).expanduser().absolute()
+        if name in _INTEGERS:
+            return _positive(int(value))
+        if name == "timeout_s":
+            return _positive(float(value))
+        if name == "offline":
+            return value if isinstance(value, bool) else {"1": True, "true": True, "0": False, "false": False, "": False}[value.lower()]
+        if name in _LISTS:
+            return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else tuple(str(v) for v in value)
+        if name in _TABLES:
+            return {str(k): str(v).rstrip("/") for k, v in value.items()}
+        return str(value)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidSetting(f"{origin}: `{value}` is not a value for `{name}`") from None
+
+
+def _positive(number: Any) -> Any:
+    if number <= 0:
+        raise ValueError(number)
+    return number

@@ -1,0 +1,1 @@
+"""Outside programs and libraries, each wrapped once."""

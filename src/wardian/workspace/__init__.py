@@ -1,0 +1,1 @@
+"""Names, versions, labels and the records of everything, over SQL."""
