@@ -1,0 +1,33 @@
+"""What a reader hands back: the environment, and the text that a version of it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from wardian.definition.environment import Environment
+    from wardian.digest import Digest
+    from wardian.errors import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDefinition:
+    """A definition that was read.
+
+    ``text`` can be kept without the file: what the file included is in it, comments are kept, and reading it again
+    gives an equal environment (``local`` gives the digests of local code whose trees are elsewhere by then).
+    ``sources`` says where the local code of ``environment.python.local`` was found; empty when its digests were given.
+    ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read.
+    ``warnings`` are what the reader left out, or reads in another way than the tool whose format it is.
+    """
+
+    environment: Environment
+    format: str
+    text: str
+    sources: Mapping[Digest, Path] = field(default_factory=dict)
+    self_contained: bool = True
+    warnings: tuple[Fault, ...] = ()

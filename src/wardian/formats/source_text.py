@@ -1,0 +1,98 @@
+"""Reading a definition's file as text: bounded in size, decoded, every bad byte named by its line."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import TYPE_CHECKING
+
+from wardian.errors import Fault, InvalidDefinition, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_BYTES = 4 << 20
+# longest first: the BOM of UTF-32-LE begins with that of UTF-16-LE
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_NO_CODING_LINE = frozenset({".yaml", ".yml", ".toml", ".json", ".lock"})
+
+
+def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT_BYTES) -> str:
+    """Return the text of the file at ``path``, line ends LF, without a BOM.
+
+    At most ``limit_bytes`` + 1 bytes are read, whatever the file's size.
+
+    Args:     file: the name for people, by default ``path`` as it is.
+    Raises:   NotFound: there is no such file.  Unavailable: it cannot be read.
+              InvalidDefinition: codes ``not_a_file``, ``file_too_large``, ``nul_byte``, ``bad_encoding``.
+    """
+    name = str(path) if file is None else file
+    try:
+        if not path.is_file() and path.exists():
+            raise _fault("not_a_file", f"`{name}` is not a file", name, None)
+        with path.open("rb") as stream:
+            content = stream.read(limit_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no file `{name}`", code="no_such_file") from None
+    except OSError as error:
+        raise Unavailable(f"`{name}` cannot be read: {error.strerror}", code="unreadable_file") from error
+    if len(content) > limit_bytes:
+        message = f"the file is larger than {limit_bytes:,} bytes, more than any definition needs"
+        raise _fault("file_too_large", message, name, None, "check that this is the file you mean")
+    return decode(content, file=name, coding_line=path.suffix.lower() not in _NO_CODING_LINE)
+
+
+def decode(content: bytes, *, file: str, coding_line: bool = False) -> str:
+    """Return ``content`` as text: by its BOM, else by its coding line if that counts, else as UTF-8; line ends LF.
+
+    Args:     coding_line: whether ``# -*- coding: … -*-`` in the first two lines counts, as in Python and for pip.
+    Raises:   InvalidDefinition: codes ``nul_byte``, ``bad_encoding``; with the line.
+    Source:   PEP 263; pip's requirements file format, "Encoding"
+    """
+    encoding, body = "utf-8", content
+    for bom, name in _BOMS:
+        if content.startswith(bom):
+            encoding, body = name, content[len(bom) :]
+            break
+    else:
+        if coding_line:
+            encoding = _coding_of(content, file)
+    try:
+        text = body.decode(encoding)
+    except UnicodeError as error:
+        if not isinstance(error, UnicodeDecodeError):  # some codecs say no more
+            raise _fault("bad_encoding", f"the file is not {encoding}: {error}", file, 1, "save the file as UTF-8") from None
+        line = _line_at(body[: error.start].decode(encoding, errors="replace"))
+        raise _fault("bad_encoding", f"byte {error.start} is not {encoding.upper()}: {error.reason}", file, line,
+                     "save the file as UTF-8") from None  # fmt: skip
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if (at := text.find("\0")) >= 0:
+        raise _fault("nul_byte", "the file holds a NUL byte: it is no text", file, _line_at(text[:at]))
+    return text
+
+
+def _coding_of(content: bytes, file: str) -> str:
+    for number, line in enumerate(content.split(b"\n", 2)[:2], start=1):
+        if match := _CODING.match(line):
+            name = match.group(1).decode()
+            try:
+                b"".decode(name)
+            except (LookupError, UnicodeError):
+                raise _fault("bad_encoding", f"`{name}` is no known encoding", file, number, "save the file as UTF-8") from None
+            return codecs.lookup(name).name
+    return "utf-8"
+
+
+def _line_at(before: str) -> int:
+    return before.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
+
+
+def _fault(code: str, message: str, file: str, line: int | None, hint: str | None = None) -> InvalidDefinition:
+    return InvalidDefinition([Fault(code, message, file, line, "", hint)])
