@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.platform import get_platform
-from wardian.definition.requirement import PipOption, PipRequirement
+from wardian.definition.requirement import SECRET_HINT, PipOption, PipRequirement
 from wardian.definition.values import FrozenMap, clean_text
-from wardian.digest import Digest
 from wardian.errors import Fault, InvalidDefinition, WardianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
+
+    from wardian.digest import Digest
 
 MANAGERS = ("conda", "uv", "user")
 SOURCES = ("managed", "host")
@@ -187,13 +188,13 @@ class _Faults:
     def add(self, code: str, field_path: str, message: str, hint: str | None = None) -> None:
         self.found.append(Fault(code=code, message=message, field=field_path, hint=hint))
 
-    def checked(self, field_path: str, make: Callable[[], str], fallback: str) -> str:
-        """Return ``make()``, or ``fallback`` with the error noted as a fault of ``field_path``."""
+    def checked(self, field_path: str, parse: Callable[[str], object], text: str) -> str:
+        """Return what ``parse`` makes of ``text``, or ``text`` with the error noted as a fault of ``field_path``."""
         try:
-            return make()
+            return str(parse(text))
         except WardianError as error:
             self.add(error.stable_code, field_path, error.message, error.hint)
-            return fallback
+            return text
 
 
 def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
@@ -206,27 +207,21 @@ def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
     one_of("source", SOURCES, "unknown_source")
     one_of("index_strategy", INDEX_STRATEGIES, "unknown_index_strategy")
     one_of("link_scripts", LINK_SCRIPTS, "unknown_link_scripts")
-    conda = tuple(
-        faults.checked(f"python.conda[{i}]", lambda t=text: str(MatchSpec.parse(t)), text) for i, text in enumerate(section.conda)
-    )
-    pip = tuple(
-        faults.checked(f"python.pip[{i}]", lambda t=text: str(PipRequirement.parse(t)), text) for i, text in enumerate(section.pip)
-    )
-    constraints = tuple(
-        faults.checked(f"python.constraints[{i}]", lambda t=text: str(PipRequirement.parse(t)), text)
-        for i, text in enumerate(section.constraints)
-    )
-    options = tuple(
-        faults.checked(f"python.pip_options[{i}]", lambda t=text: str(PipOption.parse(t)), text)
-        for i, text in enumerate(section.pip_options)
-    )
+
+    def parsed(field_name: str, parse: Callable[[str], object]) -> tuple[str, ...]:
+        return tuple(faults.checked(f"python.{field_name}[{i}]", parse, t) for i, t in enumerate(getattr(section, field_name)))
+
+    conda = parsed("conda", MatchSpec.parse)
+    pip = parsed("pip", PipRequirement.parse)
+    constraints = parsed("constraints", PipRequirement.parse)
+    options = parsed("pip_options", PipOption.parse)
     channels = tuple(clean_text(c).strip().rstrip("/") for c in section.channels)
     for i, channel in enumerate(channels):
         if not channel or any(c.isspace() for c in channel):
             faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
         elif _SECRET_VALUE.search(channel) or re.search(r"/t/(?!\$\{)[^/]+", channel):
-            faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", _SECRET_HINT)
-    requires_python = faults.checked("python.requires_python", lambda: _specifiers(section.requires_python), section.requires_python)
+            faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", SECRET_HINT)
+    requires_python = faults.checked("python.requires_python", _specifiers, section.requires_python)
     if section.manager == "uv" and (conda or channels):
         faults.add("manager_mismatch", "python.manager", "a uv environment has no conda packages or channels",
                    "use `manager: conda`, or move the packages to `pip`")  # fmt: skip
@@ -238,9 +233,6 @@ def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
                    "use `manager: user`")  # fmt: skip
     return replace(section, conda=conda, pip=pip, constraints=constraints, pip_options=options, channels=channels,
                    requires_python=requires_python)  # fmt: skip
-
-
-_SECRET_HINT = "leave the secret out: use a ${VARIABLE} in its place, netrc, or `wardian secret set`"
 
 
 def _specifiers(text: str) -> str:
@@ -267,7 +259,7 @@ def _checked_docker(section: DockerSection, faults: _Faults) -> DockerSection:
     if len(given) > 1:
         faults.add("too_many_docker_options", "docker", f"at most one of {', '.join(given)} may be given")
     if section.platform is not None:
-        faults.checked("docker.platform", lambda: str(get_platform(section.platform or "")), "")
+        faults.checked("docker.platform", get_platform, section.platform)
     if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
         faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
     if section.dockerfile is not None:
@@ -296,4 +288,4 @@ def _check_rest(env: Environment, faults: _Faults) -> None:
             faults.add("bad_spark_package", f"spark.packages[{i}]", f"`{package}` is not `group:artifact:version`")
     for i, repository in enumerate(env.spark.repositories):
         if _SECRET_VALUE.search(repository):
-            faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", _SECRET_HINT)
+            faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", SECRET_HINT)

@@ -16,13 +16,14 @@ def hashed_fields(env: Environment) -> dict[str, Any]:
     """Return exactly what the hash is taken of, defaults omitted; lists keep their order.
 
     Not in it: name, version, description, tags, variables, interpreter path.
-    Source:   semantics §2, [S21–S24]
+    Source:   semantics §2, [S21-S24]
     """
     python, docker = env.python, env.docker
     fields: dict[str, Any] = {
         "base_image": docker.base_image,
         "dockerfile": docker.dockerfile,
-        "build_context": docker.build_context and {"digest": docker.build_context.digest, "dockerfile": docker.build_context.dockerfile},
+        "build_context": docker.build_context
+        and {"digest": docker.build_context.digest, "dockerfile": docker.build_context.dockerfile},
         "docker_platform": docker.platform,
         "manager": python.manager if python.manager != "conda" else None,
         "source": python.source if python.source != "managed" else None,

@@ -65,5 +65,7 @@ def this_platform() -> Platform:
     Raises:   InvalidInput: Wardian does not know this machine.
     """
     system = {"linux": "linux", "darwin": "darwin", "win32": "windows"}.get(sys.platform, sys.platform)
-    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(_host.machine().lower(), _host.machine())
+    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
+        _host.machine().lower(), _host.machine()
+    )
     return get_platform(f"{system}/{arch}")
