@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import platform as _host
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,14 @@ def this_platform() -> Platform:
         _host.machine().lower(), _host.machine()
     )
     return get_platform(f"{system}/{arch}")
+
+
+def with_declared(platform: Platform, declared: Mapping[str, str]) -> Platform:
+    """Return ``platform`` with a definition's declared virtual packages (``cuda: "12.4"``, ``glibc: "2.34"``) in place."""
+    if not declared:
+        return platform
+    virtual = dict(platform.virtual) | {f"__{name.removeprefix('__')}": version for name, version in declared.items()}
+    uv = platform.uv
+    if platform.is_linux:
+        uv = f"{platform.machine}-manylinux_{virtual['__glibc'].replace('.', '_')}"
+    return replace(platform, virtual=tuple(sorted(virtual.items())), uv=uv)

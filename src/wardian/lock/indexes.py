@@ -1,0 +1,134 @@
+"""Which package indexes a definition speaks of: aliases, URLs, credentials, and how uv is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.definition.requirement import PipOption
+from wardian.errors import InvalidInput
+from wardian.tools.http import Credentials, without_credentials, with_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+DEFAULT_ALIAS = "pypi"  # uv's default index, or what the setting `indexes.pypi` puts in its place
+
+# What Wardian makes of pip's options: docs/reference/pip-options.md
+IGNORED = {
+    "--prefer-binary": "uv prefers wheels already",
+    "--use-feature": "it concerns pip alone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPlan:
+    """The indexes of one solve: what uv is told, and under which alias each is recorded."""
+
+    arguments: tuple[str, ...]
+    environ: Mapping[str, str]
+    aliases: Mapping[str, str]  # URL without credentials → alias
+    find_links: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    require_hashes: bool = False
+    default_alias: str = field(default=DEFAULT_ALIAS)
+
+    def alias_of(self, url: str | None) -> str:
+        """Return the alias under which packages from the index at ``url`` are recorded."""
+        if url is None:
+            return self.default_alias
+        return self.aliases.get(without_credentials(url).rstrip("/"), self.default_alias)
+
+
+def expand(text: str, environ: Mapping[str, str], place: str) -> str:
+    """Return ``text`` with each ``${NAME}`` replaced from ``environ``, as pip does.
+
+    Raises:   InvalidInput: a variable is not set; code ``unset_variable``.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environ:
+            raise InvalidInput(f"{place} uses ${{{name}}}, which is not set", hint=f"set it: `export {name}=…`", code="unset_variable")
+        return environ[name]
+
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", value, text)
+
+
+def plan_indexes(
+    options: Sequence[str],
+    *,
+    configured: Mapping[str, str],
+    credentials: Callable[[str], Credentials | None],
+    environ: Mapping[str, str],
+    strategy: str,
+    base: Path | None = None,
+) -> IndexPlan:
+    """Return the plan for a definition's pip options.
+
+    Args:     options: the definition's ``pip_options``, in order.
+              configured: index URLs by alias (settings); ``pypi`` replaces the default index.
+              credentials: known logins by URL.
+              environ: where ``${NAME}`` in URLs comes from.
+              base: directory for relative ``--find-links``.
+    Raises:   InvalidInput: an unset variable.
+    """
+    arguments = ["--resolution", "highest", "--index-strategy", strategy]
+    default: str | None = configured.get(DEFAULT_ALIAS)
+    default_alias = DEFAULT_ALIAS
+    extras: list[str] = []
+    aliases: dict[str, str] = {}
+    links: list[str] = []
+    notes: list[str] = []
+    prerelease = "if-necessary-or-explicit"
+    require_hashes = False
+    by_url = {url.rstrip("/"): alias for alias, url in configured.items()}
+    if default is not None:
+        aliases[without_credentials(default).rstrip("/")] = DEFAULT_ALIAS
+    for position, text in enumerate(options):
+        option = PipOption.parse(text)
+        value = expand(option.value or "", environ, f"python.pip_options[{position}]")
+        if option.name in ("--index-url", "--extra-index-url"):
+            url = configured.get(value, value)
+            alias = value if value in configured else by_url.get(without_credentials(url).rstrip("/"), f"#{position}")
+            aliases[without_credentials(url).rstrip("/")] = alias
+            if option.name == "--index-url":
+                default, default_alias = url, alias
+            else:
+                extras.append(url)
+        elif option.name == "--find-links":
+            place = value if "://" in value else str(((base or Path()) / value).absolute())
+            aliases[without_credentials(place).rstrip("/")] = f"#{position}"
+            links.append(place)
+        elif option.name in ("--no-index",):
+            arguments.append(option.name)
+        elif option.name in ("--no-binary", "--only-binary"):
+            for name in re.split(r"[,\s]+", value):
+                arguments += [option.name, name]
+        elif option.name == "--pre":
+            prerelease = "allow"
+        elif option.name == "--require-hashes":
+            require_hashes = True
+        elif option.name == "--trusted-host":
+            arguments += ["--allow-insecure-host", value]
+        elif option.name in IGNORED:
+            notes.append(f"{option.name} is ignored: {IGNORED[option.name]}")
+    variables: dict[str, str] = {}
+    if default is not None:
+        variables["UV_DEFAULT_INDEX"] = with_credentials(default, credentials(without_credentials(default)) or _own(default))
+        if default_alias != DEFAULT_ALIAS or DEFAULT_ALIAS in configured:
+            variables["UV_INDEX"] = ""  # the definition or a setting named its index: uv's own configuration adds none
+    if extras:
+        variables["UV_INDEX"] = " ".join(with_credentials(url, credentials(without_credentials(url)) or _own(url)) for url in extras)
+    for place in links:
+        arguments += ["--find-links", place]
+    arguments += ["--prerelease", prerelease]
+    return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias)
+
+
+def _own(url: str) -> Credentials | None:
+    from wardian.tools.http import split_credentials
+
+    return split_credentials(url)[1]

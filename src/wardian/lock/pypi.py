@@ -1,0 +1,310 @@
+"""Solves Python packages with uv, and names the exact file of each."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from wardian.definition.platform import with_declared
+from wardian.definition.requirement import PipRequirement, canonical_name
+from wardian.digest import Digest
+from wardian.errors import BuildFailed, SolveFailed
+from wardian.events import Event
+from wardian.lock.indexes import IndexPlan, expand, plan_indexes
+from wardian.lock.lock import Artifact
+from wardian.lock.pins import Pin, depends, parse_pins
+from wardian.lock.sources import SourceBuilder
+from wardian.lock.stubs import write_stubs
+from wardian.lock.wheel_choice import best_wheel
+from wardian.tools.http import split_credentials, without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wardian.definition.platform import Platform
+    from wardian.events import Listener
+    from wardian.lock.ports import Archives, Trees, WheelKeeper
+    from wardian.lock.solver import SolveRequest
+    from wardian.tools.http import Credentials
+    from wardian.tools.uv import Uv
+
+
+@dataclass(frozen=True, slots=True)
+class PipSolution:
+    """What a pip solve found: the artifacts, the names the definition asks for, and what a reader should know."""
+
+    artifacts: tuple[Artifact, ...]
+    roots: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    build_requirements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PipTarget:
+    """The interpreter that the packages are for.
+
+    Attributes:
+        version: full Python version.
+        builder: an interpreter of that minor version on this machine, for building source code; None if there is none.
+        provided: names and versions of distributions that are there already (from conda), fixed.
+    """
+
+    version: str
+    builder: Callable[[], Path]
+    provided: Mapping[str, str] = field(default_factory=dict)
+
+
+class UvSolver:
+    """Solves the pip requirements of a definition.
+
+    Args:     uv: the tool.  archives: verified archives.  wheels: keeps wheels built here.  trees: local code.
+              indexes: index URLs by alias (settings).  credentials: logins by URL.
+              environ: where ``${NAME}`` in URLs comes from.
+    """
+
+    def __init__(
+        self, *, uv: Uv, archives: Archives, wheels: WheelKeeper, trees: Trees, indexes: Mapping[str, str],
+        credentials: Callable[[str], Credentials | None], environ: Mapping[str, str],
+    ):  # fmt: skip
+        self._uv = uv
+        self._archives = archives
+        self._trees = trees
+        self._indexes = indexes
+        self._credentials = credentials
+        self._environ = environ
+        self._wheels = wheels
+
+    def plan(self, request: SolveRequest) -> IndexPlan:
+        """Return the indexes that this definition speaks of."""
+        python = request.environment.python
+        return plan_indexes(python.pip_options, configured=self._indexes, credentials=self._credentials, environ=self._environ,
+                            strategy=python.index_strategy)  # fmt: skip
+
+    def solve(self, request: SolveRequest, target: PipTarget, listener: Listener) -> PipSolution:
+        """Return the exact files that satisfy the definition's pip requirements.
+
+        Raises:   as ``Solver.solve``.
+        """
+        python = request.environment.python
+        if not python.pip:
+            return PipSolution((), ())
+        plan = self.plan(request)
+        for note in plan.notes:
+            listener(Event("warning", note))
+        platform = with_declared(request.platform, request.environment.accelerators)
+        wanted = [PipRequirement.parse(text) for text in python.pip]
+        with tempfile.TemporaryDirectory(prefix="wardian-pip-") as place:
+            work = _Work(self, request, target, plan, platform, wanted, Path(place), listener)
+            return work.solve()
+
+
+class _Work:
+    """One solve: what is known while it goes on."""
+
+    def __init__(self, solver: UvSolver, request: SolveRequest, target: PipTarget, plan: IndexPlan, platform: Platform,
+                 wanted: list[PipRequirement], place: Path, listener: Listener):  # fmt: skip
+        self.s = solver
+        self.request = request
+        self.target = target
+        self.plan = plan
+        self.platform = platform
+        self.wanted = wanted
+        self.place = place
+        self.listener = listener
+        self.sources = SourceBuilder(
+            uv=solver._uv, wheels=solver._wheels, trees=solver._trees, origin=request.sources, place=place, target=target,  # noqa: SLF001
+            plan=plan, as_of=self._as_of(), listener=listener, platform=request.platform,
+        )  # fmt: skip
+        self.notes: list[str] = list(plan.notes)
+        self.local: dict[str, tuple[int, PipRequirement]] = {}  # place of a tree in this work → requirement
+
+    def _as_of(self) -> list[str]:
+        return ["--exclude-newer", self.request.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")] if self.request.as_of else []
+
+    def solve(self) -> PipSolution:
+        self._refuse_both_sides()
+        lines = [self._line(i, requirement) for i, requirement in enumerate(self.wanted)]
+        arguments = [*self.plan.arguments, *self._as_of()]
+        constraints = self._constraints()
+        if self.target.provided:
+            arguments += ["--find-links", str(write_stubs(self.place / "stubs", self.target.provided))]
+        self.listener(Event("phase", f"solving {len(lines)} requirements for {self.request.platform}"))
+        text = self._compile(lines, constraints, arguments)
+        pins = [pin for pin in parse_pins(text) if pin.name not in self.target.provided]
+        needs = depends(pins)
+        files = self._files(pins, [*self.plan.arguments, *self._as_of()])
+        artifacts = [self._artifact(pin, files, needs) for pin in pins]
+        if self.plan.require_hashes:
+            self._check_all_hashed()
+        roots = tuple(dict.fromkeys(artifact.name for pin, artifact in zip(pins, artifacts, strict=True) if pin.root))
+        return PipSolution(tuple(artifacts), roots, tuple(self.notes), self.sources.build_requirements)
+
+    def _compile(self, lines: list[str], constraints: list[str], arguments: list[str]) -> str:
+        return self.s._uv.compile(  # noqa: SLF001
+            "\n".join(lines) + "\n", constraints="\n".join(constraints), preferences=self._preferences(), arguments=arguments,
+            python_version=self.target.version, uv_platform=self.platform.uv, index_environ=self.plan.environ,
+            offline=self.request.offline,
+        )  # fmt: skip
+
+    def _line(self, position: int, requirement: PipRequirement) -> str:
+        marker = f" ; {requirement.marker}" if requirement.marker else ""
+        if requirement.path is not None:
+            tree = self.sources.tree(position, requirement, self.request.environment.python.local)
+            self.local[str(tree)] = (position, requirement)
+            name = f"{requirement.name} @ " if requirement.name else ""
+            extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+            return f"{name}{tree.as_uri() if requirement.name else tree}{'' if requirement.name else extras}{marker}"
+        bare = PipRequirement(requirement.name, requirement.extras, requirement.specifier, requirement.url, None, requirement.marker)
+        return expand(str(bare), self.s._environ, f"python.pip[{position}]")  # noqa: SLF001
+
+    def _constraints(self) -> list[str]:
+        python = self.request.environment.python
+        lines = [expand(text, self.s._environ, f"python.constraints[{i}]") for i, text in enumerate(python.constraints)]  # noqa: SLF001
+        lines += [f"{name}=={version}" for name, version in sorted(self.target.provided.items())]
+        held = self.request.held
+        lines += [f"{a.name}=={a.version}" for a in self.request.preferred if a.name in held and a.kind in ("wheel", "sdist") and not a.revision]
+        return lines
+
+    def _preferences(self) -> str:
+        pins = [f"{a.name}=={a.version}" for a in self.request.preferred if a.kind in ("wheel", "sdist") and a.source.startswith("index:")]
+        return "\n".join(sorted(set(pins))) + "\n" if pins else ""
+
+    def _refuse_both_sides(self) -> None:
+        for position, requirement in enumerate(self.wanted):
+            if requirement.name and requirement.name in self.target.provided and not requirement.marker:
+                version = self.target.provided[requirement.name]
+                raise SolveFailed(
+                    f"`{requirement.name}` comes from both sides: conda brings {version}, and python.pip[{position}] asks for `{requirement}`",
+                    hint="keep it on one side: the conda packages bring it already, or take it out of them", code="package_from_both_sides",
+                )  # fmt: skip
+
+    def _files(self, pins: list[Pin], arguments: list[str]) -> dict[str, dict[str, Any]]:
+        lines = [pin.line for pin in pins if pin.version]
+        if not lines:
+            return {}
+        found = self.s._uv.files(  # noqa: SLF001
+            "\n".join(lines) + "\n", python_version=self.target.version, uv_platform=self.platform.uv, arguments=arguments,
+            index_environ=self.plan.environ, offline=self.request.offline,
+        )  # fmt: skip
+        return {canonical_name(package["name"]): package for package in found}
+
+    def _artifact(self, pin: Pin, files: dict[str, dict[str, Any]], needs: dict[str, tuple[str, ...]]) -> Artifact:
+        if pin.version:
+            return self._from_index(pin, files[pin.name], needs.get(pin.name, ()))
+        url = pin.url or pin.text
+        if url.startswith("git+"):
+            position, requirement = self._requirement_for(pin)
+            built = self.sources.from_git(url, position, requirement)
+        elif local := self._local_for(url):
+            built = self.sources.from_tree(*local)
+        else:
+            return self._from_url(pin, url, needs.get(pin.name, ()))
+        return self._with_needs(built, needs)
+
+    @staticmethod
+    def _with_needs(artifact: Artifact, needs: dict[str, tuple[str, ...]]) -> Artifact:
+        from dataclasses import replace
+
+        return replace(artifact, depends=needs.get(artifact.name, ()))
+
+    def _local_for(self, text: str) -> tuple[Path, int, PipRequirement] | None:
+        path = unquote(urlsplit(text).path) if text.startswith("file:") else text.partition("[")[0]
+        resolved = str((Path("/nowhere") / path)) if path.startswith("/") else path
+        for tree, (position, requirement) in self.local.items():
+            if resolved == tree or (not path.startswith("/") and Path(tree).name == Path(path).name and tree.endswith(path.lstrip("./"))):
+                return Path(tree), position, requirement
+        return None
+
+    def _requirement_for(self, pin: Pin) -> tuple[int, PipRequirement]:
+        for position, requirement in enumerate(self.wanted):
+            if requirement.url and (requirement.name == pin.name or _same_repository(requirement.url, pin.url or pin.text)):
+                return position, requirement
+        raise SolveFailed(f"`{pin.text}` is wanted by another package's metadata, from a repository",
+                          hint="list it among the definition's own requirements", code="indirect_vcs")  # fmt: skip
+
+    def _from_index(self, pin: Pin, package: dict[str, Any], needs: tuple[str, ...]) -> Artifact:
+        alias = self.plan.alias_of(pin.index)
+        allowed = self._allowed_hashes(pin.name)
+        wheels = {_file_name(wheel): wheel for wheel in package.get("wheels", ())}
+        sdist = package.get("sdist")
+        if allowed is not None:
+            wheels = {name: wheel for name, wheel in wheels.items() if wheel["hashes"].get("sha256") in allowed}
+            if sdist is not None and sdist["hashes"].get("sha256") not in allowed:
+                sdist = None
+        chosen = best_wheel(wheels, self.platform, self.target.version)
+        if chosen is not None:
+            wheel = wheels[chosen]
+            sha256, size = self._digest(wheel, chosen, "wheel")
+            return Artifact(kind="wheel", source=f"index:{alias}", name=pin.name, version=pin.version, file=chosen, sha256=sha256,
+                            size_bytes=size, depends=needs, markers=pin.marker, timestamp=_time(wheel))  # fmt: skip
+        if sdist is None:
+            why = "has no file with one of the hashes that the definition gives" if allowed is not None else f"has no wheel for {self.request.platform} and no source distribution"
+            raise SolveFailed(f"{pin.name} {pin.version} {why}", hint="choose another version or platform", code="no_file")
+        file = _file_name(sdist)
+        sha256, _ = self._digest(sdist, file, "sdist")
+        archive = self.s._archives.obtain([sdist["url"]], file, kind="sdist", sha256=sha256)  # noqa: SLF001
+        built = self.sources.build(archive.path, pin.name)
+        return Artifact(kind="sdist", source=f"index:{alias}", name=pin.name, version=pin.version, file=file, sha256=sha256,
+                        size_bytes=archive.size_bytes, depends=needs, markers=pin.marker, timestamp=_time(sdist), built=built)  # fmt: skip
+
+    def _from_url(self, pin: Pin, url: str, needs: tuple[str, ...]) -> Artifact:
+        position, _ = self._requirement_for(pin)
+        file = unquote(urlsplit(url).path).rpartition("/")[2]
+        is_wheel = file.endswith(".whl")
+        allowed = self._allowed_hashes(pin.name)
+        wanted = url.partition("#sha256=")[2].partition("&")[0]
+        archive = self.s._archives.obtain([url.partition("#")[0]], file, kind="wheel" if is_wheel else "sdist",  # noqa: SLF001
+                                          sha256=Digest(wanted) if wanted else None)  # fmt: skip
+        if allowed is not None and archive.sha256 not in allowed:
+            raise SolveFailed(f"{without_credentials(url)} has sha256 {archive.sha256}, which the definition does not allow", code="wrong_digest")
+        if is_wheel:
+            from packaging.utils import parse_wheel_filename
+
+            if best_wheel([file], self.platform, self.target.version) is None:
+                raise SolveFailed(f"{file} is not for {self.request.platform} with Python {self.target.version}", code="no_file")
+            name, version, _, _ = parse_wheel_filename(file)
+            return Artifact(kind="wheel", source=f"definition:{position}", name=str(name), version=str(version), file=file,
+                            sha256=archive.sha256, size_bytes=archive.size_bytes, depends=needs, markers=pin.marker)  # fmt: skip
+        built = self.sources.build(archive.path, pin.name or file)
+        name_text, version_text = built.file.split("-")[:2]
+        return Artifact(kind="sdist", source=f"definition:{position}", name=canonical_name(name_text), version=version_text, file=file,
+                        sha256=archive.sha256, size_bytes=archive.size_bytes, depends=needs, markers=pin.marker, built=built)  # fmt: skip
+
+    def _digest(self, entry: dict[str, Any], file: str, kind: str) -> tuple[Digest, int | None]:
+        """Return the file's sha256 and size; an index that offers no sha256 makes us fetch it now (semantics §3)."""
+        offered = entry.get("hashes", {}).get("sha256")
+        if offered:
+            sha256 = Digest(offered)
+            self.s._archives.note_location(sha256, split_credentials(entry["url"])[0])  # noqa: SLF001
+            return sha256, entry.get("size")
+        archive = self.s._archives.obtain([entry["url"]], file, kind=kind, sha256=None)  # noqa: SLF001
+        return archive.sha256, archive.size_bytes
+
+    def _allowed_hashes(self, name: str) -> set[str] | None:
+        given = [value for requirement in self.wanted if requirement.name == name for value in requirement.hashes]
+        sha256 = {value.removeprefix("sha256:") for value in given if value.startswith("sha256:")}
+        return sha256 if given else None
+
+    def _check_all_hashed(self) -> None:
+        for position, requirement in enumerate(self.wanted):
+            if not requirement.hashes:
+                raise SolveFailed(f"--require-hashes is given, but python.pip[{position}] `{requirement}` has no hash", code="hash_missing")
+
+
+def _file_name(entry: dict[str, Any]) -> str:
+    return str(entry.get("name") or unquote(urlsplit(entry.get("url") or entry["path"]).path).rpartition("/")[2])
+
+
+def _time(entry: dict[str, Any]) -> str:
+    stamp = entry.get("upload-time")
+    return stamp.strftime("%Y-%m-%dT%H:%M:%SZ") if stamp is not None else ""
+
+
+def _same_repository(wanted: str, found: str) -> bool:
+    return split_credentials(wanted.partition("#")[0])[0].partition("@")[0] == split_credentials(found.partition("#")[0])[0].partition("@")[0]
+
+
+__all__ = ["BuildFailed", "PipSolution", "PipTarget", "UvSolver"]

@@ -1,0 +1,237 @@
+"""The file system: atomic writes, locks between processes, removal that cannot be seen half done, free space."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from wardian.errors import DiskFull, Unavailable, WardianError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path, needed_bytes: int | None = None) -> Iterator[None]:
+    """Turn "no space left" into ``DiskFull`` and refused access into a clear error, for work below ``place``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFull(str(place), needed_bytes=needed_bytes, free_bytes=free_bytes(place)) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise WardianError(
+                f"cannot write below {place}: {error.strerror} ({error.filename})",
+                hint="check who owns it, or point WARDIAN_HOME and WARDIAN_CACHE elsewhere",
+                code="not_writable",
+            ) from error
+        raise
+
+
+def free_bytes(place: Path) -> int:
+    """Return the bytes free for this user on the file system that holds ``place`` (or its nearest existing parent)."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def need_space(place: Path, needed_bytes: int) -> None:
+    """Check that ``needed_bytes`` are free at ``place``.
+
+    Raises:   DiskFull: fewer are free; names both figures.
+    """
+    free = free_bytes(place)
+    if needed_bytes > free:
+        raise DiskFull(str(place), needed_bytes=needed_bytes, free_bytes=free)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """Yield a stream whose content becomes ``path`` when the block ends without an error: all of it or nothing.
+
+    Durable: data are flushed to disk before the rename, the rename before returning. Safe between processes: the
+    last writer wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+    with disk_errors(path.parent):
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write ``content`` to ``path``: all of it or nothing."""
+    with atomic_writer(path, mode) as stream:
+        stream.write(content)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in ``path`` durable; a file system that cannot is left as it is."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class FileLock:
+    """A lock between processes, held on an open file; the kernel lets go when the holder ends, however it ends.
+
+    Source:   ADR 0002
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, *, shared: bool = False, on_wait: Callable[[str], None] | None = None, timeout_s: float | None = None) -> None:
+        """Take the lock, waiting for it if need be.
+
+        Args:     shared: several holders at once, none of them exclusive.
+                  on_wait: called once, with who holds it, before waiting.
+                  timeout_s: seconds to wait; None waits for ever.
+        Raises:   Unavailable: ``timeout_s`` passed.
+        """
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        told = False
+        while True:
+            descriptor = self._open()
+            try:
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = self._holder(descriptor)
+                if on_wait and not told:
+                    told = True
+                    on_wait(holder)
+                if deadline is not None:
+                    os.close(descriptor)
+                    if time.monotonic() >= deadline:
+                        raise Unavailable(f"{self.path.name} is locked by {holder}", code="locked") from None
+                    time.sleep(0.02)
+                    continue
+                try:
+                    fcntl.flock(descriptor, mode)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+            if self._is_current(descriptor):
+                break
+            os.close(descriptor)  # deleted while we waited: take the new file
+        self._descriptor = descriptor
+        if not shared:
+            owner = json.dumps({"host": os.uname().nodename, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+            with contextlib.suppress(OSError):  # words for people only
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, owner.encode(), 0)
+
+    def try_acquire(self, *, shared: bool = False) -> bool:
+        """Take the lock if it is free; return whether it was."""
+        try:
+            self.acquire(shared=shared, timeout_s=0)
+        except Unavailable:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go; harmless when not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.path.parent):
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def _holder(self, descriptor: int) -> str:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            owner = json.loads(os.pread(descriptor, 1000, 0))
+            return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+        return "another process"
+
+    def __enter__(self) -> FileLock:
+        if self._descriptor is None:
+            self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def make_writable(root: Path) -> None:
+    """Give the owner write permission on every directory below ``root``, so that it can be removed."""
+    for directory, _, _ in os.walk(root):
+        mode = os.stat(directory).st_mode
+        if not mode & stat.S_IWUSR:
+            os.chmod(directory, stat.S_IMODE(mode) | stat.S_IRWXU)  # noqa: PTH101
+
+
+def remove_tree(path: Path, trash: Path) -> None:
+    """Remove the tree at ``path`` so that nobody sees it half removed: renamed into ``trash`` first, then deleted.
+
+    ``trash`` is on the same file system. What a killed process leaves in it is removed by the next call.
+    """
+    if not os.path.lexists(path):
+        return
+    trash.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)  # renaming a directory writes its `..`
+    grave = trash / f"{path.name[:80]}.{os.getpid()}.{time.monotonic_ns()}"
+    path.rename(grave)
+    empty_trash(trash)
+
+
+def empty_trash(trash: Path) -> None:
+    """Delete everything in ``trash``; what another process is deleting at the same time is no error."""
+    for entry in list(trash.iterdir()) if trash.is_dir() else []:
+        if entry.is_dir() and not entry.is_symlink():
+            with contextlib.suppress(FileNotFoundError):
+                make_writable(entry)
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def tree_size_bytes(path: Path) -> int:
+    """Return the bytes allocated below ``path``, each inode counted once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    stack = [os.fspath(path)]
+    while stack:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    stack.append(entry.path)
+                elif (key := (found.st_dev, found.st_ino)) not in seen:
+                    seen.add(key)
+                    total += found.st_blocks * 512
+    return total
