@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.platform import get_platform
+from wardian.definition.reference import NAME
 from wardian.definition.requirement import SECRET_HINT, PipOption, PipRequirement
 from wardian.definition.values import FrozenMap, clean_text
 from wardian.errors import Fault, InvalidDefinition, WardianError
@@ -24,7 +25,6 @@ INDEX_STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
 LINK_SCRIPTS = ("refuse", "run")
 RESERVED_PREFIX = "Wardian-"
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
 _SECRET_NAME = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|access_?key|private_?key|credentials?)(_|$)")

@@ -1,0 +1,145 @@
+"""References: how people and files point at a version of an environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wardian.errors import InvalidReference
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LATEST = "latest"
+SHORTEST_HASH = 6
+# first words that make a reference to another kind of thing; no environment is registered under them
+KINDS = ("run", "model", "endpoint", "azureml")
+
+_HASH = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.IGNORECASE)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock")
+_SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One parsed reference. Exactly one of ``name``, ``hash_prefix`` and ``run_id`` is given.
+
+    Attributes:
+        name: the environment; with ``version`` or ``label``, or with neither: the latest.
+        label: never ``latest``: that is the reference with the name alone.
+        hash_prefix: at least 6 lower-case hexadecimal digits of a definition_hash.
+        run_id: the run whose environment is meant.
+    """
+
+    name: str | None = None
+    version: str | None = None
+    label: str | None = None
+    hash_prefix: str | None = None
+    run_id: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return the reference that ``text`` states.
+
+        Raises:   InvalidReference: none of NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID; the hint says what to write.
+        """
+        if text.startswith("@"):
+            return cls(hash_prefix=_checked_hash(text, text[1:]))
+        kind, colon, rest = text.partition(":")
+        if colon and kind in KINDS:
+            return cls(run_id=_checked_run(text, kind, rest))
+        name, separator, rest = _split(text)
+        if not NAME.fullmatch(name):
+            raise _bad(text, f"`{_cut(name)}` is not a name", _guess(text) or f"a reference is {_SHAPES}")
+        if separator == ":":
+            if rest == LATEST:
+                raise _bad(text, "`latest` is a label, not a version", f"write `{name}@latest`, or `{name}` alone")
+            return cls(name=name, version=_checked(text, rest, "version"))
+        if separator == "@":
+            label = _checked(text, rest, "label")
+            return cls(name=name, label=None if label == LATEST else label)
+        return cls(name=name)
+
+    def __str__(self) -> str:
+        if self.hash_prefix is not None:
+            return f"@{self.hash_prefix}"
+        if self.run_id is not None:
+            return f"run:{self.run_id}"
+        return f"{self.name}" + (f":{self.version}" if self.version else f"@{self.label}" if self.label else "")
+
+
+def is_file_reference(text: str) -> bool:
+    """Return whether ``text`` means a file and not a registered environment: it holds a ``/``, or ends in a known suffix.
+
+    Only the text decides; whether there is such a file does not matter.
+    """
+    if text.startswith("azureml:"):
+        return False
+    return "/" in text or "\\" in text or text in (".", "..") or text.lower().endswith(_FILE_SUFFIXES)
+
+
+def check_version(text: str) -> str:
+    """Return ``text`` if it can be a version.
+
+    Raises:   InvalidReference: it cannot; ``latest`` is a label.
+    """
+    if text == LATEST:
+        raise _bad(text, "`latest` is a label, not a version", "leave the version out, and the next number is taken")
+    return _checked(text, text, "version")
+
+
+def check_label(text: str) -> str:
+    """Return ``text`` if it can be given to a version as a label.
+
+    Raises:   InvalidReference: it cannot; ``latest`` is computed, nobody sets it.
+    """
+    if text == LATEST:
+        raise _bad(text, "`latest` is computed: it is always the newest version", "choose another label")
+    return _checked(text, text, "label")
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    match = re.search(r"[:@]", text)
+    return (text[: match.start()], match.group(), text[match.end() :]) if match else (text, "", "")
+
+
+def _checked(text: str, part: str, what: str) -> str:
+    if not VERSION.fullmatch(part):
+        raise _bad(text, f"`{_cut(part)}` is not a {what}", "a letter or digit, then up to 63 letters, digits, `.`, `_` or `-`")
+    return part
+
+
+def _checked_hash(text: str, part: str) -> str:
+    match = _HASH.fullmatch(part)
+    if match is None:
+        raise _bad(text, f"`{_cut(part)}` is not hexadecimal", "`@` alone is followed by a hash: `@3f2a91c0d1e2`")
+    if len(match.group(1)) < SHORTEST_HASH:
+        raise _bad(text, f"at least {SHORTEST_HASH} digits of a hash are needed", "give more of its digits")
+    return match.group(1).lower()
+
+
+def _checked_run(text: str, kind: str, rest: str) -> str:
+    if kind == "azureml":
+        raise _bad(text, "environments of Azure ML are not read from its service",
+                   "export it there, then `wardian env create NAME -f FILE`")  # fmt: skip
+    if kind != "run":
+        raise _bad(text, f"nothing is known of {kind}s here", f"a reference is {_SHAPES}")
+    if not _ID.fullmatch(rest):
+        raise _bad(text, f"`{_cut(rest)}` is not the id of a run", "see `wardian runs list`")
+    return rest
+
+
+def _guess(text: str) -> str | None:
+    if match := re.fullmatch(rf"({NAME.pattern})\s*={{1,2}}\s*({VERSION.pattern})", text):
+        return f"write `{match.group(1)}:{match.group(2)}`"
+    if match := re.fullmatch(r"sha256:([0-9a-f]{6,64})", text):
+        return f"write `@{match.group(1)}`"
+    return None
+
+
+def _cut(text: str) -> str:
+    return text[:80]
+
+
+def _bad(text: str, why: str, hint: str) -> InvalidReference:
+    return InvalidReference(f"`{_cut(text)}` is not a reference: {why}", hint=hint)
