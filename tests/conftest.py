@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from tests.support.index import Index
+from tests.support.pythons import Catalogue, installed_pythons, make_standalone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,12 @@ def index(tmp_path: Path) -> Iterator[Index]:
     """An empty package index that runs; see tests/support/README.md."""
     with Index(tmp_path / "index") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def python_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """uv's catalogue with one standalone Python: a repack of the newest interpreter of this machine."""
+    return make_standalone(tmp_path_factory.mktemp("pythons"), installed_pythons()[0][1])
 
 
 def machine_packager_variables() -> dict[str, str]:
