@@ -1,0 +1,107 @@
+"""The machine's locks: found by definition hash and platform, shared by every workspace on it (ADR 0012)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from wardian.digest import Digest
+from wardian.lock.lock import Lock, UnreadableLock
+from wardian.tools.disk import FileLock, atomic_writer, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wardian.definition.platform import Platform
+
+
+class LockStore(Protocol):
+    """Locks by digest, and the current one of each (definition hash, platform). Contract: tests/contracts/test_lock_store.py."""
+
+    def find_current(self, definition_hash: Digest, platform: Platform) -> Lock | None:
+        """Return the lock that a newcomer with this hash gets, or None."""
+        ...
+
+    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+        """Make ``lock`` the current one of its hash and platform if there is none; return the one that is current now.
+
+        Atomic between processes: one of several offers wins, the others get the winner. ``wheels`` (built here, in no
+        index) are kept beside it first.
+        """
+        ...
+
+    def move(self, lock: Lock) -> None:
+        """Make ``lock`` the current one, whatever was."""
+        ...
+
+    def find_wheel(self, sha256: Digest, file: str) -> Path | None:
+        """Return a built wheel that came with a lock, or None."""
+        ...
+
+
+class DirectoryLockStore:
+    """Locks in a directory: ``blobs/sha256/<digest>`` and ``tags/d-<hash>-<os>-<arch>``, which holds a digest."""
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    def find_current(self, definition_hash: Digest, platform: Platform) -> Lock | None:
+        """See ``LockStore``. A damaged entry counts as none: the solve that follows replaces it."""
+        try:
+            digest = self._tag(definition_hash, platform).read_text().strip()
+            lock = Lock.from_json((self._root / "blobs" / "sha256" / Digest(digest)).read_text())
+        except FileNotFoundError:
+            return None
+        except (UnreadableLock, ValueError) as error:
+            if isinstance(error, UnreadableLock) and error.stable_code == "newer_lock_schema":
+                raise
+            return None
+        return lock if lock.digest == digest else None
+
+    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+        """See ``LockStore``."""
+        from wardian.definition.platform import get_platform
+
+        platform = get_platform(lock.platform)
+        with FileLock(self._root / "locks" / f"{lock.provenance.definition_hash}.lock"):
+            current = self.find_current(lock.provenance.definition_hash, platform)
+            if current is not None:
+                return current
+            for wheel in wheels:
+                self._keep(wheel)
+            self._write(lock, platform)
+        return lock
+
+    def move(self, lock: Lock) -> None:
+        """See ``LockStore``."""
+        from wardian.definition.platform import get_platform
+
+        with FileLock(self._root / "locks" / f"{lock.provenance.definition_hash}.lock"):
+            self._write(lock, get_platform(lock.platform))
+
+    def find_wheel(self, sha256: Digest, file: str) -> Path | None:
+        """See ``LockStore``."""
+        path = self._root / "wheels" / sha256 / file
+        return path if path.exists() else None
+
+    def _keep(self, wheel: Path) -> None:
+        target = self._root / "wheels" / Digest.of_file(wheel) / wheel.name
+        if not target.exists():
+            with wheel.open("rb") as source, atomic_writer(target) as stream:
+                shutil.copyfileobj(source, stream)
+
+    def _write(self, lock: Lock, platform: Platform) -> None:
+        blob = self._root / "blobs" / "sha256" / lock.digest
+        if not blob.exists():
+            write_atomically(blob, lock.to_json().encode())
+        write_atomically(self._tag(lock.provenance.definition_hash, platform), lock.digest.encode())
+
+    def _tag(self, definition_hash: Digest, platform: Platform) -> Path:
+        return self._root / "tags" / f"d-{definition_hash}-{platform.name.replace('/', '-')}"
+
+    def wheels(self) -> list[str]:
+        """Return the digests of the built wheels that are kept."""
+        place = self._root / "wheels"
+        return sorted(os.listdir(place)) if place.is_dir() else []

@@ -1,0 +1,129 @@
+"""Compiles the modules of a prefix after it is ready: the first run does not wait for it, the next ones start faster (ADR 0011)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.prefix.cache import MARK, PrefixCache, Ready
+from wardian.tools.disk import FileLock, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BYTE_CODE = ".wardian/bytecode.json"
+
+# Runs under the prefix's own interpreter. Unchecked-hash files: valid whatever the times of their sources; each is
+# written beside its place and renamed, so a reader never sees half of one.
+_COMPILE = r"""
+import hashlib, json, os, stat, sys
+import importlib.util, importlib._bootstrap_external as external
+root = sys.argv[1]
+done = {}
+for directory, names, files in os.walk(root):
+    names[:] = [n for n in names if n != "__pycache__"]
+    sources = [f for f in files if f.endswith(".py")]
+    if not sources or "site-packages" not in directory:
+        continue
+    cache = os.path.join(directory, "__pycache__")
+    mode = stat.S_IMODE(os.stat(directory).st_mode)
+    try:
+        os.chmod(directory, mode | stat.S_IWUSR)
+        os.makedirs(cache, exist_ok=True)
+        os.chmod(cache, 0o755)
+        for name in sources:
+            path = os.path.join(directory, name)
+            target = importlib.util.cache_from_source(path, optimization="")
+            if os.path.exists(target):
+                continue
+            try:
+                with open(path, "rb") as stream:
+                    source = stream.read()
+                code = compile(source, path, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError, RecursionError):
+                continue
+            data = bytes(external._code_to_hash_pyc(code, importlib.util.source_hash(source), False))
+            temporary = target + ".tmp"
+            with open(temporary, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, 0o444)
+            os.replace(temporary, target)
+            done[os.path.relpath(target, root)] = hashlib.sha256(data).hexdigest()
+    except OSError:
+        pass
+    finally:
+        if os.path.isdir(cache):
+            os.chmod(cache, 0o555)
+        os.chmod(directory, mode)
+print(json.dumps(done))
+"""
+
+
+def compile_prefix(cache: PrefixCache, name: str) -> int:
+    """Compile the modules of the prefix directory ``name``; return how many files were written.
+
+    Idempotent; one process at a time per prefix, others return 0 at once. A killed compiler leaves files that are
+    whole; the next call finds and lists them.
+    """
+    prefix = cache.root / name
+    lock = FileLock(cache.root / "locks" / f"{name}.bytecode")
+    if not lock.try_acquire():
+        return 0
+    with lock:
+        use = cache.use_lock(name)
+        use.acquire(shared=True)
+        with use:
+            try:
+                ready = Ready.from_json((prefix / MARK).read_bytes())
+            except OSError:
+                return 0
+            if ready is None or not ready.python or (prefix / BYTE_CODE).exists():
+                return 0
+            done = subprocess.run([ready.python, "-I", "-S", "-B", "-c", _COMPILE, str(prefix)], capture_output=True, text=True,
+                                  check=False, stdin=subprocess.DEVNULL, env={"PATH": os.defpath})  # fmt: skip
+            if done.returncode != 0:
+                return 0
+            files = {**_known(prefix), **json.loads(done.stdout)}
+            (prefix / ".wardian").chmod(0o755)
+            write_atomically(prefix / BYTE_CODE, json.dumps(files, sort_keys=True).encode(), 0o444)
+            (prefix / ".wardian").chmod(0o555)
+            return len(files)
+
+
+def _known(prefix: Path) -> dict[str, str]:
+    """Return the whole files that an earlier, killed call left, with their digests."""
+    from wardian.digest import Digest
+    from wardian.prefix.seal import MANIFEST
+
+    listed = json.loads((prefix / MANIFEST).read_bytes())["files"]
+    found = {}
+    for path in prefix.rglob("__pycache__/*.pyc"):
+        name = str(path.relative_to(prefix))
+        if name not in listed and "site-packages" in name:
+            found[name] = str(Digest.of_file(path))
+    return found
+
+
+def compile_in_background(cache: PrefixCache, name: str) -> None:
+    """Start ``compile_prefix`` in a process of its own, at the lowest priority, that outlives this one."""
+    if (cache.root / name / BYTE_CODE).exists():
+        return
+    subprocess.Popen(
+        [sys.executable, "-m", "wardian.prefix.bytecode", str(cache.root), name],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m wardian.prefix.bytecode ROOT NAME``: what ``compile_in_background`` starts."""
+    os.nice(19)
+    compile_prefix(PrefixCache(Path(arguments[0])), arguments[1])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

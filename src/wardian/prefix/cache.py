@@ -1,0 +1,192 @@
+"""Installed prefixes on this machine, one per key."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wardian.digest import Digest
+from wardian.errors import InvalidInput, WardianError
+from wardian.events import Event
+from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, tree_size_bytes, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from wardian.events import Listener
+
+SCHEME = "wardian-prefix-1"
+LONGEST_PATH = 200  # bytes: conda's placeholder is 255, and shebang lines are cut at 127 to 255 by older kernels
+MARK = ".wardian/ready.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the ready mark says of a prefix.
+
+    Attributes:
+        python: the interpreter, or empty.
+        variables: what a process in the prefix has set, PATH apart.
+        path_entries: directories that go before the system's PATH.
+        requires: directory names of other prefixes that this one needs (a standalone Python).
+        facts: what people ask of it later: lock digest, package count.
+    """
+
+    key: str
+    python: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    path_entries: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return the mark's text."""
+        document = {"scheme": SCHEME, "key": self.key, "python": self.python, "variables": dict(self.variables),
+                    "path_entries": list(self.path_entries), "requires": list(self.requires), "facts": dict(self.facts)}  # fmt: skip
+        return json.dumps(document, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Ready | None:
+        """Return what a mark says; None if it is no mark of this scheme."""
+        try:
+            document = json.loads(text)
+            if document["scheme"] != SCHEME:
+                return None
+            return cls(document["key"], document["python"], document["variables"], tuple(document["path_entries"]),
+                       tuple(document["requires"]), document["facts"])  # fmt: skip
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+class PrefixCache:
+    """Prefixes by key: a directory that has its ready mark is complete; any other does not count.
+
+    Safe between processes and against ``kill -9``: one installs, the others wait for the same key; what a killed
+    installer leaves is removed by the next. Contract: tests/contracts/test_prefix_cache.py.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        longest = len(os.fsencode(root)) + 33
+        if longest > LONGEST_PATH:
+            raise InvalidInput(
+                f"the path of the prefixes, {root}/…, would have {longest} bytes; at most {LONGEST_PATH} work everywhere",
+                hint="point WARDIAN_CACHE at a shorter path", code="prefix_path_too_long",
+            )  # fmt: skip
+
+    def path(self, key: Digest) -> Path:
+        """Return where the prefix of ``key`` is, or would be."""
+        return self.root / key[:32]
+
+    def find(self, key: Digest) -> Ready | None:
+        """Return the ready mark of ``key``, or None. Marks the prefix as used."""
+        try:
+            ready = Ready.from_json((self.path(key) / MARK).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if ready is None or ready.key != key:
+            return None
+        if not all((self.root / name / MARK).exists() for name in ready.requires):
+            return None
+        for name in (key[:32], *ready.requires):
+            with contextlib.suppress(OSError):
+                os.utime(self.use_lock(name).path)
+        return ready
+
+    def ensure(self, key: Digest, install: Callable[[Path], Ready], listener: Listener) -> tuple[Ready, bool]:
+        """Return the ready mark of ``key`` and whether it was there; ``install`` is called only if it was not.
+
+        ``install`` gets an empty directory, the final place, and returns the mark. If it raises, nothing is kept and
+        the error passes through unchanged.
+        """
+        ready = self.find(key)
+        if ready is not None:
+            return ready, True
+        lock = FileLock(self.root / "locks" / f"{key[:32]}.install")
+        lock.acquire(on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which installs the same environment")))
+        with lock:
+            ready = self.find(key)
+            if ready is not None:
+                return ready, True
+            path = self.path(key)
+            self._clear(path)
+            with disk_errors(self.root):
+                path.mkdir(parents=True)
+                try:
+                    ready = install(path)
+                    if ready.key != key:
+                        raise WardianError(f"the installer of prefix {key.short} returned a mark for {ready.key[:12]}", code="bug")
+                    self.use_lock(key[:32]).acquire_and_release()
+                    _mark(path, ready)
+                except BaseException:
+                    self._clear(path)
+                    raise
+        return ready, False
+
+    def use_lock(self, name: str) -> _UseLock:
+        """Return the lock that a run holds, shared, while it uses the prefix directory ``name``."""
+        return _UseLock(self.root / "locks" / f"{name}.use")
+
+    @contextlib.contextmanager
+    def hold(self, key: Digest) -> Iterator[None]:
+        """Keep the prefix of ``key``, and those it needs, from being evicted while the block runs."""
+        ready = Ready.from_json((self.path(key) / MARK).read_bytes())
+        with contextlib.ExitStack() as stack:
+            for name in (key[:32], *(ready.requires if ready else ())):
+                lock = self.use_lock(name)
+                lock.acquire(shared=True)
+                stack.callback(lock.release)
+            yield
+
+    def entries(self) -> Iterator[tuple[str, Ready | None, float, int]]:
+        """Yield each directory's name, its mark (None: unfinished), time of last use (seconds since the epoch) and bytes."""
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            if len(path.name) == 32 and path.is_dir():  # noqa: PLR2004
+                ready = None
+                with contextlib.suppress(OSError):
+                    ready = Ready.from_json((path / MARK).read_bytes())
+                used = 0.0
+                with contextlib.suppress(OSError):
+                    used = self.use_lock(path.name).path.stat().st_mtime
+                yield path.name, ready, used, tree_size_bytes(path)
+
+    def remove(self, name: str) -> bool:
+        """Remove a prefix directory unless a run holds it or an installer works on it; return whether it is gone."""
+        install = FileLock(self.root / "locks" / f"{name}.install")
+        if not install.try_acquire():
+            return False
+        with install:
+            use = self.use_lock(name)
+            if not use.try_acquire():
+                return False
+            with use:
+                self._clear(self.root / name)
+        return True
+
+    def _clear(self, path: Path) -> None:
+        remove_tree(path, self.root / "trash")
+
+    def empty_trash(self) -> None:
+        """Delete what killed processes left behind."""
+        empty_trash(self.root / "trash")
+
+
+class _UseLock(FileLock):
+    def acquire_and_release(self) -> None:
+        """Make the lock's file exist: its time is the time of last use."""
+        self.acquire(shared=True)
+        os.utime(self.path)
+        self.release()
+
+
+def _mark(path: Path, ready: Ready) -> None:
+    place = path / ".wardian"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    write_atomically(path / MARK, ready.to_json(), 0o444)
+    place.chmod(0o555)
+    path.chmod(0o555)

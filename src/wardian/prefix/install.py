@@ -1,0 +1,134 @@
+"""Installs a lock: fetched archives become a sealed prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wardian.digest import Digest
+from wardian.errors import InstallFailed
+from wardian.events import Event
+from wardian.prefix.cache import SCHEME, PrefixCache, Ready
+from wardian.prefix.seal import seal
+from wardian.tools.disk import need_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from wardian.events import Listener
+    from wardian.lock.lock import Artifact, Lock
+    from wardian.prefix.interpreters import Interpreter, Interpreters
+    from wardian.tools.uv import Uv
+
+_EXPANSION = 4  # an archive's files take about this many times its size; checked before anything is written
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """An installed environment on this machine.
+
+    Attributes:
+        cached: whether it was here already.
+        requires: directory names of the other prefixes that it needs.
+    """
+
+    path: Path
+    key: Digest
+    ready: Ready
+    cached: bool
+
+    @property
+    def python(self) -> str:
+        """The interpreter's path."""
+        return self.ready.python
+
+
+class Installer:
+    """From a lock to a prefix.
+
+    Args:     fetch: brings the archives of these artifacts to this machine.
+              conda_packages: rattler's cache of unpacked packages.
+              copy: files are copied, not linked to a cache, because nothing keeps a run from writing into them.
+    """
+
+    def __init__(self, *, cache: PrefixCache, interpreters: Interpreters, uv: Uv, conda_packages: Path, copy: Callable[[], bool]):
+        self.cache = cache
+        self.interpreters = interpreters
+        self._uv = uv
+        self._conda_packages = conda_packages
+        self._copy = copy
+
+    def find(self, install_digest: Digest, host_version: str) -> Prefix | None:
+        """Return the prefix if it is ready, contacting nothing. ``host_version``: of the machine's Python, if the lock uses that."""
+        identity = None
+        if host_version:
+            found = self.interpreters.find_host(host_version)
+            if found is None:
+                return None
+            identity = found.identity
+        key = prefix_key(install_digest, identity)
+        ready = self.cache.find(key)
+        return Prefix(self.cache.path(key), key, ready, cached=True) if ready else None
+
+    def ensure(self, lock: Lock, fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]], listener: Listener, *, link_scripts: str = "refuse") -> Prefix:
+        """Return the prefix of ``lock``, installing it if it is not here. Safe between processes; all or nothing.
+
+        Raises:   InstallFailed: with the cause.  What ``fetch`` raises.  DiskFull: checked before, and on the way.
+        """
+        interpreter = self._interpreter(lock, fetch, listener)
+        key = prefix_key(lock.install_digest, interpreter.identity if interpreter else None)
+
+        def install(path: Path) -> Ready:
+            artifacts = [a for a in lock.artifacts if a.kind != "python"]
+            archives = fetch(artifacts)
+            need_space(self.cache.root, _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0)
+            listener(Event("phase", f"installing {len(artifacts)} packages"))
+            return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+
+        ready, cached = self.cache.ensure(key, install, listener)
+        return Prefix(self.cache.path(key), key, ready, cached)
+
+    def _interpreter(self, lock: Lock, fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]], listener: Listener) -> Interpreter | None:
+        python = next(iter(lock.of_kind("python")), None)
+        if python is None:
+            return None
+        found = self.interpreters.find(python)
+        if found is not None:
+            return found
+        archive = fetch([python])[python.sha256] if python.source != "host" else None
+        return self.interpreters.ensure(python, archive, listener)
+
+    def _install(
+        self, path: Path, key: Digest, lock: Lock, interpreter: Interpreter | None, archives: dict[Digest, Path], listener: Listener, link_scripts: str
+    ) -> Ready:
+        variables: dict[str, str] = {}
+        path_entries: tuple[str, ...] = (str(path / "bin"),)
+        if conda := lock.of_kind("conda"):
+            from wardian.prefix.conda import install_conda
+
+            activation = install_conda(conda, archives, path, package_cache=self._conda_packages, link_scripts=link_scripts, copy=self._copy(), listener=listener)
+            variables = dict(activation.variables)
+            path_entries = tuple(activation.path_entries)
+            python = path / "bin" / "python"
+        elif interpreter is not None:
+            self._uv.create_venv(path, python=interpreter.path)
+            variables = {"VIRTUAL_ENV": str(path)}
+            python = path / "bin" / "python"
+        else:
+            raise InstallFailed("the lock names no interpreter and no conda packages", code="empty_lock")
+        wheels = [(a.name, a.version, archives[a.installed_sha256], a.installed_sha256) for a in lock.of_kind("wheel", "sdist")]
+        if wheels:
+            self._uv.install(python, wheels, copy=self._copy())
+        count = seal(path)
+        facts = {"lock": lock.digest, "packages": len(lock.artifacts), "files": count}
+        return Ready(key=key, python=str(python) if python.exists() else "", variables=variables, path_entries=path_entries,
+                     requires=interpreter.requires if interpreter else (), facts=facts)  # fmt: skip
+
+
+def prefix_key(install_digest: Digest, interpreter_identity: dict[str, str] | None) -> Digest:
+    """Return the cache key of a prefix: what is installed, how, and on which interpreter where the lock does not pin it."""
+    document: dict[str, object] = {"scheme": SCHEME, "install": install_digest}
+    if interpreter_identity:
+        document["interpreter"] = interpreter_identity
+    return Digest.of_document(document)
