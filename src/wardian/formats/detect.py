@@ -1,0 +1,149 @@
+"""Which format a file has: by its name, then by its content; what Wardian does not read is named kindly."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+from wardian.errors import InvalidInput
+
+FORMATS = ("conda", "requirements", "pyproject", "script", "wardian")
+SUFFIXES = (".yml", ".yaml", ".txt", ".in", ".toml", ".py")
+
+_WRITE_ONE = "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, PEP 723 scripts and its own YAML"
+_BY_NAME: dict[str, tuple[str, str]] = {
+    "uv.lock": ("uv's lock file", "use the pyproject.toml beside it"),
+    "poetry.lock": ("Poetry's lock file", "use the pyproject.toml beside it"),
+    "pdm.lock": ("PDM's lock file", "use the pyproject.toml beside it"),
+    "Pipfile": ("a Pipfile", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),
+    "Pipfile.lock": ("Pipenv's lock file", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),
+    "pixi.toml": ("a pixi manifest", "`pixi workspace export conda-environment` writes an environment.yml"),
+    "pixi.lock": ("pixi's lock file", "`pixi workspace export conda-environment` writes an environment.yml"),
+    "pylock.toml": ("a lock file (PEP 751)", "a definition is what a lock is made from: use the file that it came from"),
+    "conda-lock.yml": ("conda-lock's lock file", "use the environment.yml that it was made from"),
+    "meta.yaml": ("a conda-build recipe", "list what it needs in an environment.yml"),
+    "recipe.yaml": ("a rattler-build recipe", "list what it needs in an environment.yml"),
+    "setup.py": ("a setuptools script", "state the dependencies in pyproject.toml"),
+    "setup.cfg": ("a setuptools configuration", "state the dependencies in pyproject.toml"),
+    "Dockerfile": ("a Dockerfile", "`wardian env create NAME --dockerfile FILE` makes an environment of it"),
+    "Containerfile": ("a Containerfile", "`wardian env create NAME --dockerfile FILE` makes an environment of it"),
+    "MLproject": ("an MLflow project", "use the conda or Python environment file that it names"),
+    "python_env.yaml": ("an MLflow Python environment", "list its dependencies in a requirements.txt"),
+    "conanfile.txt": ("a Conan recipe", _WRITE_ONE),
+    "azureml_environment.json": ("an Azure ML environment (SDK v1)", "use the conda_dependencies.yml beside it"),
+}
+_SUFFIXES_OF_OTHERS = {
+    ".json": ("JSON", _WRITE_ONE),
+    ".lock": ("a lock file", "use the file that it was made from"),
+    ".whl": ("a wheel", "put its path into a requirements.txt: `./name.whl`"),
+    ".conda": ("a conda package", "name it in an environment.yml by its channel or URL"),
+    ".ipynb": ("a notebook", "list what it needs in a requirements.txt or environment.yml"),
+    ".runconfig": ("an Azure ML run configuration", "use the conda file that it names"),
+    ".tar": ("an archive", _WRITE_ONE),
+    ".gz": ("an archive", _WRITE_ONE),
+    ".zip": ("an archive", _WRITE_ONE),
+}
+# top-level keys of YAML files that are not ours: any of the first set (and all of the second) tells
+_BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
+    (frozenset({"conda_file"}), "an Azure ML environment (v2)", "use the conda file that `conda_file` names"),
+    (frozenset({"condaDependencies"}), "an Azure ML environment (v1)", "write its conda dependencies to an environment.yml"),
+    (frozenset({"inference_config"}), "an Azure ML environment (v2)", "write `docker: {base_image: …}` in Wardian's own YAML"),
+    (frozenset({"services"}), "a Docker Compose file", "`wardian env create NAME --image IMAGE` takes the image of a service"),
+    (frozenset({"jobs"}), "a workflow of a CI service", _WRITE_ONE),
+    (frozenset({"apiVersion", "kind"}), "a Kubernetes manifest", _WRITE_ONE),
+    (frozenset({"metadata", "package"}), "conda-lock's lock file", "use the environment.yml that it was made from"),
+    (frozenset({"environments", "packages"}), "pixi's lock file", "use the manifest that it was made from"),
+    (frozenset({"package", "requirements"}), "a conda-build recipe", "list what it needs in an environment.yml"),
+    (frozenset({"build_dependencies"}), "an MLflow Python environment", "list its dependencies in a requirements.txt"),
+    (frozenset({"repos"}), "a pre-commit configuration", _WRITE_ONE),
+    (frozenset({"image"}), "an Azure ML environment (v2)", "in Wardian's own YAML an image is `docker: {base_image: …}`"),
+)
+_CONDA_KEYS = {"dependencies", "channels", "prefix"}
+_WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
+_TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
+_SCRIPT_BLOCK = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
+
+
+def detect(file: str, text: str) -> str:
+    """Return the name of the format of ``text``, which stands in ``file``.
+
+    Raises:   InvalidInput: ``format_not_read`` for a known format that Wardian does not read, with what to use in its
+              place; ``unknown_format`` for anything else, with what was tried.
+    """
+    path = PurePath(file)
+    name, suffix = path.name, path.suffix.lower()
+    if name in _BY_NAME:
+        raise _not_read(file, *_BY_NAME[name])
+    if name.startswith(("Dockerfile.", "Containerfile.")) or suffix == ".dockerfile":
+        raise _not_read(file, *_BY_NAME["Dockerfile"])
+    if suffix in (".yml", ".yaml"):
+        return _of_yaml(file, text)
+    if suffix == ".toml":
+        return _of_toml(file, text)
+    if suffix == ".py" or _SCRIPT_BLOCK.search(text):
+        return _of_script(file, text)
+    if suffix in (".txt", ".in") or name.startswith("requirements"):
+        if re.search(r"^@EXPLICIT\s*$", text, re.MULTILINE):
+            raise _not_read(file, "an explicit list of conda packages", "use the environment.yml that it was made from")
+        return "requirements"
+    if suffix in _SUFFIXES_OF_OTHERS:
+        raise _not_read(file, *_SUFFIXES_OF_OTHERS[suffix])
+    keys = top_level_keys(text)
+    if keys & (_CONDA_KEYS | _WARDIAN_KEYS):
+        return _of_yaml(file, text)
+    raise InvalidInput(
+        f"`{file}` has no format that Wardian knows: its name ends in none of {', '.join(SUFFIXES)}, and it holds neither "
+        "a PEP 723 block nor the keys of a YAML definition",
+        hint=f"name the format: `--format` with one of {', '.join(FORMATS)}", code="unknown_format",
+    )  # fmt: skip
+
+
+def foreign_yaml(keys: set[str]) -> tuple[str, str] | None:
+    """Return what a YAML file with these top-level keys is, and what to do with it; None if it may be a definition."""
+    if keys & (_CONDA_KEYS | _WARDIAN_KEYS):
+        return None
+    return next(((what, hint) for tell, what, hint in _BY_KEYS if tell <= keys), None)
+
+
+def top_level_keys(text: str) -> set[str]:
+    """Return the keys of a YAML mapping that begin in the first column."""
+    return set(_TOP_KEY.findall(text))
+
+
+def _of_yaml(file: str, text: str) -> str:
+    keys = top_level_keys(text)
+    if not keys and text.lstrip().startswith("{"):  # a mapping in flow style, JSON among them
+        keys = set(re.findall(r"[\"']?([A-Za-z_]\w*)[\"']?\s*:", text))
+    if found := foreign_yaml(keys):
+        raise _not_read(file, *found)
+    if keys & _CONDA_KEYS:
+        return "conda"
+    if keys & _WARDIAN_KEYS:
+        return "wardian"
+    # nothing tells them apart: the usual name of a conda file decides; each reader says what is missing
+    return "wardian" if PurePath(file).name.startswith("wardian") else "conda"
+
+
+def _of_toml(file: str, text: str) -> str:
+    if PurePath(file).name == "pyproject.toml" or re.search(
+        r"^\[(project|dependency-groups|build-system)\b", text, re.MULTILINE
+    ):
+        return "pyproject"
+    if re.search(r"^\[(workspace|pypi-dependencies|feature\.)", text, re.MULTILINE):
+        raise _not_read(file, *_BY_NAME["pixi.toml"])
+    if re.search(r"^lock-version\s*=", text, re.MULTILINE):
+        raise _not_read(file, *_BY_NAME["pylock.toml"])
+    raise _not_read(file, "TOML without a [project] table", "the name of a project's file is pyproject.toml")
+
+
+def _of_script(file: str, text: str) -> str:
+    if _SCRIPT_BLOCK.search(text):
+        return "script"
+    raise InvalidInput(
+        f"the script `{file}` states no dependencies", code="no_script_block",
+        hint='write a PEP 723 block at its top: `# /// script`, `# dependencies = ["numpy"]`, `# ///`',
+    )  # fmt: skip
+
+
+def _not_read(file: str, what: str, hint: str) -> InvalidInput:
+    return InvalidInput(f"`{file}` is {what}, which Wardian does not read as a definition", hint=hint, code="format_not_read")
