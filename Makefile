@@ -57,7 +57,6 @@ format: .venv/.ready ## format the code, and mend what the linter can mend
 
 .PHONY: docs
 docs: .venv/.ready ## build the documentation into site/, strictly
-	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: clean

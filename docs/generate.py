@@ -1,0 +1,233 @@
+"""Fill the reference pages from the code: an mkdocs hook.
+
+A page says ``<!-- generate: NAME -->`` where a part belongs that the code already knows: the commands, the settings, the
+errors, the Python interface. It is put in when the documentation is built, so it cannot differ from the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import click
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "wardian"
+PLACE = re.compile(r"<!-- generate: ([\w-]+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill the places of one page: mkdocs calls this for each.
+
+    Raises:   KeyError: a page asks for a part that nobody generates.
+    """
+    return PLACE.sub(lambda match: PARTS[match.group(1)](), markdown)
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def commands_part() -> str:
+    """Return every command with what `--help` prints."""
+    return "\n\n".join(f"## {path}\n\n```text\n{help_text.rstrip()}\n```" for path, help_text in commands())
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield the path (``wardian env create``) and the help text of every command that is not hidden, groups included."""
+    import click
+    from wardian.cli.main import cli
+
+    yield from _walk(cli, click.Context(cli, info_name="wardian", terminal_width=100, max_content_width=100), "wardian")
+
+
+def _walk(command: click.Command, context: click.Context, path: str) -> Iterator[tuple[str, str]]:
+    import click
+
+    yield path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                inside = click.Context(inner, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+                yield from _walk(inner, inside, f"{path} {name}")
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+def settings_part() -> str:
+    """Return the table of settings."""
+    from wardian.settings import Settings
+
+    defaults = Settings.load({"HOME": "~"})
+    rows = ["| setting | variable | default | what it decides |", "| --- | --- | --- | --- |"]
+    for item in dataclasses.fields(Settings):
+        variable = item.metadata.get("variable")
+        default = _default(getattr(defaults, item.name))
+        rows.append(f"| `{item.name}` | {f'`{variable}`' if variable else ''} | {default} | {item.metadata['doc']} |")
+    return "\n".join(rows)
+
+
+def _default(value: Any) -> str:
+    if value is None or value in ({}, ()):
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{value:,}`" if isinstance(value, int) else f"`{value}`"
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Raised:
+    """One code as it stands in the source: the message with its values left open, and what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+def exits_part() -> str:
+    """Return the table of exit codes with the classes of errors behind each."""
+    meaning = {
+        1: "a run, a build or an installation failed",
+        2: "the input is wrong: a file, an argument, a value",
+        3: "a fault of Wardian's own; the log that it names belongs in a report",
+        4: "the named thing does not exist",
+        5: "it exists with other content, or the action needs `--yes`",
+        6: "credentials are missing or do not allow this",
+        7: "something outside did not answer, or the disk is full: try again",
+    }
+    codes: dict[int, set[str]] = {}
+    for kind in error_classes():
+        codes.setdefault(kind.exit_code, set()).add(f"`{kind.code}`")
+    rows = [f"| {number} | {meaning[number]} | {', '.join(sorted(codes[number]))} |" for number in sorted(codes)]
+    head = ["| exit | meaning | codes of the classes |", "| --- | --- | --- |", "| 0 | all went well | |"]
+    return "\n".join([*head, *rows, "| 130 | interrupted with ^C | |"])
+
+
+def codes_part() -> str:
+    """Return the table of every stable code."""
+    messages: dict[str, list[str]] = {}
+    hints: dict[str, list[str]] = {}
+    for kind in error_classes():
+        summary = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+        messages.setdefault(kind.code, []).append(summary)
+    for raised in raised_codes():
+        messages.setdefault(raised.code, []).append(raised.message)
+        hints.setdefault(raised.code, []).append(raised.hint)
+    rows = [f"| `{code}` | {_cell(messages[code])} | {_cell(hints.get(code, []))} |" for code in sorted(messages)]
+    return "\n".join(["| code | what it says | what to do |", "| --- | --- | --- |", *rows])
+
+
+def error_classes() -> list[type[Any]]:
+    """Return every class of error in the package, the base first."""
+    import wardian
+    from wardian.errors import WardianError
+
+    for module in pkgutil.walk_packages(wardian.__path__, "wardian."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found: list[type[Any]] = [WardianError]
+    for kind in found:
+        found.extend(k for k in kind.__subclasses__() if k not in found)
+    return found
+
+
+def raised_codes() -> Iterator[Raised]:
+    """Yield the codes that are given where something is raised: ``code="…"``, and the collectors of faults."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield from _raised_by(node)
+
+
+def _raised_by(call: ast.Call) -> Iterator[Raised]:
+    named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    positional = list(call.args)
+    code = named.get("code")
+    if code is None and positional and (function in ("add", "warn", "Fault") or "fault" in function.lower()):
+        code = positional.pop(0)
+    text = _text(code)
+    if not re.fullmatch(r"[a-z][a-z0-9_]+", text):
+        return
+    sentences = [t for t in map(_text, positional) if " " in t]
+    message = _text(named.get("message")) or next(iter(sentences), "")
+    if "code" not in named and not re.search(r"[a-z]{2}", message):
+        return  # some other method called `add`
+    yield Raised(text, message, _text(named.get("hint")) or (sentences[1] if len(sentences) > 1 else ""))
+
+
+def _text(node: ast.expr | None) -> str:
+    """Return the text that ``node`` is, with ``…`` for what is filled in when it is raised."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(v.value if isinstance(v, ast.Constant) and isinstance(v.value, str) else "…" for v in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _text(node.left) + _text(node.right)
+    return ""
+
+
+def _cell(texts: list[str]) -> str:
+    kept = list(dict.fromkeys(text for text in texts if text))
+    return "<br>".join(text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for text in kept)
+
+
+# -- the Python interface ------------------------------------------------------------------------------------------
+
+
+def sdk_part() -> str:
+    """Return everything that ``import wardian`` offers: signatures and docstrings."""
+    import wardian
+
+    parts: list[str] = []
+    for name in sorted(wardian.__all__):
+        thing = getattr(wardian, name)
+        if inspect.isclass(thing):
+            parts += _class(name, thing)
+        elif callable(thing):
+            parts += [f"## {name}", _signature(name, thing), _doc(thing)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _class(name: str, kind: type[Any]) -> list[str]:
+    parts = [f"## {name}", _doc(kind)]
+    if dataclasses.is_dataclass(kind):
+        shown = "\n".join(f"{f.name}: {f.type}" for f in dataclasses.fields(kind) if not f.name.startswith("_"))
+        parts.append(f"```python\n{shown}\n```")
+    for member in sorted(vars(kind)):
+        value = inspect.getattr_static(kind, member)
+        if member.startswith("_"):
+            continue
+        if isinstance(value, property):
+            returns = inspect.signature(value.fget).return_annotation if value.fget else ""
+            parts += [f"### {name}.{member}", f"```python\n{member}: {returns}\n```", _doc(value)]
+        elif inspect.isroutine(value) or isinstance(value, classmethod | staticmethod):
+            parts += [f"### {name}.{member}", _signature(member, getattr(kind, member)), _doc(value)]
+    return parts
+
+
+def _signature(name: str, function: Any) -> str:
+    return f"```python\n{name}{inspect.signature(function)}\n```"
+
+
+def _doc(thing: Any) -> str:
+    summary, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")
+    return summary.replace("\n", " ").replace("``", "`") + (f"\n\n```text\n{rest}\n```" if rest else "")
+
+
+PARTS = {"commands": commands_part, "settings": settings_part, "exits": exits_part, "codes": codes_part, "sdk": sdk_part}
