@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.definition.match_spec import MatchSpec
+from wardian.definition.plain_text import text_faults
 from wardian.definition.platform import get_platform
 from wardian.definition.reference import NAME
 from wardian.definition.requirement import SECRET_HINT, PipOption, PipRequirement
@@ -117,6 +118,8 @@ class Environment:
     tags: Mapping[str, str] = field(default_factory=FrozenMap)
 
     def __post_init__(self) -> None:
+        if wrong := tuple(text_faults(self)):
+            raise InvalidDefinition(wrong)  # alone: what is no text cannot be looked at any further
         for name in ("accelerators", "variables", "tags"):
             if not isinstance(getattr(self, name), FrozenMap):
                 object.__setattr__(self, name, FrozenMap(getattr(self, name)))
@@ -124,6 +127,7 @@ class Environment:
         faults = _Faults()
         object.__setattr__(self, "python", _checked_python(self.python, faults))
         object.__setattr__(self, "docker", _checked_docker(self.docker, faults))
+        object.__setattr__(self, "spark", _tidy_spark(self.spark))
         _check_rest(self, faults)
         if faults.found:
             raise InvalidDefinition(faults.found)
@@ -262,9 +266,15 @@ def _checked_docker(section: DockerSection, faults: _Faults) -> DockerSection:
         faults.checked("docker.platform", get_platform, section.platform)
     if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
         faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
-    if section.dockerfile is not None:
-        return replace(section, dockerfile=clean_text(section.dockerfile))
-    return section
+    return replace(
+        section,
+        base_image=section.base_image and clean_text(section.base_image),
+        dockerfile=section.dockerfile and clean_text(section.dockerfile),
+    )
+
+
+def _tidy_spark(section: SparkSection) -> SparkSection:
+    return SparkSection(tuple(map(clean_text, section.packages)), tuple(map(clean_text, section.repositories)))
 
 
 def _check_rest(env: Environment, faults: _Faults) -> None:
