@@ -185,6 +185,12 @@ class Environment:
         return formats.read(path, format_name="pyproject", extras=extras, groups=groups).environment.renamed(name)
 
 
+def looks_secret(name: str, value: str) -> bool:
+    """Return whether the variable ``name`` with this value should be in no definition and no record."""
+    by_name = bool(_SECRET_NAME.search(name)) and bool(value.strip()) and not value.startswith("${")
+    return by_name or bool(_SECRET_VALUE.search(value))
+
+
 class _Faults:
     def __init__(self) -> None:
         self.found: list[Fault] = []
@@ -286,7 +292,7 @@ def _check_rest(env: Environment, faults: _Faults) -> None:
             faults.add("bad_variable", f"variables.{key}", f"`{key}` is not a variable name", "letters, digits and `_`")
         if "\0" in value:
             faults.add("bad_variable", f"variables.{key}", "a variable holds no NUL characters")
-        elif _SECRET_VALUE.search(value) or (_SECRET_NAME.search(key) and value.strip() and not value.startswith("${")):
+        elif looks_secret(key, value):
             faults.add("secret_in_definition", f"variables.{key}", f"the value of `{key}` looks like a secret",
                        f"pass it on at run time: `wardian run -V {key} …`")  # fmt: skip
     for key, value in env.accelerators.items():
