@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.definition.requirement import PipOption
+from wardian.definition.pip_option import PipOption
 from wardian.errors import InvalidInput
 from wardian.tools.http import Credentials, without_credentials, with_credentials
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
@@ -34,11 +35,12 @@ class PackageStore:
         """Return the archive's path, or None. Marks it as used."""
         path = self.path(sha256, file)
         try:
-            os.utime(path)
+            found = path.stat()
         except FileNotFoundError:
             return None
-        except PermissionError:
-            return path if path.exists() else None
+        with contextlib.suppress(PermissionError):
+            # the access time alone: installers tell by the modification time whether they have unpacked it already
+            os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
         return path
 
     def verified(self, sha256: Digest, file: str) -> Path | None:
@@ -117,7 +119,7 @@ class PackageStore:
         for directory in self.root.iterdir() if self.root.is_dir() else ():
             if len(directory.name) == 64 and directory.is_dir():  # noqa: PLR2004
                 with contextlib.suppress(FileNotFoundError):
-                    used = max((entry.stat().st_mtime for entry in directory.iterdir()), default=0.0)
+                    used = max((entry.stat().st_atime for entry in directory.iterdir()), default=0.0)
                     yield Digest(directory.name), used, tree_size_bytes(directory)
 
     def _lock(self, sha256: Digest) -> FileLock:
