@@ -44,6 +44,7 @@ def commands_part() -> str:
 def commands() -> Iterator[tuple[str, str]]:
     """Yield the path (``wardian env create``) and the help text of every command that is not hidden, groups included."""
     import click
+
     from wardian.cli.main import cli
 
     yield from _walk(cli, click.Context(cli, info_name="wardian", terminal_width=100, max_content_width=100), "wardian")

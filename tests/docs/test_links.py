@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# mkdocs checks links between the pages of docs/ when it builds them strictly; this covers the others, and links out of docs/
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") or part in ("site", "node_modules") for part in path.relative_to(ROOT).parts)
+)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(
+        r"^#+ (.+)$",
+        _CODE.sub(lambda m: m[0].strip("`") if "\n" not in m[0] else "", page.read_text(encoding="utf-8")),
+        re.MULTILINE,
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_something(page: Path) -> None:
+    broken = []
+    for link in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} - {"adr/template.md"}
+    assert {page for page in pages if page not in navigation} == set()
+
+
+def test_every_decision_has_the_same_parts() -> None:
+    for path in sorted((ROOT / "docs/adr").glob("0*.md")):
+        text = path.read_text(encoding="utf-8")
+        assert re.match(
+            rf"# {path.name[:4]}: .+\n\nStatus: (accepted|replaced by \d{{4}}) · \d{{4}}-\d{{2}}-\d{{2}}\n", text
+        ), path.name
+        for part in ("Context", "Decision", "Consequences", "Alternatives"):
+            assert f"\n## {part}\n" in text, f"{path.name} has no {part}"
+
+
+def test_every_shell_script_can_be_parsed() -> None:
+    for script in (ROOT / ".ci/run", ROOT / "scripts/venv", ROOT / "scripts/test-tools"):
+        assert script.stat().st_mode & 0o111, f"{script.name} has no run bit"
+        subprocess.run(["bash", "-n", str(script)], check=True)
