@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
@@ -34,13 +33,11 @@ class PackageStore:
     def find(self, sha256: Digest, file: str) -> Path | None:
         """Return the archive's path, or None. Marks it as used."""
         path = self.path(sha256, file)
-        try:
-            found = path.stat()
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        with contextlib.suppress(PermissionError):
-            # the access time alone: installers tell by the modification time whether they have unpacked it already
-            os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            # the directory's time, not the file's: uv tells by the file's change time whether it has unpacked it
+            os.utime(path.parent)
         return path
 
     def verified(self, sha256: Digest, file: str) -> Path | None:
@@ -119,7 +116,7 @@ class PackageStore:
         for directory in self.root.iterdir() if self.root.is_dir() else ():
             if len(directory.name) == 64 and directory.is_dir():  # noqa: PLR2004
                 with contextlib.suppress(FileNotFoundError):
-                    used = max((entry.stat().st_atime for entry in directory.iterdir()), default=0.0)
+                    used = directory.stat().st_mtime
                     yield Digest(directory.name), used, tree_size_bytes(directory)
 
     def _lock(self, sha256: Digest) -> FileLock:
