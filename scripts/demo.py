@@ -1,0 +1,125 @@
+"""The demo: a scikit-learn training run, cold and warm, in an environment of its own; then what exactly it ran with.
+
+Run by `make demo`, with the interpreter that has Wardian installed. Everything it makes is below `.demo/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "sklearn"
+HOME = ROOT / ".demo" / "home"
+WARDIAN = Path(sys.executable).parent / "wardian"
+SHA256_DIGITS = 64
+SCREEN = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def main() -> int:
+    """Run the demo; return 0 if every step did what it should."""
+    _forget()
+    print("A scikit-learn training run in an environment of its own. Nothing is installed yet.")
+    show("env", "create", "sklearn", "-r", "examples/sklearn/requirements.txt", cwd=ROOT)
+    cold_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="cold: solve, fetch, install, train")
+    warm_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="warm: everything is there, train")
+
+    version = ask("env", "show", "sklearn", "--packages")
+    definition_hash = ask("env", "hash", "examples/sklearn/requirements.txt")["definition_hash"]
+    runs = ask("runs", "list")["items"]
+    metrics = [_metrics(run["id"]) for run in runs]
+    lock = version["locks"][0]
+    packages = {package["name"]: package for package in lock["packages"]}
+
+    check(version["definition_hash"] == definition_hash, "the environment has another hash than its file")
+    check([run["state"] for run in runs] == ["completed", "completed"], f"the runs are {runs}")
+    check(metrics[0] == metrics[1], f"the same environment printed other numbers: {metrics}")
+    check("scikit-learn" in packages, "the lock does not list scikit-learn")
+    learner = packages["scikit-learn"]
+    check(len(learner["sha256"]) == SHA256_DIGITS, "the lock does not name scikit-learn by sha256")
+
+    print(f"""
+{_bold("What happened")}
+  metric         accuracy {metrics[0]["accuracy"]} on {metrics[0]["hold_out_rows"]} rows never seen, the same in both runs
+  cold           {cold_s:6.2f} s
+  warm           {warm_s:6.2f} s
+  environment    sklearn:{version["version"]}
+  definition     {definition_hash}   (wardian env hash examples/sklearn/requirements.txt)
+  lock           {lock["lock_digest"]}   ({lock["platform"]}, {len(packages)} packages)
+  scikit-learn   {learner["version"]}, sha256 {learner["sha256"]}
+
+{_bold("Try next")}
+  source .demo/venv/bin/activate; export WARDIAN_HOME=$PWD/.demo/home
+  wardian env show sklearn --packages          every package, with its digest
+  wardian runs show latest                     what a run recorded
+  wardian env add sklearn pandas               a second version; the first one stays
+  wardian env diff sklearn:1 sklearn:2         what changed
+  wardian run -e sklearn:1 examples/sklearn/train.py
+  make clean                                   removes all of it""")
+    return 0
+
+
+def check(holds: bool, otherwise: str) -> None:
+    """End the demo if something that it claims does not hold."""
+    if not holds:
+        stop(otherwise)
+
+
+def _metrics(run_id: str) -> dict[str, Any]:
+    found = list(HOME.glob(f"workspaces/*/runs/{run_id}/snapshot/outputs/metrics.json"))
+    check(len(found) == 1, f"run {run_id} left no metrics.json")
+    metrics: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+    return metrics
+
+
+def show(*arguments: str, cwd: Path, remark: str = "") -> float:
+    """Run a command before the reader's eyes; return its seconds. Ends the demo if it fails."""
+    print(f"\n{_bold('$ wardian ' + ' '.join(arguments))}" + (f"   # {remark}" if remark else ""), flush=True)
+    start = time.perf_counter()
+    done = subprocess.run([WARDIAN, *arguments], cwd=cwd, env=_environ(), check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
+        stop(f"`wardian {' '.join(arguments)}` exited {done.returncode}")
+    return seconds
+
+
+def ask(*arguments: str) -> Any:
+    """Return what a command says with ``--json``. Ends the demo if it fails."""
+    done = subprocess.run(
+        [WARDIAN, *arguments, "--json"], cwd=ROOT, env=_environ(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        stop(f"`wardian {' '.join(arguments)} --json` exited {done.returncode}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def stop(why: str) -> NoReturn:
+    """End the demo with a reason."""
+    print(f"the demo failed: {why}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _environ() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WARDIAN_")}
+    return {**inherited, "WARDIAN_HOME": str(HOME)}
+
+
+def _forget() -> None:
+    # installed environments are read-only
+    for directory, _, _ in os.walk(HOME):
+        Path(directory).chmod(0o755)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def _bold(text: str) -> str:
+    return f"\033[1m{text}\033[0m" if SCREEN else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from docs import generate
+
+from wardian.cli.main import cli
+from wardian.definition.pip_option import LINE_OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def _page(name: str) -> str:
+    return generate.on_page_markdown((ROOT / "docs" / "reference" / name).read_text(encoding="utf-8"))
+
+
+def _visible(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None, f"{path} lists {name}, but does not have it"
+            if not inner.hidden:
+                yield from _visible(inner, f"{path} {name}")
+
+
+def test_every_command_has_a_section_with_all_its_options() -> None:
+    page = _page("cli.md")
+    for path, command in _visible(cli, "wardian"):
+        assert f"\n## {path}\n" in page
+        section = page.split(f"\n## {path}\n", 1)[1].split("\n## ", 1)[0]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert max(parameter.opts, key=len) in section, f"{path}: {parameter.opts} is not in its help"
+                assert parameter.help, f"{path}: {parameter.opts} says nothing of itself"
+
+
+def test_every_variable_that_the_source_names_is_documented() -> None:
+    page = _page("settings.md")
+    named = {
+        name for path in SOURCES for name in re.findall(r"\bWARDIAN_[A-Z]+(?:_[A-Z]+)*\b", path.read_text(encoding="utf-8"))
+    }
+    assert {name for name in named if name not in page} == set()
+
+
+def test_every_code_of_the_source_is_documented() -> None:
+    page = _page("errors.md")
+    written = re.compile(r"""\bcode(?:: ClassVar\[str\])? ?= ?["']([a-z0-9_]+)["']""")
+    codes = {code for path in SOURCES for code in written.findall(path.read_text(encoding="utf-8"))}
+    codes |= {kind.code for kind in generate.error_classes()}
+    assert len(codes) > 50
+    assert {code for code in codes if f"| `{code}` |" not in page} == set()
+
+
+def test_every_pip_option_is_in_the_table() -> None:
+    page = _page("pip-options.md")
+    assert {name for name in LINE_OPTIONS if f"`{name}`" not in page} == set()
+
+
+def test_everything_public_in_python_says_what_it_does() -> None:
+    import wardian
+
+    page = _page("sdk.md")
+    for name in wardian.__all__:
+        if isinstance(getattr(wardian, name), str):
+            continue  # the version
+        assert f"\n## {name}\n" in f"\n{page}"
+        section = page.split(f"\n## {name}\n", 1)[1]
+        assert re.match(r"\n(```|\w)", section), f"{name} has no docstring"
