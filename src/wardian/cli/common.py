@@ -1,0 +1,164 @@
+"""What every command has: --json, --workspace; output for people and for machines; progress."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from wardian.events import Event
+    from wardian.sdk.workspace import Workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Session:
+    """One call of the command line: its workspace, opened when asked for, and how it speaks."""
+
+    def __init__(self, workspace_name: str | None, as_json: bool):
+        self.as_json = as_json
+        self._name = workspace_name
+        self.progress = Progress(quiet=as_json)
+
+    @functools.cached_property
+    def workspace(self) -> Workspace:
+        """The workspace that the call is about."""
+        from wardian.sdk.workspace import Workspace
+
+        return Workspace.open(self._name, listener=self.progress)
+
+    def show(self, document: Any, text: Callable[[], str | Iterable[str]]) -> None:
+        """Write ``document`` as JSON, or what ``text`` returns, to stdout."""
+        self.progress.stop()
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            return
+        lines = text()
+        out = lines if isinstance(lines, str) else "\n".join(lines)
+        if out:
+            sys.stdout.write(out.rstrip("\n") + "\n")
+
+    def say(self, line: str) -> None:
+        """Write a line for people to stderr; silent with --json."""
+        self.progress.stop()
+        if not self.as_json:
+            sys.stderr.write(line + "\n")
+
+
+def command(function: F) -> F:
+    """Give a command --json and --workspace, and its ``Session`` as first argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+    @click.option("-w", "--workspace", "workspace_name", metavar="NAME", help="The workspace to use.", shell_complete=_workspaces)
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, workspace_name: str | None, **kwargs: Any) -> Any:
+        session = Session(workspace_name, as_json)
+        try:
+            return function(session, *args, **kwargs)
+        finally:
+            session.progress.stop()
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _workspaces(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from wardian.sdk.workspace import Workspace
+
+    return [row.name for row in Workspace.list_all() if row.name.startswith(incomplete)]
+
+
+def complete_reference(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of environments."""
+    from wardian.sdk.workspace import Workspace
+
+    return [row.name or "" for row in Workspace.open().environments.list(limit=200) if (row.name or "").startswith(incomplete)]
+
+
+def complete_run(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the ids of runs."""
+    from wardian.sdk.workspace import Workspace
+
+    return [run.id for run in Workspace.open().runs.list(limit=100) if run.id.startswith(incomplete)]
+
+
+def examples(*lines: str) -> str:
+    """Return an epilog that shows examples."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Return rows in columns, for people."""
+    cells = [list(headings), *([("" if c is None else str(c)) for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def size(count: int | float | None) -> str:
+    """Return a number of bytes for people."""
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":  # noqa: PLR2004
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+class Progress:
+    """Shows what Wardian does while it takes longer than a moment: a live line on a terminal, plain lines elsewhere.
+
+    Notices and warnings are always written. A listener for ``wardian.events``.
+    """
+
+    AFTER_S = 0.4
+
+    def __init__(self, *, quiet: bool):
+        self._quiet = quiet
+        self._started = time.monotonic()
+        self._live: Any = None
+        self._task: Any = None
+        self._last = ""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if self._quiet and event.kind != "warning":
+            return
+        if event.kind in ("notice", "warning", "output"):
+            prefix = "warning: " if event.kind == "warning" else ""
+            (self._live.console.print if self._live else lambda t, **_: sys.stderr.write(t + "\n"))(f"{prefix}{event.text}", **({"markup": False, "highlight": False} if self._live else {}))
+            return
+        if not sys.stderr.isatty():
+            if event.kind == "phase" and event.text != self._last:
+                self._last = event.text
+                sys.stderr.write(f"{event.text}\n")
+            return
+        if self._live is None:
+            if time.monotonic() - self._started < self.AFTER_S and event.kind == "progress":
+                return
+            self._start()
+        if event.kind == "phase":
+            self._live.update(self._task, description=event.text, total=event.total, completed=0)
+        else:
+            self._live.update(self._task, completed=event.done, total=event.total)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Rich
+
+        self._live = Rich(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+        self._live.start()
+        self._task = self._live.add_task("", total=None)
+
+    def stop(self) -> None:
+        """Clear the live line."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -1,0 +1,28 @@
+"""Writes down a bug of ours, so that it can be reported."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import wardian
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def write_report(error: BaseException, arguments: Sequence[str]) -> Path:
+    """Write a report of ``error`` and return where it is. Values given with ``-V`` are left out: they may be secret."""
+    shown = []
+    hide = False
+    for argument in arguments:
+        shown.append(argument.partition("=")[0] + "=…" if hide and "=" in argument else argument)
+        hide = argument in ("-V", "--variable", "--value")
+    lines = [f"wardian {wardian.__version__}, Python {platform.python_version()}, {platform.platform()}", f"arguments: {shown}", "",
+             *traceback.format_exception(error)]  # fmt: skip
+    with tempfile.NamedTemporaryFile("w", prefix="wardian-bug-", suffix=".txt", delete=False) as stream:
+        stream.write("\n".join(lines))
+    return Path(stream.name)

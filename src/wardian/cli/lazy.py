@@ -1,0 +1,52 @@
+"""Groups whose commands are imported when they are called: `--help` and completion stay quick."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name, place (``module:attribute``) and one line of help.
+
+    Args:     commands_at: name → (place, help).  aliases: other names that people are used to, not listed.
+    """
+
+    def __init__(self, *args: Any, commands_at: Mapping[str, tuple[str, str]], aliases: Mapping[str, str] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._places = dict(commands_at)
+        self._aliases = dict(aliases or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which people need them."""
+        return [*self._places, *(name for name in super().list_commands(ctx) if name not in self._places)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, importing its module."""
+        name = self._aliases.get(cmd_name, cmd_name)
+        if name in self._places:
+            module, _, attribute = self._places[name][0].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        return super().get_command(ctx, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any of them."""
+        rows = [(name, text) for name, (_, text) in self._places.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the named command; an unknown one is answered with what was probably meant."""
+        name = args[0] if args else ""
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, [*self._places, *self._aliases], n=1)
+            meant = f"; did you mean `{ctx.command_path} {near[0]}`?" if near else ""
+            raise click.UsageError(f"there is no command `{ctx.command_path} {name}`{meant}", ctx)
+        return super().resolve_command(ctx, args)

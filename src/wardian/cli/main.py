@@ -1,0 +1,119 @@
+"""The `wardian` command: which nouns there are, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wardian.cli.lazy import LazyGroup
+from wardian.errors import WardianError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EXAMPLES = """
+\b
+Examples:
+  wardian env create sklearn -r requirements.txt
+  wardian run -e sklearn train.py
+  wardian run -f environment.yml train.py --epochs 3
+  wardian env diff sklearn:1 sklearn:2
+  wardian runs list
+"""
+
+COMMANDS = {
+    "run": ("wardian.cli.run:run", "Run a script in an environment; record exactly what it ran with."),
+    "shell": ("wardian.cli.shell:shell", "A shell, a command or a Jupyter kernel in an environment."),
+    "env": ("wardian.cli.env:env", "Environments: create, list, lock, compare, upgrade, export …"),
+    "runs": ("wardian.cli.runs:runs", "Runs: list, show, logs, wait, cancel, export, reproduce."),
+    "workspace": ("wardian.cli.workspace:workspace", "Workspaces: create, list, use, show, delete."),
+    "secret": ("wardian.cli.secret:secret", "Logins for indexes, channels and registries."),
+    "config": ("wardian.cli.config:config", "Settings: show them and where they come from; set one."),
+    "gc": ("wardian.cli.gc:gc", "What the caches could give back; --apply removes it."),
+    "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
+}
+ALIASES = {"job": "runs", "jobs": "runs", "environment": "env"}
+
+
+@click.group(
+    cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES, epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)  # fmt: skip
+@click.version_option(package_name="wardian", prog_name="wardian")
+def cli() -> None:
+    """Environments for machine learning: define once, lock, build, run, reproduce."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Nothing but a bug of ours shows a traceback, and that in a file."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=given, prog_name="wardian", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        return _usage(error, given)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.stderr.write("interrupted\n")
+        return 130
+    except WardianError as error:
+        return _failed(error, given)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the one place that turns a bug into words
+        return _bug(error, given)
+    return code if isinstance(code, int) else 0
+
+
+def _wants_json(given: Sequence[str]) -> bool:
+    before = given[: given.index("--")] if "--" in given else given
+    return "--json" in before
+
+
+def _failed(error: WardianError, given: Sequence[str]) -> int:
+    if _wants_json(given):
+        import json
+
+        sys.stderr.write(json.dumps({"error": error.as_document()}, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint:  {error.hint}\n")
+    if given and given[0] == "run" and error.details.get("before_start", True):
+        from wardian.errors import InvalidInput
+
+        return error.exit_code if isinstance(error, InvalidInput) and error.stable_code == "usage" else 125
+    return error.exit_code
+
+
+def _usage(error: click.ClickException, given: Sequence[str]) -> int:
+    if _wants_json(given):
+        import json
+
+        sys.stderr.write(json.dumps({"error": {"code": "usage", "message": error.format_message()}}, ensure_ascii=False) + "\n")
+    else:
+        context: Any = getattr(error, "ctx", None)
+        sys.stderr.write(f"error: {error.format_message()}\n")
+        if context is not None:
+            sys.stderr.write(f"hint:  `{context.command_path} --help` shows examples\n")
+    return 2
+
+
+def _bug(error: Exception, given: Sequence[str]) -> int:
+    from wardian.cli.crash import write_report
+
+    place = write_report(error, given)
+    sys.stderr.write(f"error: a bug in Wardian: {type(error).__name__}: {str(error)[:300]}\nhint:  the report is in {place}; please send it\n")
+    return 3
+
+
+def script() -> None:
+    """The console script's entry point."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()
