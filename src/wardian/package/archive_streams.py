@@ -36,7 +36,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def damage(archive: str, code: str = "damaged_archive") -> Iterator[None]:
+def damage(archive: str) -> Iterator[None]:
     """Turn what the decoders raise for bytes that are no archive into ``BadArchive``; other errors of the system pass."""
     try:
         yield
@@ -45,11 +45,11 @@ def damage(archive: str, code: str = "damaged_archive") -> Iterator[None]:
     except _RefusedError as error:
         refuse(archive, None, error.why, error.code)
     except _DAMAGE as error:
-        refuse(archive, None, f"is damaged: {str(error) or type(error).__name__}", code)
+        refuse(archive, None, f"is damaged: {str(error) or type(error).__name__}", "damaged_archive")
     except OSError as error:
         if error.errno is not None:  # bz2 and gzip say "Invalid data stream" without one
             raise
-        refuse(archive, None, f"is damaged: {error}", code)
+        refuse(archive, None, f"is damaged: {error}", "damaged_archive")
 
 
 # -- zip -----------------------------------------------------------------------------------------------------------
@@ -60,10 +60,10 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
     So a reader that streams from the front and one that uses the directory at the end see the same.
 
-    Raises:   BadArchive: ``not_an_archive``, ``ambiguous_archive``, ``unsafe_member`` (encrypted).
+    Raises:   BadArchive: ``damaged_archive``, ``ambiguous_archive``, ``unsafe_member`` (encrypted).
     Source:   APPNOTE.TXT 4.3
     """
-    with damage(path.name, "not_an_archive"):
+    with damage(path.name):
         archive = zipfile.ZipFile(path)
     try:
         with damage(path.name):
