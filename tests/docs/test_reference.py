@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from docs import generate
 
+from docs import generate
 from wardian.cli.main import cli
 from wardian.definition.pip_option import LINE_OPTIONS
 
