@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wardian.errors import Fault, InvalidDefinition, WardianError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from types import TracebackType
+
+
+MOST_FAULTS = 100
 
 
 class Faults:
@@ -45,8 +48,13 @@ class Faults:
         hint: str | None = None,
         file: str | None = None,
     ) -> None:
-        """Note a fault. ``line`` counts from 1; ``file`` is given for an included file."""
+        """Note a fault. ``line`` counts from 1; ``file`` is given for an included file.
+
+        Raises:   InvalidDefinition: there are so many that nobody would read more; reading on would only take time.
+        """
         self._found.append(Fault(code, message, self.file if file is None else file, line, field, hint))
+        if len(self._found) >= MOST_FAULTS:
+            raise InvalidDefinition(self.found, hint=f"these are the first {MOST_FAULTS}: is this the file you mean?")
 
     def warn(
         self,
@@ -61,7 +69,6 @@ class Faults:
         """Note something that is worth a line but does not stop the reading."""
         self._warnings.append(Fault(code, message, self.file if file is None else file, line, field, hint))
 
-    @contextmanager
     def wrap(
         self,
         line: int | None = None,
@@ -69,22 +76,14 @@ class Faults:
         *,
         file: str | None = None,
         places: Mapping[str, tuple[int | None, str]] | None = None,
-    ) -> Iterator[None]:
-        """Note any deliberate error raised inside as a fault of this place, and go on after the block.
+    ) -> _Wrap:
+        """Note any deliberate error raised in the ``with`` block as a fault of this place, and go on after the block.
 
         Args:     line: where, from 1; None where unknown.  field: path of the value; empty keeps a fault's own.
                   places: field path of a value → (line, field path in the file), for faults of an `Environment` that
                   was put together from many places.
         """
-        try:
-            yield
-        except InvalidDefinition as error:
-            for fault in error.faults:
-                at_line, at_field = (places or {}).get(fault.field, (line, field or fault.field))
-                at_line = fault.line if fault.line is not None else at_line
-                self.add(fault.code, fault.message, line=at_line, field=at_field, hint=fault.hint, file=fault.file or file)
-        except WardianError as error:
-            self.add(error.stable_code, error.message, line=line, field=field, hint=error.hint, file=file)
+        return _Wrap(self, line, field, file, places or {})
 
     def raise_if_any(self) -> None:
         """Raise every fault in one error, if there is one.
@@ -93,6 +92,32 @@ class Faults:
         """
         if self._found:
             raise InvalidDefinition(self.found)
+
+
+class _Wrap:
+    """Turns an error that leaves the block into faults of one place. A class, so that type checkers know it swallows."""
+
+    def __init__(
+        self, faults: Faults, line: int | None, field: str, file: str | None, places: Mapping[str, tuple[int | None, str]]
+    ) -> None:
+        self._faults, self._line, self._field, self._file, self._places = faults, line, field, file, places
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        if isinstance(error, InvalidDefinition):
+            for fault in error.faults:
+                line, field = self._places.get(fault.field, (self._line, self._field or fault.field))
+                line = fault.line if fault.line is not None else line
+                self._faults.add(
+                    fault.code, fault.message, line=line, field=field, hint=fault.hint, file=fault.file or self._file
+                )
+        elif isinstance(error, WardianError):
+            self._faults.add(
+                error.stable_code, error.message, line=self._line, field=self._field, hint=error.hint, file=self._file
+            )
+        return isinstance(error, WardianError)
 
 
 def _in_order(faults: list[Fault]) -> tuple[Fault, ...]:

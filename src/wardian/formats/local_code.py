@@ -1,0 +1,68 @@
+"""The local code that one definition points at: found, checked, digested."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.definition.environment import LocalSource
+from wardian.definition.local_path import is_archive_name
+from wardian.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from wardian.digest import Digest
+
+
+class LocalCode:
+    """Collects local code in the order in which a definition names it.
+
+    Args:     base: the directory that paths are relative to; None for a text without a place.
+              known: digests from an earlier reading, for trees that are not there.
+    """
+
+    def __init__(self, base: Path | None, known: Iterable[LocalSource] = ()) -> None:
+        self._base = base
+        self._known = {source.path: source.digest for source in known}
+        self._digests: dict[str, Digest] = {}
+        self.places: dict[Digest, Path] = {}
+
+    @property
+    def sources(self) -> tuple[LocalSource, ...]:
+        """What was taken, in order."""
+        return tuple(LocalSource(path, digest) for path, digest in self._digests.items())
+
+    def take(self, path: str) -> None:
+        """Note the tree or archive at ``path`` (as `PipRequirement.path` has it). Idempotent.
+
+        Raises:   NotFound: there is nothing there; code ``no_such_path``.
+                  InvalidInput: ``not_installable``, or a code of `tree_digest`.  Unavailable: it cannot be read.
+        """
+        if path in self._digests:
+            return
+        place = self._base / path if self._base is not None else None
+        if place is None or not place.exists():
+            if path not in self._known:
+                raise _missing(path, place)
+            self._digests[path] = self._known[path]
+            return
+        if place.is_dir():
+            if not (place / "pyproject.toml").is_file() and not (place / "setup.py").is_file():
+                raise InvalidInput(f"the directory `{path}` cannot be installed: it has neither pyproject.toml nor setup.py",
+                                   hint="name the directory that holds the project's pyproject.toml", code="not_installable")  # fmt: skip
+        elif not place.is_file() or not is_archive_name(place.name):
+            raise InvalidInput(f"`{path}` is neither a directory nor a wheel or source archive", code="not_installable")
+        from wardian.formats.tree import tree_digest
+
+        digest = tree_digest(place)
+        self._digests[path] = digest
+        self.places[digest] = place
+
+
+def _missing(path: str, place: Path | None) -> NotFound:
+    if place is None:
+        return NotFound(f"`{path}` cannot be found: this text stands in no directory", code="no_such_path",
+                        hint="read the file itself, so that paths have a place to start from")  # fmt: skip
+    return NotFound(f"there is no `{path}` beside the definition", code="no_such_path",
+                    hint="paths are relative to the definition's file")  # fmt: skip
