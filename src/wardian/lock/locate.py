@@ -57,7 +57,7 @@ class Locator:
             return
         scheme, _, alias = artifact.source.partition(":")
         if scheme == "channel":
-            yield f"{self._channel_url(environment, alias).rstrip('/')}/{artifact.subdir}/{artifact.file}"
+            yield from self.conda_urls(environment, artifact)
             return
         if scheme == "definition":
             requirement = PipRequirement.parse(environment.python.pip[int(alias)])
@@ -72,6 +72,11 @@ class Locator:
                 yield url
             return
         yield from self._from_index(environment, lock, artifact)
+
+    def conda_urls(self, environment: Environment, artifact: Artifact) -> Iterator[str]:
+        """Yield the URL of a conda package."""
+        alias = artifact.source.partition(":")[2]
+        yield f"{self._channel_url(environment, alias).rstrip('/')}/{artifact.subdir}/{artifact.file}"
 
     def _from_index(self, environment: Environment, lock: Lock, artifact: Artifact) -> Iterator[str]:
         python = environment.python

@@ -49,7 +49,8 @@ class SourceBuilder:
 
         Raises:   NotFound: the tree is neither here nor kept.  Conflict: it has changed since the definition was read.
         """
-        from wardian.formats import tree
+        from wardian.formats.tree import tree_digest
+        from wardian.formats.tree_copy import copy_tree
 
         digest = next((source.digest for source in local if source.path == requirement.path), None)
         if digest is None:
@@ -61,8 +62,8 @@ class SourceBuilder:
                            hint="run it once from the directory that has it")  # fmt: skip
         name = re.sub(r"[^A-Za-z0-9._-]", "_", found.name) or "tree"
         copy = self.place / "local" / str(position) / name
-        tree.copy_tree(found, copy)
-        if tree.tree_digest(copy) != digest:
+        copy_tree(found, copy)
+        if tree_digest(copy) != digest:
             raise Conflict(f"the local code `{requirement.path}` has changed since the definition was read", code="local_code_changed",
                            hint="run it again")  # fmt: skip
         return copy

@@ -43,7 +43,8 @@ class Artifacts:
         Raises:   Conflict: it has changed since its digest was taken.
         """
         from wardian.errors import Conflict
-        from wardian.formats import tree
+        from wardian.formats.tree import tree_digest
+        from wardian.formats.tree_copy import copy_tree
 
         target = self.root / "trees" / digest
         if target.is_dir():
@@ -53,9 +54,11 @@ class Artifacts:
             place.mkdir(parents=True)
             try:
                 copy = place / (origin.resolve().name or "tree")
-                tree.copy_tree(origin, copy)
-                if tree.tree_digest(copy) != digest:
-                    raise Conflict(f"the local code {origin} has changed while it was read", hint="run it again", code="local_code_changed")
+                copy_tree(origin, copy)
+                if tree_digest(copy) != digest:
+                    raise Conflict(
+                        f"the local code {origin} has changed while it was read", hint="run it again", code="local_code_changed"
+                    )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     place.rename(target)

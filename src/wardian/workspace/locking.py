@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from wardian.lock.solver import Solver
     from wardian.lock.store import LockStore
     from wardian.workspace.artifacts import Artifacts
-    from wardian.workspace.locks import Locks, LockSummary
+    from wardian.workspace.locks import ChosenLock, Locks
     from wardian.workspace.version import EnvironmentVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The lock that a version uses: its summary, and whether this call solved it, adopted it or found it pinned."""
+    """The lock that a version uses: which, and whether this call solved it, adopted it or found it pinned."""
 
-    summary: LockSummary
+    chosen: ChosenLock
     origin: str  # pinned | workspace | machine | solved
 
 
@@ -58,8 +58,8 @@ class Locker:
 
     def find(self, version: EnvironmentVersion, platform: Platform) -> Locked | None:
         """Return the lock that the version is pinned to, or None; contacts nothing, writes nothing."""
-        summary = self._locks.find_pin(version.id, platform.name)
-        return Locked(summary, "pinned") if summary else None
+        chosen = self._locks.find_pin(version.id, platform.name)
+        return Locked(chosen, "pinned") if chosen else None
 
     def ensure(
         self, version: EnvironmentVersion, platform: Platform, *, as_of: datetime | None = None, sources: Mapping[Digest, Path] | None = None,
@@ -73,7 +73,7 @@ class Locker:
         """
         pinned = self.find(version, platform)
         if pinned is not None and not self._missing(version, platforms):
-            self._refuse_other_time(pinned.summary, as_of, version)
+            self._refuse_other_time(pinned.chosen, as_of, version)
             return pinned
         wanted = self._wanted(platform, platforms)
         first: Lock | None = None
@@ -90,14 +90,20 @@ class Locker:
                 except WardianError as error:
                     if one == platform or one in platforms:
                         raise
-                    self._listener(Event("warning", f"{one} is not locked: {error.message.splitlines()[0]}", data={"platform": one.name, "error": error.as_document()}))
+                    self._listener(
+                        Event(
+                            "warning",
+                            f"{one} is not locked: {error.message.splitlines()[0]}",
+                            data={"platform": one.name, "error": error.as_document()},
+                        )
+                    )
                     continue
                 origin = "solved"
-            lock, origin = self._adopt(version, lock, one, origin)
+            lock, pin, origin = self._adopt(version, lock, one, origin)
             if first is None:
                 first = lock
             if one == platform and result is None:
-                result = Locked(self._locks.summary(lock.digest), origin)
+                result = Locked(pin, origin)
         if result is None:
             raise SolveFailed(f"nothing was locked for {platform}")
         return result
@@ -107,14 +113,18 @@ class Locker:
 
     def _wanted(self, platform: Platform, platforms: Sequence[Platform]) -> list[Platform]:
         """Return the platforms to lock, this machine's first: what is solved first sets the versions of the others."""
-        names = [platform.name, *(p.name for p in platforms)] if platforms else [platform.name, this_platform().name, *self._platforms]
+        names = (
+            [platform.name, *(p.name for p in platforms)]
+            if platforms
+            else [platform.name, this_platform().name, *self._platforms]
+        )
         return [get_platform(name) for name in dict.fromkeys(names)]
 
     def _known(self, version: EnvironmentVersion, platform: Platform) -> tuple[Lock, str] | None:
-        if (summary := self._locks.find_pin(version.id, platform.name)) is not None:
-            return self._locks.get(summary.digest), "pinned"
-        if (summary := self._locks.find_current(version.definition_hash, platform.name)) is not None:
-            return self._locks.get(summary.digest), "workspace"
+        if (pin := self._locks.find_pin(version.id, platform.name)) is not None:
+            return self._locks.get(pin.lock_digest, definition_hash=version.definition_hash), "pinned"
+        if (current := self._locks.current(version.definition_hash, platform.name)) is not None:
+            return self._locks.get(current.lock_digest, definition_hash=version.definition_hash), "workspace"
         lock = self._store.find_current(version.definition_hash, platform)
         return (lock, "machine") if lock is not None else None
 
@@ -129,13 +139,21 @@ class Locker:
         if first is not None:
             differing = _differences(first, lock)
             if differing:
-                self._listener(Event("notice", f"{platform} differs: {', '.join(differing[:8])}", data={"platform": platform.name, "differs": differing}))
+                self._listener(
+                    Event(
+                        "notice",
+                        f"{platform} differs: {', '.join(differing[:8])}",
+                        data={"platform": platform.name, "differs": differing},
+                    )
+                )
         return lock
 
-    def _adopt(self, version: EnvironmentVersion, lock: Lock, platform: Platform, origin: str) -> tuple[Lock, str]:
+    def _adopt(self, version: EnvironmentVersion, lock: Lock, platform: Platform, origin: str) -> tuple[Lock, ChosenLock, str]:
         """Keep what cannot be fetched again, offer the lock to the machine, then pin: the pin is written last."""
         if origin == "solved":
-            wheels = [p for a in lock.artifacts if (p := self._artifacts.find_file(a.installed_sha256, a.installed_file)) is not None]
+            wheels = [
+                p for a in lock.artifacts if (p := self._artifacts.find_file(a.installed_sha256, a.installed_file)) is not None
+            ]
             winner = self._store.offer(lock, wheels)
             if winner.digest != lock.digest:  # another process was first: the loser adopts
                 lock, origin = winner, "machine"
@@ -143,9 +161,9 @@ class Locker:
             if artifact.built is not None or artifact.source == "workspace":
                 self._keep_wheel(artifact)
         self._locks.put(lock)
-        self._locks.set_current(version.definition_hash, platform.name, lock.digest, only_first=True)
-        self._locks.pin(version.id, platform.name, lock.digest, origin)
-        return lock, origin
+        self._locks.ensure_current(version.definition_hash, platform.name, lock.digest, origin)
+        pin = self._locks.pin(version.id, platform.name, lock.digest, origin)
+        return lock, pin, origin
 
     def _keep_wheel(self, artifact: Artifact) -> None:
         if self._artifacts.find_file(artifact.installed_sha256, artifact.installed_file) is None:
@@ -154,9 +172,9 @@ class Locker:
                 self._artifacts.keep(path)
 
     @staticmethod
-    def _refuse_other_time(summary: LockSummary, as_of: datetime | None, version: EnvironmentVersion) -> None:
+    def _refuse_other_time(chosen: ChosenLock, as_of: datetime | None, version: EnvironmentVersion) -> None:
         if as_of is not None:
-            raise Conflict(f"{version} is locked already, on {summary.created[:10]}: a version is pinned for ever", code="already_locked",
+            raise Conflict(f"{version} is locked already, on {chosen.created[:10]}: a version is pinned for ever", code="already_locked",
                            hint=f"`wardian env upgrade {version.name or 'NAME'} --as-of …` adds a version with its own lock")  # fmt: skip
 
     @staticmethod

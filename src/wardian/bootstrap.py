@@ -1,0 +1,287 @@
+"""The only module that names concrete adapters: from settings to the parts of the house, each made when it is first used."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from wardian.errors import InvalidInput, NotFound
+from wardian.events import silent
+from wardian.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from wardian.definition.environment import Environment
+    from wardian.digest import Digest
+    from wardian.events import Listener
+    from wardian.lock.conda import CondaSolver
+    from wardian.lock.locate import Locator
+    from wardian.lock.lock import Artifact, Lock
+    from wardian.lock.pypi import UvSolver
+    from wardian.lock.python import PythonChooser
+    from wardian.lock.solve import DefinitionSolver
+    from wardian.lock.solver import SolveRequest
+    from wardian.lock.store import DirectoryLockStore
+    from wardian.package.fetch import Fetcher
+    from wardian.package.hints import Hints
+    from wardian.package.store import PackageStore
+    from wardian.prefix.cache import PrefixCache
+    from wardian.prefix.install import Installer
+    from wardian.prefix.interpreters import Interpreters
+    from wardian.run.records import RunStore
+    from wardian.tools.http import Credentials, Http
+    from wardian.tools.uv import Uv
+    from wardian.workspace.artifacts import Artifacts
+    from wardian.workspace.database import Database
+    from wardian.workspace.environments import Environments
+    from wardian.workspace.locking import Locker
+    from wardian.workspace.locks import Locks
+    from wardian.workspace.parsed import ParsedFiles
+    from wardian.workspace.secrets import Secrets
+
+
+class Parts:
+    """The parts of the house for one workspace. Nothing is opened, imported or contacted before it is asked for.
+
+    Args:     settings: of this process.  environ: the caller's environment.  listener: hears what goes on.
+    """
+
+    def __init__(self, settings: Settings, *, environ: Mapping[str, str] | None = None, listener: Listener = silent):
+        self.settings = settings
+        self.environ = dict(os.environ if environ is None else environ)
+        self.listener = listener
+
+    @property
+    def directory(self) -> Path:
+        """The workspace's directory."""
+        return self.settings.home / "workspaces" / self.settings.workspace
+
+    @property
+    def cache(self) -> Path:
+        """The machine's cache directory."""
+        return self.settings.cache
+
+    @staticmethod
+    def now() -> datetime:
+        """The time, UTC."""
+        return datetime.now(UTC)
+
+    # -- records -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def database(self) -> Database:
+        """The workspace's records; the workspace called ``default`` is made when it is first used, others must exist."""
+        from wardian.workspace.database import Database
+
+        path = self.directory / "workspace.db"
+        if not self.directory.is_dir():
+            if self.settings.workspace != "default":
+                raise NotFound(f"there is no workspace `{self.settings.workspace}`", code="workspace_not_found",
+                               hint=f"`wardian workspace create {self.settings.workspace}`, or see `wardian workspace list`")  # fmt: skip
+            self._make_home()
+        return Database.open(path, listener=self.listener)
+
+    def _make_home(self) -> None:
+        from wardian.tools.disk import disk_errors
+
+        with disk_errors(self.settings.home):
+            self.directory.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def environments(self) -> Environments:
+        """Names, versions, labels."""
+        from wardian.workspace.environments import Environments
+
+        return Environments(self.database)
+
+    @cached_property
+    def locks(self) -> Locks:
+        """Locks and pins."""
+        from wardian.workspace.locks import Locks
+
+        return Locks(self.database)
+
+    @cached_property
+    def parsed(self) -> ParsedFiles:
+        """Files that were parsed before."""
+        from wardian.workspace.parsed import ParsedFiles
+
+        return ParsedFiles(self.database)
+
+    @cached_property
+    def runs(self) -> RunStore:
+        """Records of runs."""
+        from wardian.run.records import RunStore
+
+        return RunStore(self.database)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """What cannot be fetched again."""
+        from wardian.workspace.artifacts import Artifacts
+
+        return Artifacts(self.directory / "artifacts")
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Stored logins."""
+        from wardian.workspace.secrets import Secrets
+
+        return Secrets(self.directory)
+
+    # -- outside -------------------------------------------------------------------------------------------------------
+
+    def credentials(self, url: str) -> Credentials | None:
+        """Return the stored login for ``url``, or None."""
+        if not (self.directory / "secrets.json").exists():
+            return None
+        return self.secrets.credentials_for(url)
+
+    @cached_property
+    def http(self) -> Http:
+        """Downloads."""
+        from wardian.tools.http import Http
+
+        bundle = next((self.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if self.environ.get(n)), None)
+        return Http(timeout_s=self.settings.timeout_s, credentials=self.credentials, mirrors=self.settings.mirrors, ca_bundle=bundle,
+                    offline=self.settings.offline)  # fmt: skip
+
+    @cached_property
+    def uv(self) -> Uv:
+        """The uv tool."""
+        from wardian.tools.uv import Uv
+
+        return Uv(self.cache / "uv", self.environ, offline=self.settings.offline)
+
+    # -- locks, packages, prefixes -------------------------------------------------------------------------------------
+
+    @cached_property
+    def packages(self) -> PackageStore:
+        """Fetched archives."""
+        from wardian.package.store import PackageStore
+
+        return PackageStore(self.cache / "packages")
+
+    @cached_property
+    def _hints(self) -> Hints:
+        from wardian.package.hints import Hints
+
+        return Hints(self.cache / "urls")
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """Fetches and verifies archives."""
+        from wardian.package.fetch import Fetcher
+
+        return Fetcher(self.packages, self.http, self._hints, limit_bytes=self.settings.archive_limit_bytes)
+
+    @cached_property
+    def prefixes(self) -> PrefixCache:
+        """Installed prefixes."""
+        from wardian.prefix.cache import PrefixCache
+
+        return PrefixCache(self.cache / "prefixes")
+
+    @cached_property
+    def interpreters(self) -> Interpreters:
+        """Pythons of this machine."""
+        from wardian.prefix.interpreters import Interpreters
+
+        return Interpreters(self.uv, self.prefixes, self.cache / "interpreters.json")
+
+    @cached_property
+    def installer(self) -> Installer:
+        """From a lock to a prefix."""
+        from wardian.prefix.install import Installer
+        from wardian.tools import isolation
+
+        return Installer(cache=self.prefixes, interpreters=self.interpreters, uv=self.uv, conda_packages=self.cache / "conda-packages",
+                         copy=lambda: isolation.is_needed() and not isolation.available())  # fmt: skip
+
+    @cached_property
+    def lock_store(self) -> DirectoryLockStore:
+        """The machine's locks."""
+        from wardian.lock.store import DirectoryLockStore
+
+        return DirectoryLockStore(self.cache / "registry")
+
+    @cached_property
+    def pythons(self) -> PythonChooser:
+        """Chooses interpreters."""
+        from wardian.lock.python import PythonChooser
+
+        return PythonChooser(self.uv, self.fetcher, self.http, self.settings.python_downloads)
+
+    @cached_property
+    def _pip(self) -> UvSolver:
+        from wardian.lock.pypi import UvSolver
+
+        return UvSolver(uv=self.uv, archives=self.fetcher, wheels=self.artifacts, trees=self.artifacts, indexes=self.settings.indexes,
+                        credentials=self.credentials, environ=self.environ)  # fmt: skip
+
+    @cached_property
+    def conda(self) -> CondaSolver:
+        """Solves conda packages."""
+        return self._make_conda()
+
+    def _make_conda(self) -> Any:
+        raise InvalidInput("conda environments are not connected yet", code="unsupported")
+
+    @cached_property
+    def solver(self) -> DefinitionSolver:
+        """Solves whole definitions."""
+        from wardian.lock.solve import DefinitionSolver
+
+        return DefinitionSolver(uv=self.uv, pip=self._pip, python=self.pythons, conda=lambda: self.conda, provided=self._provided,
+                                interpreter=self._interpreter, now=self.now)  # fmt: skip
+
+    def _interpreter(self, artifact: Artifact) -> Path | None:
+        """Return an interpreter of exactly this artifact for building source code, if one can run here."""
+        if artifact.kind != "python":
+            return None
+        from wardian.errors import WardianError
+
+        try:
+            archive = self.packages.find(artifact.sha256, artifact.file)
+            return self.interpreters.ensure(artifact, archive, self.listener).path
+        except WardianError:
+            return None  # of another platform, or not portable: any interpreter of that minor version will do
+
+    def _provided(self, artifacts: tuple[Artifact, ...], request: SolveRequest, listener: Listener) -> Mapping[str, str]:
+        """Return names and versions of the Python distributions in locked conda packages: what their own files declare."""
+        from wardian.package.distributions import provided_distributions
+
+        archives = self.fetcher.fetch(artifacts, lambda a: self.locator.conda_urls(request.environment, a), listener)
+        return provided_distributions(artifacts, archives)
+
+    @cached_property
+    def locator(self) -> Locator:
+        """Where artifacts can be had."""
+        from wardian.lock.locate import Locator
+
+        return Locator(uv=self.uv, python=self.pythons, kept=self._kept, hint=self._hints.find,
+                       channel_url=lambda env, alias: self.conda.channel_url(env, alias), indexes=self.settings.indexes,
+                       credentials=self.credentials, environ=self.environ)  # fmt: skip
+
+    def _kept(self, sha256: Digest, file: str) -> Path | None:
+        return self.artifacts.find_file(sha256, file) or self.lock_store.find_wheel(sha256, file)
+
+    def fetch(self, environment: Environment, lock: Lock, artifacts: Sequence[Artifact]) -> dict[Digest, Path]:
+        """Bring these artifacts of ``lock`` to this machine."""
+
+        def urls(artifact: Artifact) -> Iterable[str]:
+            return self.locator.urls(environment, lock, artifact)
+
+        return self.fetcher.fetch(artifacts, urls, self.listener)
+
+    @cached_property
+    def locker(self) -> Locker:
+        """Finds or makes locks."""
+        from wardian.workspace.locking import Locker
+
+        return Locker(locks=self.locks, store=self.lock_store, solver=lambda: self.solver, artifacts=self.artifacts,
+                      platforms=self.settings.lock_platforms, offline=self.settings.offline, listener=self.listener)  # fmt: skip

@@ -1,0 +1,179 @@
+"""What differs between two locks, package by package, and which requirement of the definition brings each one in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wardian.lock.version_order import is_newer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from wardian.lock.lock import Artifact, Lock
+
+_SIGNS = {"added": "+", "removed": "-", "up": "↑", "down": "↓", "rebuilt": "~"}
+_ECOSYSTEMS = {"wheel": "pypi", "sdist": "pypi"}  # a release may come as either; the others are what they are
+_SHOWN_ROOTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PackageMove:
+    """One package differs.
+
+    Attributes:
+        change: ``added``, ``removed``, ``up``, ``down``, or ``rebuilt``: the same version in other bytes.
+        before, after: the artifacts; None where there is none.
+        roots: names in the definition that need the package, directly or not, in the order of the alphabet. Empty: it is
+            not known, or the package is itself one.
+    """
+
+    change: str
+    name: str
+    before: Artifact | None
+    after: Artifact | None
+    roots: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The kind of the artifact: of the later one, if there is one."""
+        found = self.after or self.before
+        return found.kind if found else ""
+
+    def __str__(self) -> str:
+        before, after = _spelled(self.before), _spelled(self.after)
+        if self.change == "rebuilt" and self.before and self.after and self.before.build != self.after.build:
+            before, after = f"{before}={self.before.build}", f"{after}={self.after.build}"
+        versions = " → ".join(dict.fromkeys(text for text in (before, after) if text))
+        return f"{self.name} {versions}" + (" (rebuilt)" if self.change == "rebuilt" else "")
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "change": self.change,
+            "name": self.name,
+            "kind": self.kind,
+            "before": self.before and self.before.version,
+            "after": self.after and self.after.version,
+            "before_sha256": self.before and self.before.installed_sha256,
+            "after_sha256": self.after and self.after.installed_sha256,
+            "roots": list(self.roots),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LockDifference:
+    """What differs between two locks; no ``moves`` and equal platforms: they install the same."""
+
+    moves: tuple[PackageMove, ...]
+    platforms: tuple[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.moves) or self.platforms[0] != self.platforms[1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many packages changed in which way."""
+        found = Counter(move.change for move in self.moves)
+        return {change: found[change] for change in _SIGNS if found[change]}
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "platforms": list(self.platforms),
+            "counts": self.counts,
+            "packages": [move.as_document() for move in self.moves],
+        }
+
+    def text(self) -> str:
+        """Return the difference for people: a line for each package, then how many changed."""
+        lines = [f"platform: {self.platforms[0]} → {self.platforms[1]}"] if self.platforms[0] != self.platforms[1] else []
+        for kind in dict.fromkeys(move.kind for move in self.moves):
+            lines.append(f"{kind}:")
+            lines += [f"  {_SIGNS[move.change]} {move}{_because(move)}" for move in self.moves if move.kind == kind]
+        total = ", ".join(f"{count} {change}" for change, count in self.counts.items())
+        return "\n".join([*lines, total or "the same packages"])
+
+
+def difference(before: Lock, after: Lock) -> LockDifference:
+    """Return what differs between two locks: packages by ecosystem and name, Spark's jars among them."""
+    old, new = _by_name(before), _by_name(after)
+    old_roots, new_roots = _roots(before), _roots(after)
+    moves = [
+        move
+        for key in dict.fromkeys([*old, *new])
+        for move in _moves(key[1], old.get(key, ()), new.get(key, ()), new_roots if key in new else old_roots)
+    ]
+    order = ("python", "conda", "wheel", "sdist", "jar")
+    return LockDifference(
+        tuple(sorted(moves, key=lambda move: (order.index(move.kind), move.name))), (before.platform, after.platform)
+    )
+
+
+def _by_name(lock: Lock) -> dict[tuple[str, str], tuple[Artifact, ...]]:
+    found: dict[tuple[str, str], tuple[Artifact, ...]] = {}
+    for artifact in (*lock.artifacts, *lock.spark):
+        key = (_ECOSYSTEMS.get(artifact.kind, artifact.kind), artifact.name)
+        found[key] = (*found.get(key, ()), artifact)
+    return found
+
+
+def _moves(
+    name: str, before: tuple[Artifact, ...], after: tuple[Artifact, ...], roots: Mapping[str, tuple[str, ...]]
+) -> Iterable[PackageMove]:
+    why = roots.get(name, ())
+    same = {a.installed_sha256 for a in before} & {a.installed_sha256 for a in after}
+    gone = [a for a in before if a.installed_sha256 not in same]
+    come = [a for a in after if a.installed_sha256 not in same]
+    # nearly always one of each; several where markers choose between them
+    for was, now in zip(gone, come, strict=False):
+        yield PackageMove(_change(was, now), name, was, now, why)
+    yield from (PackageMove("removed", name, was, None, why) for was in gone[len(come) :])
+    yield from (PackageMove("added", name, None, now, why) for now in come[len(gone) :])
+
+
+def _change(was: Artifact, now: Artifact) -> str:
+    if was.version == now.version:
+        return "rebuilt"
+    conda = now.kind == "conda"
+    if is_newer(now.version, was.version, conda=conda):
+        return "up"
+    return "down" if is_newer(was.version, now.version, conda=conda) else "rebuilt"
+
+
+def _roots(lock: Lock) -> dict[str, tuple[str, ...]]:
+    """For each package, which of the definition's own names lead to it."""
+    needs: dict[str, set[str]] = {}
+    for artifact in lock.artifacts:
+        needs.setdefault(artifact.name, set()).update(_needed(text) for text in artifact.depends)
+    found: dict[str, list[str]] = {}
+    for root in sorted(set(lock.provenance.roots)):
+        seen = {root}
+        queue = deque([root])
+        while queue:
+            for name in needs.get(queue.popleft(), ()):
+                if name not in seen:
+                    seen.add(name)
+                    queue.append(name)
+        for name in seen - {root}:
+            found.setdefault(name, []).append(root)
+    return {name: tuple(roots) for name, roots in found.items() if name not in lock.provenance.roots}
+
+
+def _needed(text: str) -> str:
+    """The name that a dependency begins with: a match spec or a distribution's name."""
+    return re.split(r"[\s<>=!~\[;(]", text.strip(), maxsplit=1)[0].rpartition("::")[2].lower()
+
+
+def _spelled(artifact: Artifact | None) -> str:
+    return artifact.version if artifact else ""
+
+
+def _because(move: PackageMove) -> str:
+    if not move.roots:
+        return ""
+    shown = ", ".join(move.roots[:_SHOWN_ROOTS])
+    more = f" and {len(move.roots) - _SHOWN_ROOTS} more" if len(move.roots) > _SHOWN_ROOTS else ""
+    return f"  (needed by {shown}{more})"

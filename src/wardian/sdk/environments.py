@@ -1,0 +1,447 @@
+"""The environments of a workspace: what a user does with them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from wardian.digest import Digest
+from wardian.errors import Conflict, InvalidInput, NotFound
+from wardian.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from os import PathLike
+    from pathlib import Path
+
+    from wardian.bootstrap import Parts
+    from wardian.definition.difference import Difference
+    from wardian.definition.environment import Environment
+    from wardian.definition.platform import Platform
+    from wardian.formats.read_definition import ReadDefinition
+    from wardian.lock.difference import LockDifference
+    from wardian.lock.lock import Lock
+    from wardian.prefix.install import Prefix
+    from wardian.prefix.verify import Findings
+    from wardian.workspace.locking import Locked
+    from wardian.workspace.page import Page
+    from wardian.workspace.version import Ancestor, EnvironmentVersion, HistoryEntry, LabelMove
+
+READER_VERSION = "1"  # changes with every change of the readers or of the rules of identity
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two environments compared: what was asked for, and what it came to, where both are locked."""
+
+    left: str
+    right: str
+    definition: Difference
+    packages: LockDifference | None
+    same_hash: bool
+    hash_because: tuple[str, ...]
+    platform: str
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "left": self.left, "right": self.right, "same_hash": self.same_hash, "hash_differs_in": list(self.hash_because),
+            "definition": self.definition.as_document(), "platform": self.platform,
+            "packages": self.packages.as_document() if self.packages is not None else None,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade found: the new lock beside the old one. Nothing is registered until it is applied."""
+
+    version: EnvironmentVersion
+    environment: Environment
+    text: tuple[str, str] | None
+    old: Lock
+    locks: tuple[Lock, ...]
+    difference: LockDifference
+
+
+class EnvironmentCollection:
+    """What a workspace knows about environments, and what it does with them.
+
+    A reference is NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID. Nothing is printed; progress goes to the
+    workspace's listener.
+    """
+
+    def __init__(self, parts: Parts):
+        self._parts = parts
+
+    # -- read and register ---------------------------------------------------------------------------------------------
+
+    def read(self, path: str | PathLike[str], *, format_name: str | None = None, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> ReadDefinition:
+        """Read a definition file of any known format, registering nothing.
+
+        Raises:   InvalidDefinition: with all faults of the file.
+        """
+        from wardian import formats
+
+        found = formats.read(path, format_name=format_name, extras=tuple(extras), groups=tuple(groups))
+        for fault in found.warnings:
+            self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
+        return found
+
+    def create(
+        self, name: str, environment: Environment | EnvironmentVersion | None = None, *, path: str | PathLike[str] | None = None, format_name: str | None = None,
+        extras: Sequence[str] = (), groups: Sequence[str] = (), version: str | None = None, variables: Mapping[str, str] | None = None,
+        description: str | None = None, tags: Mapping[str, str] | None = None, change: Callable[[Environment], Environment] | None = None,
+    ) -> tuple[EnvironmentVersion, bool]:  # fmt: skip
+        """Register a version under ``name``, from a value, a file or a version that exists; return it and whether it is new.
+
+        Args:     change: what is to be changed in the definition on the way.
+        Raises:   Conflict: that version exists with other content.  InvalidDefinition, InvalidInput: as they say.
+        """
+        parent: EnvironmentVersion | None = None
+        source: tuple[str, str] | None = None
+        sources: Mapping[Digest, Path] = {}
+        if path is not None:
+            read = self.read(path, format_name=format_name, extras=extras, groups=groups)
+            definition, source, sources = read.environment, (read.format, read.text), read.sources
+        elif environment is None:
+            raise InvalidInput("there is nothing to create from", hint="give a definition, a file or a version", code="nothing_given")
+        elif hasattr(environment, "content_key"):
+            parent = environment
+            definition = environment.environment
+            source = self._parts.environments.source(environment)
+        else:
+            definition = environment
+        plain = definition
+        if change is not None:
+            definition = change(definition)
+        if variables:
+            definition = definition.with_variables(variables)
+        if description is not None or tags is not None:
+            definition = replace(definition, description=description if description is not None else definition.description,
+                                 tags=tags if tags is not None else definition.tags)  # fmt: skip
+        if definition.content != plain.content:
+            source = None
+        return self.register(definition.renamed(name), version=version, source=source, sources=sources, parent=parent,
+                             note=f"copy of {parent}" if parent is not None else "")  # fmt: skip
+
+    def register(
+        self, environment: Environment, *, version: str | None = None, source: tuple[str, str] | None = None,
+        sources: Mapping[Digest, Path] | None = None, parent: EnvironmentVersion | None = None, note: str = "", always_new: bool = False,
+    ) -> tuple[EnvironmentVersion, bool]:  # fmt: skip
+        """Register ``environment``; see ``wardian.workspace.environments.Environments.register``. Local code is kept first."""
+        for digest, path in (sources or {}).items():
+            self._parts.artifacts.keep_tree(digest, path)
+        found, created = self._parts.environments.register(environment, version=version, source=source, parent=parent, lineage_note=note,
+                                                           always_new=always_new)  # fmt: skip
+        if created and found.name is not None:
+            self._parts.listener(Event("notice", self._registered(found), data={"registered": str(found)}))
+            if parent is not None and parent.definition_hash == found.definition_hash and not always_new:
+                self._parts.locks.copy_pins(parent.id, found.id, f"copy of {parent}")
+        return found, created
+
+    def register_file(
+        self, path: Path, *, format_name: str | None = None, extras: Sequence[str] = (), groups: Sequence[str] = (), with_packages: Sequence[str] = (),
+    ) -> EnvironmentVersion:  # fmt: skip
+        """Register the definition in a file under its own name, or anonymously if it has none [S9].
+
+        A file whose bytes were read before, and that depends on nothing else, is not parsed again.
+        """
+        key = "\n".join([format_name or "", *extras, "", *groups])
+        if not with_packages and path.is_file():
+            with path.open("rb") as stream:
+                digest = Digest.of_stream(stream)
+            known = self._parts.parsed.find(digest, key, READER_VERSION)
+            if known is not None:
+                found = self._parts.environments.find_current(known.name, known.content_key)
+                if found is not None:
+                    return found
+        read = self.read(path, format_name=format_name, extras=extras, groups=groups)
+        if with_packages:
+            return self.register(with_more(read.environment, with_packages).renamed(None), sources=read.sources)[0]
+        found, _ = self.register(read.environment, source=(read.format, read.text), sources=read.sources)
+        if read.self_contained and path.is_file():
+            self._parts.parsed.put(digest, key, READER_VERSION, read.environment)
+        return found
+
+    def _registered(self, version: EnvironmentVersion) -> str:
+        entries = self._parts.environments.history(version.name or "", limit=1).items
+        change = entries[0].summary if entries else ""
+        return f"registered {version}" + (f": {change}" if change else "")
+
+    # -- look up -------------------------------------------------------------------------------------------------------
+
+    def get(self, reference: str) -> EnvironmentVersion:
+        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with.
+
+        Raises:   NotFound, InvalidReference, Conflict (an ambiguous hash).
+        """
+        from wardian.definition.reference import Reference
+
+        parsed = Reference.parse(reference)
+        if parsed.run_id is not None:
+            record = self._parts.runs.get(parsed.run_id)
+            version_id = record.environment.version_id
+            found = self._parts.environments.find_by_id(version_id) if version_id is not None else None
+            if found is None:
+                raise NotFound(f"run `{record.id}` has no environment in this workspace", code="environment_not_found")
+            return found
+        return self._parts.environments.get(parsed)
+
+    def find(self, reference: str) -> EnvironmentVersion | None:
+        """Return the version that ``reference`` means, or None."""
+        return self._parts.environments.find(reference)
+
+    def list(self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None) -> Page[EnvironmentVersion]:
+        """Return a page of the latest versions, by name."""
+        return self._parts.environments.list(limit=limit, after=after, include_archived=include_archived, kind=kind)
+
+    def versions(self, name: str, *, limit: int = 50, after: str | None = None) -> Page[EnvironmentVersion]:
+        """Return a page of the versions of ``name``, the newest first."""
+        return self._parts.environments.versions(name, limit=limit, after=after)
+
+    def history(self, name: str, *, limit: int = 50, after: str | None = None) -> Page[HistoryEntry]:
+        """Return a page of the versions of ``name`` with what each changed, the newest first."""
+        return self._parts.environments.history(name, limit=limit, after=after)
+
+    def lineage(self, reference: str) -> tuple[Ancestor, ...]:
+        """Return what the version was made from, the nearest first."""
+        return self._parts.environments.lineage(self._plain(reference))
+
+    def source(self, version: EnvironmentVersion) -> tuple[str, str]:
+        """Return format and text of a version: as it was read, comments kept, else as Wardian's YAML."""
+        from wardian import formats
+
+        return self._parts.environments.source(version) or ("wardian", formats.write(version.environment, "wardian"))
+
+    # -- metadata ------------------------------------------------------------------------------------------------------
+
+    def label(self, reference: str, label: str) -> EnvironmentVersion:
+        """Move ``label`` to the version that ``reference`` means; where it was before stays in its history."""
+        version = self.get(reference)
+        return self._parts.environments.label(_named(version), version.version or "", label)
+
+    def remove_label(self, name: str, label: str) -> None:
+        """Take a label away."""
+        self._parts.environments.remove_label(name, label)
+
+    def label_history(self, name: str, label: str) -> tuple[LabelMove, ...]:
+        """Return where a label was, the newest move first."""
+        return self._parts.environments.label_history(name, label)
+
+    def update(self, reference: str, *, description: str | None = None, tags: Mapping[str, str] | None = None) -> EnvironmentVersion:
+        """Change description and tags; no new version."""
+        return self._parts.environments.update(reference, description=description, tags=tags)
+
+    def archive(self, reference: str) -> None:
+        """Hide a name, or one version; it stays usable."""
+        self._parts.environments.archive(reference)
+
+    def restore(self, reference: str) -> None:
+        """Show a name, or one version, again."""
+        self._parts.environments.restore(reference)
+
+    def delete(self, reference: str) -> None:
+        """Delete a version, or a name with all of them, unless runs or labels refer to it."""
+        self._parts.environments.delete(reference)
+
+    def _plain(self, reference: str) -> str:
+        return str(self.get(reference)) if reference.startswith("run:") else reference
+
+    # -- lock, build, verify -------------------------------------------------------------------------------------------
+
+    def lock(self, version: EnvironmentVersion | str, *, platforms: Sequence[str] = (), as_of: datetime | None = None) -> dict[str, Lock]:
+        """Return the version's locks by platform, finding or solving them first.
+
+        Args:     platforms: these; none means this machine's and the configured ones.
+                  as_of: nothing published later is used; only for a definition that nobody here has locked.
+        Raises:   SolveFailed, BuildFailed, Unavailable, Denied, Conflict.
+        """
+        from wardian.definition.platform import get_platform, this_platform
+
+        found = self.get(version) if isinstance(version, str) else version
+        wanted = [get_platform(name) for name in platforms]
+        self._parts.locker.ensure(found, wanted[0] if wanted else this_platform(), as_of=as_of, platforms=wanted)
+        pins = self._parts.locks.pins(found.id)
+        return {
+            pin.platform: self._parts.locks.get(pin.lock_digest, definition_hash=found.definition_hash)
+            for pin in pins
+            if not wanted or pin.platform in {p.name for p in wanted}
+        }
+
+    def find_lock(self, version: EnvironmentVersion, platform: Platform | None = None) -> Lock | None:
+        """Return the lock that the version is pinned to on a platform (this machine's), or None; nothing is solved."""
+        from wardian.definition.platform import this_platform
+
+        locked = self._parts.locker.find(version, platform or this_platform())
+        return self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash) if locked else None
+
+    def build(self, version: EnvironmentVersion | str) -> tuple[Prefix, Locked]:
+        """Return the version's prefix on this machine, locking, fetching and installing what is missing.
+
+        With lock and prefix here, nothing is contacted, and neither solver nor reader is imported.
+        """
+        from wardian.definition.platform import this_platform
+
+        found = self.get(version) if isinstance(version, str) else version
+        if found.kind == "user":
+            raise InvalidInput(f"{found} is user-managed: there is nothing to build", hint="run it: its interpreter is used as it is",
+                               code="user_managed")  # fmt: skip
+        locked = self._parts.locker.ensure(found, this_platform())
+        chosen = locked.chosen
+        host = chosen.python_version if chosen.python_source == "host" else ""
+        prefix = self._parts.installer.find(chosen.install_digest, host)
+        if prefix is None:
+            lock = self._parts.locks.get(chosen.lock_digest, definition_hash=found.definition_hash)
+            environment = found.environment
+            prefix = self._parts.installer.ensure(lock, lambda artifacts: self._parts.fetch(environment, lock, artifacts), self._parts.listener,
+                                                  link_scripts=environment.python.link_scripts)  # fmt: skip
+            if self._parts.settings.byte_code == "build":
+                from wardian.prefix.bytecode import compile_prefix
+
+                compile_prefix(self._parts.prefixes, prefix.key[:32])
+        return prefix, locked
+
+    def verify(self, version: EnvironmentVersion | str) -> tuple[Prefix, Findings]:
+        """Compare the version's prefix on this machine with what was installed, file by file."""
+        from wardian.prefix.verify import verify_prefix
+
+        prefix, _ = self.build(version)
+        return prefix, verify_prefix(prefix.path)
+
+    # -- compare -------------------------------------------------------------------------------------------------------
+
+    def compare(self, left: EnvironmentVersion, right: EnvironmentVersion) -> Comparison:
+        """Return how two versions differ: definitions, and packages where both are locked for this machine."""
+        from wardian.definition.difference import difference
+        from wardian.definition.identity import hashed_fields
+        from wardian.definition.platform import this_platform
+        from wardian.lock import difference as locks
+
+        a, b = left.environment, right.environment
+        first, second = self.find_lock(left), self.find_lock(right)
+        ours, theirs = hashed_fields(a), hashed_fields(b)
+        because = tuple(key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key))
+        return Comparison(str(left), str(right), difference(a, b), locks.difference(first, second) if first and second else None,
+                          left.definition_hash == right.definition_hash, because, this_platform().name)  # fmt: skip
+
+    # -- change --------------------------------------------------------------------------------------------------------
+
+    def add(self, name: str, requirements: Sequence[str]) -> tuple[EnvironmentVersion, bool]:
+        """Add requirements to the latest version of ``name``, comments kept; return the new version."""
+        from wardian import formats
+
+        return self._edited(name, lambda text, kind, manager: formats.add(text, kind, list(requirements), manager=manager), f"added {', '.join(requirements)}")
+
+    def remove(self, name: str, packages: Sequence[str]) -> tuple[EnvironmentVersion, bool]:
+        """Remove packages from the latest version of ``name``, comments kept; return the new version."""
+        from wardian import formats
+
+        return self._edited(name, lambda text, kind, _manager: formats.remove(text, kind, list(packages)), f"removed {', '.join(packages)}")
+
+    def edit(self, name: str, text: str) -> tuple[EnvironmentVersion, bool]:
+        """Replace the text of the latest version of ``name`` (in its own format); return the new version."""
+        return self._edited(name, lambda _text, _kind, _manager: text, "edited")
+
+    def _edited(self, name: str, change: Callable[[str, str, str], str], note: str) -> tuple[EnvironmentVersion, bool]:
+        from wardian import formats
+
+        version = self.get(name)
+        _named(version)
+        kind, text = self.source(version)
+        changed = change(text, kind, version.environment.python.manager)
+        read = formats.read_text(changed, kind, file=f"{version}", local=version.environment.python.local)
+        environment = replace(read.environment, name=version.name, description=version.description, tags=version.tags,
+                              variables=read.environment.variables or version.environment.variables)  # fmt: skip
+        return self.register(environment, source=(kind, changed), parent=version, note=note)
+
+    # -- upgrade -------------------------------------------------------------------------------------------------------
+
+    def upgrade(self, name: str, packages: Sequence[str] = (), *, as_of: datetime | None = None) -> Upgrade:
+        """Solve the latest version of ``name`` anew; return what would change. ``apply`` registers it.
+
+        Args:     packages: only these move, with what they force; the rest is held. ``PKG==1.2`` moves the pin in the
+                  definition too.  as_of: as on a first solve.
+        Raises:   SolveFailed: the held packages leave no room; the message names them.
+        """
+        from wardian.definition.platform import get_platform, this_platform
+        from wardian.definition.requirement import canonical_name
+        from wardian.lock import difference as locks
+        from wardian.lock.solver import SolveRequest
+
+        version = self.get(name)
+        _named(version)
+        old = self.lock(version)[this_platform().name]
+        environment, text = version.environment, self._parts.environments.source(version)
+        moved_pins = [p for p in packages if re.search(r"[=<>~!]", p)]
+        if moved_pins:
+            from wardian import formats
+
+            kind, current = self.source(version)
+            changed = formats.add(current, kind, moved_pins, manager=environment.python.manager)
+            environment = replace(formats.read_text(changed, kind, file=str(version), local=environment.python.local).environment, name=version.name,
+                                  variables=environment.variables)  # fmt: skip
+            text = (kind, changed)
+        moving = {canonical_name(re.split(r"[\s\[=<>~!;]", p)[0]) for p in packages}
+        known = {canonical_name(a.name) for a in old.artifacts}
+        for one in sorted(moving - known):
+            if not moved_pins:
+                raise NotFound(f"`{one}` is not in {version}", code="package_not_found", hint=f"`wardian env show {version} --packages` lists what is")
+        preferred = tuple(a for a in old.artifacts if canonical_name(a.name) not in moving) if packages else tuple(
+            a for a in old.artifacts if a.kind == "python")  # fmt: skip
+        solved: list[Lock] = []
+        platforms = [old.platform, *(pin.platform for pin in self._parts.locks.pins(version.id) if pin.platform != old.platform)]
+        for one_platform in platforms:
+            request = SolveRequest(environment, get_platform(one_platform), preferred=preferred if not solved else solved[0].artifacts, as_of=as_of,
+                                   offline=self._parts.settings.offline)  # fmt: skip
+            solved.append(self._parts.solver.solve(request, self._parts.listener))
+        return Upgrade(version, environment, text, old, tuple(solved), locks.difference(old, solved[0]))
+
+    def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
+        """Register an upgrade as a new version with its own locks; the old version and its hash's lock stay."""
+        version, _ = self.register(upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
+                                   note=f"upgraded: {upgrade.difference.summary()}", always_new=True)  # fmt: skip
+        for lock in upgrade.locks:
+            self._parts.locks.put(lock)
+            self._parts.locks.pin(version.id, lock.platform, lock.digest, "upgrade")
+        return version
+
+    # -- export --------------------------------------------------------------------------------------------------------
+
+    def export(self, version: EnvironmentVersion, to: str) -> str:
+        """Return the version in another format: ``requirements``, ``pylock``, ``pixi``, ``explicit``, ``conda`` (pinned), or as written.
+
+        Raises:   InvalidInput: an unknown format, or one that cannot hold this environment.
+        """
+        from wardian.lock import exports
+
+        if to in ("source", "wardian"):
+            from wardian import formats
+
+            return self.source(version)[1] if to == "source" else formats.write(version.environment.renamed(version.name), "wardian")
+        locks = self.lock(version)
+        environment = version.environment.renamed(version.name)
+
+        def url_of(lock: Lock, artifact: Any) -> str | None:
+            return next(iter(self._parts.locator.urls(environment, lock, artifact)), None)
+
+        return exports.export(to, environment, locks, url_of)
+
+
+def with_more(environment: Environment, packages: Sequence[str]) -> Environment:
+    """Return ``environment`` with further pip requirements; a requirement for a name that is there replaces it."""
+    from wardian.definition.requirement import PipRequirement
+
+    new = [PipRequirement.parse(text) for text in packages]
+    names = {requirement.name for requirement in new if requirement.name}
+    kept = [text for text in environment.python.pip if PipRequirement.parse(text).name not in names]
+    if environment.python.manager == "user":
+        raise Conflict("a user-managed environment takes no further packages: nothing is installed into it", code="user_managed")
+    return environment.with_python(pip=(*kept, *(str(requirement) for requirement in new)))
+
+
+def _named(version: EnvironmentVersion) -> str:
+    if version.name is None:
+        raise InvalidInput(f"{version} is anonymous", hint=f"give it a name: `wardian env create NAME --from {version}`", code="anonymous")
+    return version.name

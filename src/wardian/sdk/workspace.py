@@ -1,0 +1,132 @@
+"""The workspace: where environments, runs and logins of a piece of work are kept."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wardian.bootstrap import Parts
+from wardian.events import silent
+from wardian.sdk.environments import EnvironmentCollection
+from wardian.sdk.runs import Run, RunCollection
+from wardian.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from wardian.definition.environment import Environment
+    from wardian.events import Listener
+    from wardian.run.configuration import Resources, RunConfiguration
+    from wardian.workspace.secrets import Secrets
+    from wardian.workspace.version import EnvironmentVersion
+
+
+class Workspace:
+    """A workspace on this machine: records in SQLite, no server.
+
+    Nothing is printed. A listener hears of progress, notices and warnings (``wardian.events.Event``).
+    """
+
+    def __init__(self, settings: Settings, *, listener: Listener = silent, environ: Mapping[str, str] | None = None):
+        self._parts = Parts(settings, listener=listener, environ=environ)
+
+    @classmethod
+    def open(cls, name: str | None = None, *, home: str | PathLike[str] | None = None, listener: Listener = silent) -> Workspace:
+        """Open a workspace: the one called ``name``, or the one in use. ``default`` is made when it is first used.
+
+        Args:     home: instead of ``WARDIAN_HOME``.  listener: hears what goes on.
+        Raises:   NotFound: there is no such workspace.  InvalidSetting.
+        """
+        from dataclasses import replace
+
+        settings = Settings.load(home=Path(home).absolute() if home is not None else None)
+        if name is not None:
+            settings = replace(settings, workspace=name)
+        workspace = cls(settings, listener=listener)
+        _ = workspace._parts.database
+        return workspace
+
+    @staticmethod
+    def list_all(*, home: str | PathLike[str] | None = None) -> Sequence[Any]:
+        """Return the workspaces of this home; see ``wardian.workspace.workspaces``."""
+        from wardian.workspace.workspaces import Workspaces
+
+        settings = Settings.load(home=Path(home).absolute() if home is not None else None)
+        return Workspaces(settings.home).list()
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+        return self._parts.settings.workspace
+
+    @property
+    def settings(self) -> Settings:
+        """What configures it."""
+        return self._parts.settings
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the house behind it: for tools of Wardian's own; may change with any release."""
+        return self._parts
+
+    @cached_property
+    def environments(self) -> EnvironmentCollection:
+        """Its environments."""
+        return EnvironmentCollection(self._parts)
+
+    @cached_property
+    def runs(self) -> RunCollection:
+        """Its runs."""
+        return RunCollection(self._parts, self.environments)
+
+    @property
+    def secrets(self) -> Secrets:
+        """Its stored logins."""
+        return self._parts.secrets
+
+    def submit(
+        self, environment: Environment | EnvironmentVersion | str, script: str | None = None, arguments: Sequence[str] = (), *,
+        module: str | None = None, command: Sequence[str] | None = None, source: str | PathLike[str] | None = ".",
+        inputs: Mapping[str, str | PathLike[str]] | None = None, variables: Mapping[str, str | None] | None = None, experiment: str = "default",
+        timeout_s: float | None = None, resources: Resources | None = None, detach: bool = True,
+    ) -> Run:  # fmt: skip
+        """Run a script in an environment on this machine; return at once, unless ``detach`` is False.
+
+        An ``Environment`` is registered first: under its name, or anonymously if it has none [S9].
+
+        Args:     environment: a definition, a version, or a reference (``sklearn:4``).
+                  script: a Python script below ``source``; or ``module`` or ``command`` instead.
+                  source: the directory that the run gets a copy of; None: an empty one.
+                  inputs: NAME → path, given by reference, read-only.
+                  variables: NAME → value; None passes the caller's own NAME on.
+                  timeout_s: seconds, > 0; None: no limit.
+                  detach: False runs it within this call, and returns when it has ended.
+        Raises:   InvalidInput: nothing to run, or a wrong value.  NotFound.  What locking and installing raise, if not detached.
+        """
+        from wardian.run.configuration import Command, Resources, RunConfiguration
+
+        configuration = RunConfiguration(
+            command=Command.of(script=script, module=module, command=command, arguments=arguments),
+            source=Path(source).absolute() if source is not None else None,
+            inputs={key: Path(value).absolute() for key, value in (inputs or {}).items()},
+            variables=dict(variables or {}), experiment=experiment, timeout_s=timeout_s, resources=resources or Resources(),
+        )  # fmt: skip
+        return self.submit_configuration(environment, configuration, detach=detach)
+
+    def submit_configuration(
+        self, environment: Environment | EnvironmentVersion | str, configuration: RunConfiguration, *, detach: bool = True
+    ) -> Run:
+        """Submit a whole run configuration [S4]; see ``submit``."""
+        return self.runs.submit(self._version(environment), configuration, detach=detach)
+
+    def _version(self, environment: Environment | EnvironmentVersion | str) -> EnvironmentVersion:
+        if isinstance(environment, str):
+            return self.environments.get(environment)
+        if hasattr(environment, "content_key"):
+            return environment
+        return self.environments.register(environment)[0]
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.name!r}, home={str(self.settings.home)!r})"
