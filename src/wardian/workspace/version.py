@@ -84,6 +84,9 @@ class EnvironmentVersion:
         """What people write for exactly this: ``sklearn:5``, or ``@`` and the start of the hash."""
         return f"{self.name}:{self.version}" if self.name is not None else f"@{self.definition_hash.short}"
 
+    def __str__(self) -> str:
+        return self.reference
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The whole definition as plain values, in the shape of ``wardian.definition.document``."""

@@ -99,6 +99,7 @@ CREATE TABLE current_locks (
   platform TEXT NOT NULL,
   lock_digest TEXT NOT NULL REFERENCES locks (lock_digest),
   origin TEXT NOT NULL,
+  chosen TEXT NOT NULL,
   PRIMARY KEY (definition_hash, platform)
 ) WITHOUT ROWID;
 CREATE INDEX current_locks_by_lock ON current_locks (lock_digest);
