@@ -143,8 +143,8 @@ class Tree:
 
     def _new(self, name: str) -> str:
         path = safe_path(self.archive, name)
-        if not path:
-            refuse(self.archive, name, "would replace the root", "unsafe_path")
+        if not path or name.rpartition("/")[2] in ("", "."):
+            refuse(self.archive, name, "is a file with the name of a directory", "unsafe_path")
         if path in self.files or path in self.links:
             refuse(self.archive, name, "is there twice", "duplicate_member")
         self._count()

@@ -83,6 +83,8 @@ def _check_layout(archive: zipfile.ZipFile, path: Path) -> None:
         for info in sorted(archive.infolist(), key=lambda i: i.header_offset):
             if info.flag_bits & 0x1:
                 refuse(name, info.filename, "is encrypted", "unsafe_member")
+            if not info.orig_filename:
+                refuse(name, "", "has no name", "unsafe_path")
             if info.orig_filename != info.filename:  # zipfile cuts names at a NUL
                 refuse(name, info.orig_filename, "has a NUL in its name", "unsafe_path")
             if _UNICODE_PATH in _extra_ids(info.extra):
