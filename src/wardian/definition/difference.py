@@ -97,9 +97,10 @@ class Difference:
     reordered: tuple[str, ...] = ()
     hashed: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
-        """Whether the contents differ: whether one could not be a version of the other."""
-        return bool(self.hashed or self.settings or self.variables)
+    @property
+    def same_content(self) -> bool:
+        """Whether registering one after the other gives one version: all is equal but the metadata."""
+        return not (self.hashed or self.settings or self.variables)
 
     @property
     def only_order(self) -> bool:
@@ -109,7 +110,7 @@ class Difference:
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "same_content": not self,
+            "same_content": self.same_content,
             "same_hash": not self.hashed,
             "only_order": self.only_order,
             "hashed": list(self.hashed),

@@ -31,7 +31,7 @@ def render(difference: Difference) -> str:
 
 def _why(difference: Difference) -> str:
     if not difference.hashed:
-        return "the hashes are equal" + ("" if difference else ", and so are the definitions")
+        return "the hashes are equal" + (", and so are the definitions" if difference.same_content else "")
     if difference.only_order:
         return f"the hashes differ: only the order of {_and(difference.reordered)} differs, and order counts"
     return f"the hashes differ by: {', '.join(_words(field) for field in difference.hashed)}"

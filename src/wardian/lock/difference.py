@@ -65,13 +65,10 @@ class PackageMove:
 
 @dataclass(frozen=True, slots=True)
 class LockDifference:
-    """What differs between two locks; no ``moves`` and equal platforms: they install the same."""
+    """What differs between two locks. Without ``moves`` they install the same."""
 
     moves: tuple[PackageMove, ...]
     platforms: tuple[str, str]
-
-    def __bool__(self) -> bool:
-        return bool(self.moves) or self.platforms[0] != self.platforms[1]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -146,7 +146,7 @@ class HistoryEntry:
             "archived": self.version.archived,
             "labels": list(self.version.labels),
             "previous": self.previous and self.previous.version,
-            "changes": self.difference and self.difference.as_document(),
+            "changes": None if self.difference is None else self.difference.as_document(),
         }
 
 
