@@ -30,11 +30,11 @@ def main() -> int:
     cold_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="cold: solve, fetch, install, train")
     warm_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="warm: everything is there, train")
 
-    version = ask("env", "show", "sklearn", "--packages")
+    version = ask("env", "show", "sklearn")
     definition_hash = ask("env", "hash", "examples/sklearn/requirements.txt")["definition_hash"]
-    runs = ask("runs", "list")["items"]
+    runs = ask("runs", "list")["runs"]
     metrics = [_metrics(run["id"]) for run in runs]
-    lock = version["locks"][0]
+    lock = version["lock"]
     packages = {package["name"]: package for package in lock["packages"]}
 
     check(version["definition_hash"] == definition_hash, "the environment has another hash than its file")
