@@ -70,6 +70,10 @@ class LockDifference:
     moves: tuple[PackageMove, ...]
     platforms: tuple[str, str]
 
+    def __bool__(self) -> bool:
+        """Whether anything but the platform differs."""
+        return bool(self.moves)
+
     @property
     def counts(self) -> dict[str, int]:
         """How many packages changed in which way."""
@@ -83,6 +87,12 @@ class LockDifference:
             "counts": self.counts,
             "packages": [move.as_document() for move in self.moves],
         }
+
+    def summary(self, limit: int = 3) -> str:
+        """Return the difference in one line: ``numpy 1.26.4 → 2.0.0, + scipy 1.14.0, 4 more``."""
+        parts = [f"{_SIGNS[move.change]} {move}" if move.change in ("added", "removed") else str(move) for move in self.moves]
+        more = [f"{len(parts) - limit} more"] if len(parts) > limit else []
+        return ", ".join([*parts[:limit], *more]) or "the same packages"
 
     def text(self) -> str:
         """Return the difference for people: a line for each package, then how many changed."""

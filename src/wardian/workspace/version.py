@@ -137,6 +137,11 @@ class HistoryEntry:
 
         return difference(self.previous.environment, self.version.environment)
 
+    @property
+    def summary(self) -> str:
+        """What changed, in one line."""
+        return "first version" if self.difference is None else self.difference.summary()
+
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -146,6 +151,7 @@ class HistoryEntry:
             "archived": self.version.archived,
             "labels": list(self.version.labels),
             "previous": self.previous and self.previous.version,
+            "summary": self.summary,
             "changes": None if self.difference is None else self.difference.as_document(),
         }
 
