@@ -1,0 +1,264 @@
+"""The run configuration: environment + place to run + what runs there, the whole specification of a run [S4]."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wardian.definition.environment import VARIABLE, looks_secret
+from wardian.definition.reference import NAME
+from wardian.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+KINDS = ("script", "module", "program")
+
+_RESERVED = ("WARDIAN_RUN_ID", "WARDIAN_EXPERIMENT", "WARDIAN_OUTPUT_DIR")
+_INPUT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+_PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs: a Python script of the source directory, a Python module, or any program.
+
+    Attributes:
+        kind: ``script`` | ``module`` | ``program``.
+        name: the script's path below the source directory; the module; the program.
+    """
+
+    kind: str
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise _invalid(f"`{self.kind}` is none of {', '.join(KINDS)}", "bad_command")
+        if not self.name:
+            raise _invalid("there is nothing to run", "bad_command", "give a SCRIPT, `-m MODULE` or `-- COMMAND`")
+        for argument in (self.name, *self.arguments):
+            if "\0" in argument:
+                raise _invalid(f"the argument {argument[:80]!r} holds a NUL character", "bad_command")
+        if self.kind == "module" and not all(part.isidentifier() for part in self.name.split(".")):
+            raise _invalid(f"`{self.name[:80]}` is not the name of a module", "bad_command", "for a file leave `-m` out")
+
+    def argv(self, python: str) -> tuple[str, ...]:
+        """Return program and arguments, run by the interpreter ``python`` where that is needed."""
+        head = {"script": (python, self.name), "module": (python, "-m", self.name), "program": (self.name,)}[self.kind]
+        return (*head, *self.arguments)
+
+    def __str__(self) -> str:
+        import shlex
+
+        head = {"script": [self.name], "module": ["-m", self.name], "program": ["--", self.name]}[self.kind]
+        return shlex.join([*head, *self.arguments])
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a run demands of the place it runs on; None: nothing in particular."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    nodes: int | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None and not value > 0:
+                raise _invalid(f"{item.name} is {value}: it must be more than 0", "bad_resources")
+
+
+@dataclass(frozen=True)
+class RunConfiguration:
+    """The whole specification of a run; submitted again, it is the same run. Frozen and always valid.
+
+    Attributes:
+        command: what runs.
+        environment: the environment's reference, as the workspace knows it (``NAME:VERSION``, ``@HASH``).
+        source: the directory that the run gets a copy of, absolute; None: an empty one.
+        inputs: data by reference: NAME → absolute path, ``WARDIAN_INPUT_<NAME>`` for the script.
+        variables: NAME → value. None as value: the caller's own NAME is passed on, and so are all its variables that match
+            where NAME is a pattern (``WANDB_*``). Values that look like secrets are kept out of records.
+        experiment: runs that belong together.
+        target: where it runs.
+        timeout_s: seconds after which the run is stopped; None: never.
+        with_packages: further requirements, for this run alone.
+        digest_inputs: whether the content of inputs is recorded too; reading it takes its time.
+    """
+
+    command: Command
+    environment: str | None = None
+    source: Path | None = None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    variables: Mapping[str, str | None] = field(default_factory=dict)
+    experiment: str = "default"
+    target: str = "local"
+    timeout_s: float | None = None
+    resources: Resources = field(default_factory=Resources)
+    with_packages: tuple[str, ...] = ()
+    digest_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.experiment):
+            raise _invalid(
+                f"`{self.experiment[:80]}` is not a name for an experiment", "bad_name", "letters, digits, `.`, `_`, `-`"
+            )
+        if not NAME.fullmatch(self.target):
+            raise _invalid(f"`{self.target[:80]}` is not the name of a target", "bad_name", "see `wardian target list`")
+        if self.timeout_s is not None and not 0 < self.timeout_s < float("inf"):
+            raise _invalid(f"the timeout is {self.timeout_s} seconds: it must be more than 0", "bad_timeout")
+        if self.source is not None and not self.source.is_absolute():
+            raise _invalid(f"the source directory {self.source} is not absolute", "bad_source")
+        self._check_inputs()
+        self._check_variables()
+        for package in self.with_packages:
+            if not package.strip() or "\0" in package:
+                raise _invalid(f"{package!r} is not a requirement", "bad_requirement")
+
+    def _check_inputs(self) -> None:
+        seen: dict[str, str] = {}
+        for name, path in self.inputs.items():
+            if not _INPUT.fullmatch(name):
+                raise _invalid(
+                    f"`{name[:80]}` is not a name for an input", "bad_input", "a letter, then letters, digits, `.`, `_`, `-`"
+                )
+            if not path.is_absolute() or "\0" in str(path):
+                raise _invalid(f"the path of the input `{name}` is not absolute: {str(path)!r}", "bad_input")
+            if (other := seen.setdefault(input_variable(name), name)) != name:
+                raise _invalid(f"the inputs `{other}` and `{name}` would both be {input_variable(name)}", "bad_input")
+
+    def _check_variables(self) -> None:
+        for name, value in self.variables.items():
+            if value is None and not _PATTERN.fullmatch(name):
+                raise _invalid(
+                    f"`{name[:80]}` is neither a variable name nor a pattern", "bad_variable", "`-V NAME`, `-V 'PREFIX_*'`"
+                )
+            if value is not None and not VARIABLE.fullmatch(name):
+                raise _invalid(f"`{name[:80]}` is not a variable name", "bad_variable", "letters, digits and `_`")
+            if name in _RESERVED or name.startswith("WARDIAN_INPUT_"):
+                raise _invalid(f"Wardian itself sets `{name}` for a run", "bad_variable")
+            if value is not None and "\0" in value:
+                raise _invalid(f"the value of `{name}` holds a NUL character", "bad_variable")
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The variables whose values look like secrets: they are in no record."""
+        return {n: v for n, v in self.variables.items() if v is not None and looks_secret(n, v)}
+
+    def without_secrets(self) -> RunConfiguration:
+        """Return a copy that passes on secrets by name instead of holding them."""
+        hidden = self.secrets
+        return replace(self, variables={n: None if n in hidden else v for n, v in self.variables.items()}) if hidden else self
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values, defaults and secrets omitted. ``from_document`` gives back an equal configuration."""
+        safe = self.without_secrets()
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "command": {"kind": safe.command.kind, "name": safe.command.name, "arguments": list(safe.command.arguments)},
+            "environment": safe.environment,
+            "source": str(safe.source) if safe.source else None,
+            "inputs": {name: str(path) for name, path in safe.inputs.items()},
+            "variables": dict(safe.variables),
+            "experiment": safe.experiment,
+            "target": safe.target,
+            "timeout_s": safe.timeout_s,
+            "resources": {key: value for key, value in asdict(safe.resources).items() if value is not None},
+            "with_packages": list(safe.with_packages),
+            "digest_inputs": safe.digest_inputs,
+        }
+        return {key: value for key, value in document.items() if value not in (None, {}, [], False)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> RunConfiguration:
+        """Return the configuration that ``as_document`` wrote.
+
+        Raises:   InvalidInput: not one, or one of a newer Wardian.
+        """
+        try:
+            if int(document["schema"]) > SCHEMA:
+                raise _invalid(f"the run configuration has schema {document['schema']}, this Wardian reads up to {SCHEMA}",
+                               "newer_run_configuration", "use a newer Wardian")  # fmt: skip
+            command = document["command"]
+            return cls(
+                command=Command(command["kind"], command["name"], tuple(map(str, command.get("arguments", ())))),
+                environment=document.get("environment"),
+                source=Path(document["source"]) if "source" in document else None,
+                inputs={str(name): Path(path) for name, path in document.get("inputs", {}).items()},
+                variables={
+                    str(name): value if value is None else str(value) for name, value in document.get("variables", {}).items()
+                },
+                experiment=document.get("experiment", "default"),
+                target=document.get("target", "local"),
+                timeout_s=document.get("timeout_s"),
+                resources=Resources(**document.get("resources", {})),
+                with_packages=tuple(map(str, document.get("with_packages", ()))),
+                digest_inputs=bool(document.get("digest_inputs", False)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _invalid(
+                f"this is not a run configuration: {type(error).__name__}: {error}", "bad_run_configuration"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnvironment:
+    """With what a run ran: identities, and one line for people.
+
+    ``version_id`` is the workspace's own number of the version. ``observed``: for a user-managed environment, what was found when the run started (interpreter, distributions).
+    """
+
+    name: str | None = None
+    version: str | None = None
+    version_id: int | None = None
+    definition_hash: str | None = None
+    lock_digest: str | None = None
+    prefix_key: str | None = None
+    summary: str = ""
+    observed: Mapping[str, Any] | None = None
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values, what is unknown left out."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name))}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An environment that is ready on this machine, as whoever prepared it hands it to a run.
+
+    Attributes:
+        prefix: its directory; None: the user's own interpreter.
+        python: the interpreter, absolute.
+        variables: the environment's, activation included.
+        path_entries: what comes first on ``PATH``.
+        environment: what the record says about it.
+        read_only: must not change while runs use it: bound read-only for root. A prefix that was copied, because
+            ``wardian.tools.isolation`` is not available, is left out.
+        hold: keeps it from being removed; already held, let go when the run has ended.
+        notes: what the reader of the record should know about it.
+    """
+
+    prefix: Path | None
+    python: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    path_entries: tuple[Path, ...] = ()
+    environment: RunEnvironment = field(default_factory=RunEnvironment)
+    read_only: tuple[Path, ...] = ()
+    hold: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    notes: tuple[str, ...] = ()
+
+
+def input_variable(name: str) -> str:
+    """Return the variable that tells a script where the input ``name`` lies: in capitals, `.` and `-` as `_`."""
+    return "WARDIAN_INPUT_" + re.sub(r"[.-]", "_", name).upper()
+
+
+def _invalid(message: str, code: str, hint: str | None = None) -> InvalidInput:
+    return InvalidInput(message, hint=hint, code=code)

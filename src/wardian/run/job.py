@@ -1,0 +1,202 @@
+"""The job of a run: its process, its log, and what is found out about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wardian.errors import WardianError
+from wardian.events import Event
+from wardian.run.directory import RunDirectory
+from wardian.run.inputs import changed_inputs
+from wardian.run.record import CANCELED, COMPLETED, FAILED, RUNNING, OutputFile, RunRecord
+from wardian.run.records import CancelAsked
+from wardian.run.snapshot import OUTPUTS, new_and_changed
+from wardian.run.targets.target import Job
+from wardian.run.variables import job_variables
+from wardian.run.write_faults import WriteFaults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from wardian.events import Listener
+    from wardian.run.configuration import Prepared
+    from wardian.run.record import Results
+    from wardian.run.records import RunStore
+    from wardian.run.surroundings import Surroundings
+    from wardian.run.targets.target import Ended, Stop, Target
+
+LISTED = 1000  # of outputs, new and changed files; the counts are of all
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run is carried out with: its records, its files, its surroundings, where it runs, and who listens."""
+
+    store: RunStore
+    runs_dir: Path
+    surroundings: Surroundings
+    target: Target
+    stdout: BinaryIO | None
+    stderr: BinaryIO | None
+    listener: Listener
+
+
+def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str], means: Means, stop: Stop) -> RunRecord:
+    """Run the job of ``record`` in its prepared environment, and record how it ended.
+
+    Raises:   RunFailed: it could not be started for a reason that is not the script's.  DiskFull.
+    """
+    configuration, around, listener = record.configuration, means.surroundings, means.listener
+    directory = RunDirectory.of(means.runs_dir, record.id)
+    directory.outputs.mkdir(exist_ok=True)
+    before = frozenset(path for path, _ in new_and_changed(directory.snapshot, frozenset(), 0)[0])
+    faults = WriteFaults(prepared.read_only if prepared.prefix is None else (prepared.prefix, *prepared.read_only))
+    watch = _Watch(record, means, faults, stop)
+    job = Job(
+        argv=configuration.command.argv(prepared.python),
+        directory=directory.snapshot,
+        variables=job_variables(record, prepared, directory.outputs, variables, around.environ),
+        read_only=prepared.read_only,
+        read_only_if_possible=tuple(configuration.inputs.values()),
+        timeout_s=configuration.timeout_s,
+        grace_s=around.grace_s,
+        merged=_are_one(means.stdout, means.stderr),
+    )
+    listener(Event("phase", "running", data={"run_id": record.id}))
+    try:
+        ended = means.target.run(job, watch, stop)
+    finally:
+        watch.close()
+    if not watch.was_running and stop.cause and ended.cause == "exited":
+        ended = replace(ended, cause="stopped")  # asked to cancel as it started, it was faster than the signal
+    notes = [*_notes(ended, record), *watch.notes, *([faults.note] if faults.note else [])]
+    for note in notes:
+        listener(Event("warning", note, data={"run_id": record.id}))
+    results = _with_files(record.results, directory, before, watch.began_ns)
+    results = replace(results, notes=(*record.results.notes, *notes))
+    state, code, reason = _verdict(ended, stop, configuration.timeout_s)
+    return means.store.end(
+        record.id, state, code=code, reason=reason, exit_code=ended.exit_code, signal=ended.signal, results=results
+    )
+
+
+class _Watch:
+    """Passes output on to the log and the caller's streams, and tells the record when the job starts."""
+
+    def __init__(self, record: RunRecord, means: Means, faults: WriteFaults, stop: Stop) -> None:
+        self._record = record
+        self._store = means.store
+        self.was_running = False
+        self._streams: dict[int, BinaryIO | None] = {1: means.stdout, 2: means.stderr}
+        self._faults = faults
+        self._stop = stop
+        self._log = os.open(
+            RunDirectory.of(means.runs_dir, record.id).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+        )
+        self._log_is_whole = True
+        self.began_ns = os.fstat(self._log).st_mtime_ns  # the file system's clock, which may be another machine's
+        self.notes: list[str] = []
+
+    def started(self, _pid: int) -> None:
+        try:
+            self._store.advance(self._record.id, RUNNING, results=self._record.results)
+            self.was_running = True
+        except CancelAsked:
+            self._stop.request("canceled")
+
+    def output(self, stream: int, chunk: bytes) -> None:
+        self._faults.look(stream, chunk)
+        if self._log_is_whole:
+            self._write_log(chunk)
+        taker = self._streams[stream]
+        if taker is not None:
+            try:
+                taker.write(chunk)
+                taker.flush()
+            except (OSError, ValueError):  # `wardian run … | head`: the run goes on, the log is whole
+                self._streams[stream] = None
+
+    def _write_log(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        try:
+            while view:
+                view = view[os.write(self._log, view) :]
+        except OSError as error:  # the disk is full: the script is not to suffer for it
+            self._log_is_whole = False
+            self.notes.append(f"log.txt is not complete: {error.strerror}")
+
+    def tick(self) -> None:
+        try:
+            if self._store.get(self._record.id).cancel_asked and not self._stop.cause:
+                self._stop.request("canceled")  # by another machine, whose signals don't reach us
+        except WardianError:  # the records are busy, or out of reach: next time
+            return
+
+    def close(self) -> None:
+        os.close(self._log)
+
+
+def _verdict(ended: Ended, stop: Stop, timeout_s: float | None) -> tuple[str, str, str]:
+    """Return state, code and reason."""
+    if ended.cause == "timeout":
+        return FAILED, "timeout", f"stopped after {timeout_s:g} seconds: its time was up"
+    if ended.cause == "stopped":
+        return CANCELED, stop.cause or "canceled", f"{stop.cause or 'canceled'} while running"
+    if ended.cause in ("not_found", "not_executable", "lost"):
+        return FAILED, ended.cause, ended.detail
+    if ended.signal is not None:
+        why = ": as a rule, the machine ran out of memory" if ended.signal == signal.SIGKILL else ""
+        return FAILED, "signal", f"ended by signal {ended.signal} ({_signal_name(ended.signal)}){why}"
+    if ended.exit_code:
+        return FAILED, "exited", f"exit code {ended.exit_code}"
+    return COMPLETED, "exited", ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _notes(ended: Ended, record: RunRecord) -> list[str]:
+    notes = []
+    if ended.stragglers:
+        were = "1 process was" if ended.stragglers == 1 else f"{ended.stragglers} processes were"
+        notes.append(f"{were} still running when the script ended, and had to end too")
+    if ended.survivors:
+        notes.append(f"these processes could not be killed: {', '.join(map(str, ended.survivors))}")
+    changed = changed_inputs(record.results.inputs, record.configuration.inputs)
+    notes += [f"the input `{name}` changed while the run was on" for name in changed]
+    return notes
+
+
+def _with_files(results: Results, directory: RunDirectory, before: frozenset[str], began_ns: int) -> Results:
+    new, changed = new_and_changed(directory.snapshot, before, began_ns)
+    inside = [(path, size) for path, size in new if path.startswith(f"{OUTPUTS}/")]
+    outside = [path for path, _ in new if not path.startswith(f"{OUTPUTS}/")]
+    return replace(
+        results,
+        outputs=tuple(OutputFile(path, size) for path, size in inside[:LISTED]),
+        output_files=len(inside),
+        output_bytes=sum(size for _, size in inside),
+        new_files=tuple(outside[:LISTED]),
+        changed_files=tuple(changed[:LISTED]),
+    )
+
+
+def _are_one(stdout: BinaryIO | None, stderr: BinaryIO | None) -> bool:
+    """Whether both streams end in the same place, so that one pipe can keep their order."""
+    if stdout is stderr:
+        return True
+    if stdout is None or stderr is None:
+        return False
+    try:
+        return os.path.sameopenfile(stdout.fileno(), stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,151 @@
+"""Runs a run: record, snapshot, environment, job, results. In this process, or in a supervisor of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wardian.errors import WardianError
+from wardian.events import Event, Listener, silent
+from wardian.run import snapshot as snapshots
+from wardian.run.configuration import Prepared
+from wardian.run.directory import RunDirectory
+from wardian.run.inputs import record_inputs
+from wardian.run.job import Means, run_job
+from wardian.run.record import CANCELED, FAILED, PREPARING, Results, RunRecord
+from wardian.run.records import CancelAsked
+from wardian.run.signals import interruptible
+from wardian.run.source import check_script
+from wardian.run.surroundings import Surroundings
+from wardian.run.targets.local import LocalTarget
+from wardian.run.variables import caller_variables, recorded
+from wardian.tools.processes import identify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from wardian.digest import Digest
+    from wardian.run.configuration import RunConfiguration
+    from wardian.run.records import RunStore
+    from wardian.run.signals import Interruptible
+    from wardian.run.snapshot import SourceTree
+    from wardian.run.targets.target import Target
+
+Prepare = Callable[[RunRecord, Listener], Prepared]
+
+
+def submit(
+    configuration: RunConfiguration,
+    store: RunStore,
+    runs_dir: Path,
+    prepare: Prepare,
+    *,
+    surroundings: Surroundings | None = None,
+    target: Target | None = None,
+    stdout: BinaryIO | None = None,
+    stderr: BinaryIO | None = None,
+    listener: Listener = silent,
+) -> RunRecord:
+    """Run ``configuration`` to its end, and return its record.
+
+    Whatever the script does is no exception: the record says how it ended. ^C, SIGTERM and SIGHUP end the run as
+    ``canceled``. If this process is killed, so is the script, and the record says so when it is read next.
+
+    ``prepare`` makes the environment ready, in the state ``preparing``. ``stdout`` and ``stderr`` get what the script writes,
+    as it comes; the log gets both in any case. The same object for both keeps their order.
+
+    Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
+    """
+    means = Means(store, runs_dir, surroundings or Surroundings(), target or LocalTarget(), stdout, stderr, listener)
+    tree, results = check(configuration, means)
+    with interruptible() as signals:
+        record = store.add(configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results)
+
+        def work() -> RunRecord:
+            results, digest = take_snapshot(record, tree, means)
+            preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
+            return _carry_out(preparing, prepare, means, signals)
+
+        return _to_its_end(record, store, signals, work)
+
+
+def supervise(
+    run_id: str,
+    store: RunStore,
+    runs_dir: Path,
+    prepare: Prepare,
+    *,
+    surroundings: Surroundings | None = None,
+    target: Target | None = None,
+    listener: Listener = silent,
+) -> RunRecord:
+    """Run the queued run ``run_id``, whose snapshot is taken, to its end; what a supervisor process does.
+
+    Raises:   WardianError: as ``submit``; ``Conflict``: it is not queued.
+    """
+    place = target or LocalTarget(standard_input=False)
+    means = Means(store, runs_dir, surroundings or Surroundings(), place, None, None, listener)
+    with interruptible() as signals:
+        record = store.hand_over(run_id, identify(), takes_signals=signals.takes_signals)
+
+        def work() -> RunRecord:
+            return _carry_out(store.advance(record.id, PREPARING), prepare, means, signals)
+
+        return _to_its_end(record, store, signals, work)
+
+
+def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | None, Results]:
+    """Check all that can be known before a run is recorded; return what is to be copied, and what is known already.
+
+    Raises:   WardianError: a script, an input or a variable is missing, the source directory is too large …
+    """
+    around = means.surroundings
+    variables = caller_variables(configuration, around.pass_variables, around.environ)
+    means.target.check(configuration.resources)
+    tree = None
+    if configuration.source is not None:
+        limits = snapshots.Limits(around.limit_bytes, around.limit_files)
+        tree = snapshots.scan(configuration.source, limits, leave_out=around.leave_out, home=around.home)
+    check_script(configuration.command, tree)
+    inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
+    return tree, Results(variables=recorded(variables), inputs=inputs)
+
+
+def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
+    """Copy ``tree`` into the run's directory; return what to record of it."""
+    directory = RunDirectory.of(means.runs_dir, record.id)
+    taken = snapshots.copy(tree or snapshots.SourceTree(directory.path, (), ()), directory.snapshot, means.listener)
+    files = len(taken.paths)
+    return replace(record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=taken.notes), taken.digest
+
+
+def _carry_out(record: RunRecord, prepare: Prepare, means: Means, signals: Interruptible) -> RunRecord:
+    around = means.surroundings
+    variables = caller_variables(record.configuration, around.pass_variables, around.environ)
+    means.listener(Event("phase", "preparing", data={"run_id": record.id}))
+    prepared = prepare(record, means.listener)
+    with prepared.hold:
+        results = replace(record.results, environment=prepared.environment, notes=(*record.results.notes, *prepared.notes))
+        signals.from_now_to_the_job()
+        return run_job(replace(record, results=results), prepared, variables, means, signals.stop)
+
+
+def _to_its_end(record: RunRecord, store: RunStore, signals: Interruptible, work: Callable[[], RunRecord]) -> RunRecord:
+    """Return what ``work`` does; see to it that a run which does not get as far as its job ends in its record."""
+    try:
+        return work()
+    except BaseException as error:
+        signals.from_now_to_the_job()  # a second ^C does not come between the run and its record
+        cause = signals.stop.cause
+        if isinstance(error, CancelAsked) or (isinstance(error, KeyboardInterrupt) and cause):
+            code = cause or CANCELED
+            return store.end(record.id, CANCELED, code=code, reason=f"{code} before its script was started")
+        if isinstance(error, WardianError):
+            if error.stable_code != "illegal_state_change":  # else another supervisor has it
+                store.end(record.id, FAILED, code=error.stable_code, reason=error.message)
+                error.details.setdefault("run_id", record.id)
+        else:
+            store.end(record.id, FAILED, code="bug", reason=f"{type(error).__name__}: {error}")
+        raise
