@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wardian.prefix.install import Installer
     from wardian.prefix.interpreters import Interpreters
     from wardian.run.records import RunStore
+    from wardian.run.surroundings import Surroundings
     from wardian.tools.http import Credentials, Http
     from wardian.tools.uv import Uv
     from wardian.workspace.artifacts import Artifacts
@@ -118,6 +119,13 @@ class Parts:
         from wardian.run.records import RunStore
 
         return RunStore(self.database)
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What runs take from around them."""
+        from wardian.run.surroundings import Surroundings
+
+        return Surroundings.of(self.settings, self.environ)
 
     @cached_property
     def artifacts(self) -> Artifacts:

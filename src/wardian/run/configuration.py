@@ -13,7 +13,7 @@ from wardian.definition.reference import NAME
 from wardian.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCHEMA = 1
 KINDS = ("script", "module", "program")
@@ -46,6 +46,19 @@ class Command:
                 raise _invalid(f"the argument {argument[:80]!r} holds a NUL character", "bad_command")
         if self.kind == "module" and not all(part.isidentifier() for part in self.name.split(".")):
             raise _invalid(f"`{self.name[:80]}` is not the name of a module", "bad_command", "for a file leave `-m` out")
+
+    @classmethod
+    def of(cls, *, script: str | None, module: str | None, command: Sequence[str] | None, arguments: Sequence[str] = ()) -> Command:
+        """Return the command from the one that is given of script, module and command line.
+
+        Raises:   InvalidInput: none or several are given.
+        """
+        given = [(kind, value) for kind, value in (("script", script), ("module", module), ("program", command)) if value]
+        if len(given) != 1:
+            raise _invalid("give exactly one of script, module and command", "bad_command")
+        kind, value = given[0]
+        words = [value] if isinstance(value, str) else list(value)
+        return cls(kind, words[0], (*words[1:], *arguments))
 
     def argv(self, python: str) -> tuple[str, ...]:
         """Return program and arguments, run by the interpreter ``python`` where that is needed."""

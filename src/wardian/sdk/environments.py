@@ -159,15 +159,31 @@ class EnvironmentCollection:
                     return found
         read = self.read(path, format_name=format_name, extras=extras, groups=groups)
         if with_packages:
-            return self.register(with_more(read.environment, with_packages).renamed(None), sources=read.sources)[0]
+            return self.register(with_more(read.environment, with_packages).renamed(None).content, sources=read.sources)[0]
         found, _ = self.register(read.environment, source=(read.format, read.text), sources=read.sources)
         if read.self_contained and path.is_file():
             self._parts.parsed.put(digest, key, READER_VERSION, read.environment)
         return found
 
+    def with_packages(self, version: EnvironmentVersion, packages: Sequence[str]) -> EnvironmentVersion:
+        """Return an anonymous version: ``version`` with further pip requirements."""
+        return self.register(with_more(version.environment, packages).content, parent=version, note=f"with {', '.join(packages)}")[0]
+
+    def register_packages(self, packages: Sequence[str]) -> EnvironmentVersion:
+        """Return an anonymous uv environment of these requirements."""
+        from wardian.definition.environment import Environment, PythonSection
+
+        return self.register(Environment(python=PythonSection(manager="uv", pip=tuple(packages))))[0]
+
+    def usage(self, version: EnvironmentVersion) -> dict[str, list[str]]:
+        """Return who uses a version: its labels, its runs (the newest hundred), and the versions that share its hash."""
+        runs = self._parts.runs.list(version_id=version.id, limit=100)
+        same = [one for one in self._parts.locks.users_of_hash(version.definition_hash) if one != str(version)]
+        return {"labels": list(version.labels), "runs": [record.id for record in runs], "same_hash": same}
+
     def _registered(self, version: EnvironmentVersion) -> str:
         entries = self._parts.environments.history(version.name or "", limit=1).items
-        change = entries[0].summary if entries else ""
+        change = entries[0].difference.summary() if entries and entries[0].difference else ""
         return f"registered {version}" + (f": {change}" if change else "")
 
     # -- look up -------------------------------------------------------------------------------------------------------
@@ -183,11 +199,18 @@ class EnvironmentCollection:
         if parsed.run_id is not None:
             record = self._parts.runs.get(parsed.run_id)
             version_id = record.environment.version_id
-            found = self._parts.environments.find_by_id(version_id) if version_id is not None else None
+            found = self.by_id(version_id) if version_id is not None else None
             if found is None:
                 raise NotFound(f"run `{record.id}` has no environment in this workspace", code="environment_not_found")
             return found
         return self._parts.environments.get(parsed)
+
+    def by_id(self, version_id: int) -> EnvironmentVersion:
+        """Return the version with the records' own number.
+
+        Raises:   NotFound: it was deleted.
+        """
+        return self._parts.environments.by_id(version_id)
 
     def find(self, reference: str) -> EnvironmentVersion | None:
         """Return the version that ``reference`` means, or None."""
@@ -277,8 +300,10 @@ class EnvironmentCollection:
         locked = self._parts.locker.find(version, platform or this_platform())
         return self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash) if locked else None
 
-    def build(self, version: EnvironmentVersion | str) -> tuple[Prefix, Locked]:
+    def build(self, version: EnvironmentVersion | str, *, compile_now: bool = False) -> tuple[Prefix, Locked]:
         """Return the version's prefix on this machine, locking, fetching and installing what is missing.
+
+        Args:     compile_now: byte-compile it before returning, unless the setting says never.
 
         With lock and prefix here, nothing is contacted, and neither solver nor reader is imported.
         """
@@ -297,10 +322,12 @@ class EnvironmentCollection:
             environment = found.environment
             prefix = self._parts.installer.ensure(lock, lambda artifacts: self._parts.fetch(environment, lock, artifacts), self._parts.listener,
                                                   link_scripts=environment.python.link_scripts)  # fmt: skip
-            if self._parts.settings.byte_code == "build":
-                from wardian.prefix.bytecode import compile_prefix
+        byte_code = self._parts.settings.byte_code
+        if (byte_code == "build" and not prefix.cached) or (compile_now and byte_code != "never"):
+            from wardian.prefix.bytecode import compile_prefix
 
-                compile_prefix(self._parts.prefixes, prefix.key[:32])
+            self._parts.listener(Event("phase", "compiling modules"))
+            compile_prefix(self._parts.prefixes, prefix.key[:32])
         return prefix, locked
 
     def verify(self, version: EnvironmentVersion | str) -> tuple[Prefix, Findings]:
@@ -401,7 +428,7 @@ class EnvironmentCollection:
     def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
         """Register an upgrade as a new version with its own locks; the old version and its hash's lock stay."""
         version, _ = self.register(upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
-                                   note=f"upgraded: {upgrade.difference.summary()}", always_new=True)  # fmt: skip
+                                   note="upgraded: " + ", ".join(f"{count} {change}" for change, count in upgrade.difference.counts.items()), always_new=True)  # fmt: skip
         for lock in upgrade.locks:
             self._parts.locks.put(lock)
             self._parts.locks.pin(version.id, lock.platform, lock.digest, "upgrade")

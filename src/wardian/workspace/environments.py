@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from wardian.definition.reference import Reference
-from wardian.errors import Conflict, InvalidInput
+from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.workspace import labels, registration, resolution
 from wardian.workspace.clock import moment_text, utc_now
 from wardian.workspace.page import Page, check_limit
@@ -192,7 +192,7 @@ class Environments:
             if tags is not None:
                 text = json.dumps(dict(FrozenMap(tags)), ensure_ascii=False)
                 self._database.execute("UPDATE versions SET tags = ? WHERE id = ?", text, found.id)
-            return self._by_id(found.id)
+            return self.by_id(found.id)
 
     def archive(self, reference: str | Reference) -> EnvironmentVersion:
         """Hide a name with all of its versions (NAME), or one version (any other reference). Idempotent.
@@ -235,8 +235,15 @@ class Environments:
 
     # -- in common ---------------------------------------------------------------------------------------------------
 
-    def _by_id(self, version_id: int) -> EnvironmentVersion:
-        return EnvironmentVersion.from_row(self._database.rows(f"{VERSIONS} WHERE v.id = ?", version_id)[0])
+    def by_id(self, version_id: int) -> EnvironmentVersion:
+        """Return the version with the records' own number.
+
+        Raises:   NotFound: it was deleted.
+        """
+        row = self._database.row(f"{VERSIONS} WHERE v.id = ?", version_id)
+        if row is None:
+            raise NotFound("that version was deleted", code="environment_version_not_found")
+        return EnvironmentVersion.from_row(row)
 
     def _environment_id(self, version_id: int) -> int | None:
         value: int | None = self._database.rows("SELECT environment_id FROM versions WHERE id = ?", version_id)[0][0]
@@ -265,7 +272,7 @@ class Environments:
                 if _is_name(target) and moment is None and self._all_archived(environment_id):
                     self._database.execute("UPDATE versions SET archived = NULL WHERE id = ?", found.id)
                 registration.settle(self._database, environment_id)
-            return self._by_id(found.id)
+            return self.by_id(found.id)
 
     def _all_archived(self, environment_id: int) -> bool:
         query = "SELECT 1 FROM versions WHERE environment_id = ? AND archived IS NULL LIMIT 1"

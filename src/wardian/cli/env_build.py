@@ -1,0 +1,130 @@
+"""`wardian env lock|build|verify|export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wardian.cli.common import Session, command, complete_reference, examples, table
+from wardian.cli.views import lock_document, package_rows, python_of, version_row
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from wardian.workspace.version import EnvironmentVersion
+
+
+def version_of(session: Session, target: str) -> EnvironmentVersion:
+    """Return the version that a reference means, or that a file is registered as."""
+    from wardian.definition.reference import is_file_reference
+
+    environments = session.workspace.environments
+    return environments.register_file(Path(target)) if is_file_reference(target) else environments.get(target)
+
+
+def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """Parse ``--as-of``: a date means the end of that day, UTC."""
+    if value is None:
+        return None
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        found = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise click.BadParameter(f"`{value}` is neither a date (2024-02-01) nor an RFC 3339 time (2024-02-01T12:00:00Z)") from None
+    if "T" not in value and " " not in value:
+        return found.replace(tzinfo=UTC) + timedelta(days=1) - timedelta(seconds=1)
+    if found.tzinfo is None:
+        raise click.BadParameter(f"`{value}` has no time zone: write `{value}Z` for UTC")
+    return found.astimezone(UTC)
+
+
+as_of_option = click.option("--as-of", callback=moment, metavar="DATE", help="Nothing published after this date (its end, UTC) or RFC 3339 time.")
+
+
+@click.command(epilog=examples(
+    "wardian env lock sklearn", "wardian env lock environment.yml --platform linux/amd64 --platform linux/arm64",
+    "wardian env lock requirements.txt --as-of 2024-02-01 --json",
+))  # fmt: skip
+@click.argument("target", metavar="REF|FILE", shell_complete=complete_reference)
+@click.option("--platform", "platforms", multiple=True, metavar="P", help="linux/amd64, linux/arm64, darwin/arm64 …; may be given several times.")
+@as_of_option
+@command
+def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datetime | None) -> None:
+    """Find the exact artifacts of an environment, for all platforms in one go, and show them."""
+    version = version_of(session, target)
+    locks = session.workspace.environments.lock(version, platforms=platforms, as_of=as_of)
+    document = {**version_row(version), "locks": {name: lock_document(one, packages=True) for name, one in locks.items()}}
+
+    def text() -> list[str]:
+        lines = [f"{version}  @{version.definition_hash.short}"]
+        for name, one in locks.items():
+            lines += ["", f"{name}  lock {one.digest.short}  Python {python_of(one)}  {len(one.artifacts)} packages  solved {one.provenance.created}",
+                      *(f"note: {note}" for note in one.provenance.notes),
+                      *table(("PACKAGE", "VERSION", "BUILD", "KIND", "SOURCE", "SIZE", "SHA256"), package_rows(one))]  # fmt: skip
+        return lines
+
+    session.show(document, text)
+
+
+@click.command(epilog=examples("wardian env build sklearn", 'code --python "$(wardian env build sklearn --print-python)"'))
+@click.argument("target", metavar="REF|FILE", shell_complete=complete_reference)
+@click.option("--print-python", is_flag=True, help="Print the interpreter's path alone: for an IDE.")
+@command
+def build(session: Session, target: str, print_python: bool) -> None:
+    """Install the environment on this machine; nothing is done if it is here."""
+    version = version_of(session, target)
+    prefix, locked = session.workspace.environments.build(version, compile_now=True)
+    document = {
+        **version_row(version), "lock_digest": locked.chosen.lock_digest, "lock_origin": locked.origin, "prefix": str(prefix.path),
+        "prefix_key": prefix.key, "python": prefix.python, "cached": prefix.cached,
+    }  # fmt: skip
+    if print_python:
+        session.show(document, lambda: prefix.python)
+        return
+    session.show(document, lambda: [f"{version}  lock {locked.chosen.lock_digest.short}  {'cached' if prefix.cached else 'installed'}",
+                                    f"  prefix  {prefix.path}", f"  python  {prefix.python}"])  # fmt: skip
+
+
+@click.command(epilog=examples("wardian env verify sklearn"))
+@click.argument("target", metavar="REF", shell_complete=complete_reference)
+@command
+def verify(session: Session, target: str) -> int:
+    """Read every file of the environment on this machine, and name what is changed, missing or extra. Exit 1 if anything is."""
+    version = version_of(session, target)
+    prefix, findings = session.workspace.environments.verify(version)
+
+    def text() -> list[str]:
+        lines = [f"{kind}  {name}" for kind in ("changed", "missing", "extra") for name in getattr(findings, kind)]
+        verdict = "clean" if findings.clean else f"{len(lines)} differences"
+        return [*lines, f"{version}: {findings.checked} files checked, {verdict}"]
+
+    session.show({"reference": str(version), "prefix": str(prefix.path), **findings.as_document()}, text)
+    if not findings.clean:
+        session.say("hint:  `wardian env build REF` after `wardian gc --apply --prefix` installs it anew")
+    return 0 if findings.clean else 1
+
+
+@click.command(epilog=examples(
+    "wardian env export sklearn --to requirements -o locked.txt", "wardian env export sklearn:2 --to pylock -o pylock.toml",
+    "wardian env export geo --to explicit", "wardian env export geo --to source",
+))  # fmt: skip
+@click.argument("target", metavar="REF", shell_complete=complete_reference)
+@click.option("--to", "to", required=True, type=click.Choice(["conda", "requirements", "pylock", "pixi", "explicit", "wardian", "source"]),
+              help="conda: pinned environment.yml; source: as it was written.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: stdout.")
+@command
+def export(session: Session, target: str, to: str, output: Path | None) -> None:
+    """Write the lock, or the definition, in another format."""
+    text = session.workspace.environments.export(version_of(session, target), to)
+    if output is None:
+        session.progress.stop()
+        sys.stdout.write(text)
+        return
+    from wardian.tools.disk import write_atomically
+
+    write_atomically(output.absolute(), text.encode())
+    session.show({"output": str(output), "format": to}, lambda: f"wrote {output}")

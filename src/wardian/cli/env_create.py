@@ -1,0 +1,112 @@
+"""`wardian env create`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.views import version_row
+
+if TYPE_CHECKING:
+    from wardian.definition.environment import Environment
+
+
+@click.command(epilog=examples(
+    "wardian env create sklearn -r requirements.txt",
+    "wardian env create sklearn -f environment.yml -V OMP_NUM_THREADS=4",
+    "wardian env create serving --from sklearn:3 --python 3.11",
+    "wardian env create tool --pyproject . --extra cli --group test",
+    "wardian env create system --manager user --interpreter /usr/bin/python3",
+))  # fmt: skip
+@click.argument("name")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format.")
+@click.option("-r", "--requirements", type=click.Path(path_type=Path), help="A requirements.txt.")
+@click.option("--pyproject", type=click.Path(path_type=Path), help="A pyproject.toml, or its directory.")
+@click.option("--extra", "extras", multiple=True, help="With --pyproject: an extra to include.")
+@click.option("--group", "groups", multiple=True, help="With --pyproject: a dependency group to include.")
+@click.option("--image", help="A base image.")
+@click.option("--dockerfile", type=click.Path(path_type=Path, dir_okay=False), help="A Dockerfile.")
+@click.option("--from", "source", metavar="REF", help="Another environment.", shell_complete=complete_reference)
+@click.option("--version", "version", metavar="V", help="Exactly this version; default: the next number.")
+@click.option("-V", "--variable", "variables", multiple=True, metavar="K=V", help="A variable that runs get.")
+@click.option("--base-image", metavar="IMAGE", help="The image that images of it start from.")
+@click.option("--python", "python", metavar="X.Y", help="The Python version.")
+@click.option("--manager", type=click.Choice(["conda", "uv", "user"]), help="Who installs the packages.")
+@click.option("--interpreter", metavar="PATH", help="With --manager user: the interpreter.")
+@click.option("--description", help="What it is for.")
+@click.option("--tag", "tags", multiple=True, metavar="K=V", help="A tag.")
+@command
+def create(session: Session, name: str, **options: Any) -> None:
+    """Register a version of NAME; an existing version with the same content is returned as it is."""
+    path, format_name = _file(options)
+    environments = session.workspace.environments
+    environment = environments.get(options["source"]) if options["source"] else None
+    if path is None and environment is None:
+        environment = _from_scratch(options)
+    version, created = environments.create(
+        name, environment, path=path, format_name=format_name, extras=options["extras"], groups=options["groups"], version=options["version"],
+        variables=pairs(options["variables"], "-V"), description=options["description"], tags=pairs(options["tags"], "--tag") or None,
+        change=lambda env: _changed(env, options),
+    )  # fmt: skip
+    session.show({**version_row(version), "created_now": created}, lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}")
+
+
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """Return ``K=V`` texts as a mapping."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{option} takes NAME=VALUE, not `{text}`")
+        found[key] = value
+    return found
+
+
+def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:
+    given = [(options["file"], None), (options["requirements"], "requirements"), (options["pyproject"], "pyproject")]
+    chosen = [(path, kind) for path, kind in given if path is not None]
+    others = [o for o in ("source", "image", "dockerfile") if options[o]]
+    if len(chosen) + len(others) > 1:
+        raise click.UsageError("give one of -f, -r, --pyproject, --image, --dockerfile and --from")
+    if (options["extras"] or options["groups"]) and options["pyproject"] is None and (options["file"] is None or options["file"].name != "pyproject.toml"):
+        raise click.UsageError("--extra and --group go with --pyproject")
+    return chosen[0] if chosen else (None, None)
+
+
+def _from_scratch(options: dict[str, Any]) -> Environment:
+    from wardian.definition.environment import DockerSection, Environment, PythonSection
+    from wardian.errors import InvalidInput
+
+    if options["image"] or options["dockerfile"]:
+        text = None
+        if options["dockerfile"]:
+            try:
+                text = options["dockerfile"].read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInput(f"{options['dockerfile']} cannot be read: {error}", code="unreadable_file") from error
+        return Environment(python=PythonSection(manager="user"), docker=DockerSection(base_image=options["image"], dockerfile=text))
+    if options["interpreter"] or options["manager"] == "user":
+        return Environment(python=PythonSection(manager="user", interpreter=options["interpreter"]))
+    raise click.UsageError("give what it is made from: -f FILE, -r FILE, --pyproject DIR, --image I, --dockerfile F, --from REF or --interpreter P")
+
+
+def _changed(environment: Environment, options: dict[str, Any]) -> Environment:
+    python = environment.python
+    if options["manager"]:
+        python = replace(python, manager=options["manager"])
+    if options["interpreter"]:
+        python = replace(python, interpreter=options["interpreter"])
+    if options["python"]:
+        if python.manager == "conda":
+            from wardian.definition.match_spec import MatchSpec
+
+            rest = tuple(text for text in python.conda if MatchSpec.parse(text).name != "python")
+            python = replace(python, conda=(f"python={options['python']}", *rest))
+        else:
+            python = replace(python, requires_python=options["python"])
+    docker = replace(environment.docker, base_image=options["base_image"]) if options["base_image"] else environment.docker
+    return environment if (python, docker) == (environment.python, environment.docker) else replace(environment, python=python, docker=docker)

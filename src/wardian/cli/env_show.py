@@ -1,0 +1,141 @@
+"""`wardian env list|show|history|diff|hash`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wardian.cli.common import Session, command, complete_reference, examples, table
+from wardian.cli.views import lock_document, package_rows, python_of, version_row
+
+if TYPE_CHECKING:
+    from wardian.lock.lock import Lock
+    from wardian.workspace.version import EnvironmentVersion
+
+
+@click.command("list", epilog=examples("wardian env list", "wardian env list --archived --json"))
+@click.option("--kind", type=click.Choice(["system", "user"]), help="Only those whose packages Wardian installs, or only user-managed ones.")
+@click.option("--archived", is_flag=True, help="Archived ones too.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--after", metavar="NAME", help="The page after this name.")
+@command
+def list_(session: Session, kind: str | None, archived: bool, limit: int, after: str | None) -> None:
+    """List environments, the latest version of each."""
+    page = session.workspace.environments.list(limit=limit, after=after, include_archived=archived, kind=kind)
+    document = {"environments": [version_row(v) for v in page.items], "next": page.next}
+    if not page.items:
+        session.say("no environments yet: `wardian env create NAME -f FILE` makes one")
+    if page.next:
+        session.say(f"more: --after {page.next}")
+    session.show(document, lambda: table(("NAME", "VERSION", "HASH", "CREATED", "LABELS", "DESCRIPTION"), [
+        (v.name, v.version, v.definition_hash.short, v.created[:16].replace("T", " "), ",".join(v.labels) + (" archived" if v.archived else ""), v.description[:50])
+        for v in page.items
+    ]) if page.items else [])  # fmt: skip
+
+
+@click.command(epilog=examples("wardian env show sklearn", "wardian env show sklearn:3 --packages", "wardian env show run:01h2x --json"))
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
+@click.option("--packages", is_flag=True, help="List the packages of the lock.")
+@click.option("--usage", is_flag=True, help="Who uses it: labels, runs, versions with the same hash.")
+@command
+def show(session: Session, reference: str, packages: bool, usage: bool) -> None:
+    """Show a version: definition, identity and lock."""
+    environments = session.workspace.environments
+    version = environments.get(reference)
+    lock = environments.find_lock(version)
+    kind, text = environments.source(version)
+    lineage = environments.lineage(str(version))
+    from wardian.definition.document import to_document
+
+    document: dict[str, Any] = {
+        **version_row(version), "definition": to_document(version.environment), "source": {"format": kind, "text": text},
+        "lineage": [{"reference": a.reference, "definition_hash": a.definition_hash, "note": a.note} for a in lineage],
+        "lock": lock_document(lock, packages=True) if lock else None,
+    }  # fmt: skip
+    if usage:
+        document["usage"] = session.workspace.environments.usage(version)
+    session.show(document, lambda: _shown(version, text, lock, document, packages=packages))
+
+
+def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: dict[str, Any], *, packages: bool) -> list[str]:
+    lines = [f"{version}", f"  hash       @{version.definition_hash.short}   ({version.definition_hash})", f"  created    {version.created}"]
+    if version.labels:
+        lines.append(f"  labels     {', '.join(version.labels)}")
+    if version.archived:
+        lines.append("  archived   yes")
+    if version.description:
+        lines.append(f"  about      {version.description}")
+    if version.tags:
+        lines.append("  tags       " + ", ".join(f"{k}={v}" for k, v in version.tags.items()))
+    lines += [f"  from       {a['reference']} {a['note']}".rstrip() for a in document["lineage"][:1]]
+    if lock is not None:
+        lines.append(f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {len(lock.artifacts)} packages, solved {lock.provenance.created[:10]}")
+        lines += [f"  note       {note}" for note in lock.provenance.notes]
+    else:
+        lines.append("  lock       none yet: `wardian env lock`, or the first run, makes it")
+    for key, values in document.get("usage", {}).items():
+        lines.append(f"  {key:<10} {', '.join(map(str, values)) if values else 'none'}")
+    lines += ["", *("  " + line for line in text.rstrip().splitlines())]
+    if packages and lock is not None:
+        lines += ["", *table(("PACKAGE", "VERSION", "BUILD", "KIND", "SOURCE", "SIZE", "SHA256"), package_rows(lock))]
+    return lines
+
+
+@click.command(epilog=examples("wardian env history sklearn"))
+@click.argument("name", shell_complete=complete_reference)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@command
+def history(session: Session, name: str, limit: int) -> None:
+    """What changed from version to version, the newest first."""
+    page = session.workspace.environments.history(name, limit=limit)
+    document = [{**version_row(e.version), "change": e.difference.summary() if e.difference else "", "difference": e.difference.as_document() if e.difference else None} for e in page.items]
+    session.show({"history": document, "next": page.next}, lambda: table(("VERSION", "CREATED", "HASH", "LABELS", "CHANGE"), [
+        (str(e.version), e.version.created[:16].replace("T", " "), e.version.definition_hash.short, ",".join(e.version.labels), e.difference.summary() if e.difference else "registered")
+        for e in page.items
+    ]))  # fmt: skip
+
+
+@click.command(epilog=examples("wardian env diff sklearn:1 sklearn:2", "wardian env diff run:01h2x run:01h3y --json", "wardian env diff old.yml new.yml"))
+@click.argument("left", metavar="A", shell_complete=complete_reference)
+@click.argument("right", metavar="B", shell_complete=complete_reference)
+@command
+def diff(session: Session, left: str, right: str) -> None:
+    """Compare two environments (references or files): settings, packages, and why their hashes differ."""
+    from wardian.definition.reference import is_file_reference
+
+    environments = session.workspace.environments
+    first, second = ((environments.register_file(Path(one)) if is_file_reference(one) else environments.get(one)) for one in (left, right))
+    comparison = environments.compare(first, second)
+    document = {**comparison.as_document(), "left": left, "right": right}
+
+    def text() -> list[str]:
+        lines = [comparison.definition.text().rstrip()] if comparison.definition else ["the definitions are the same"]
+        if comparison.same_hash:
+            lines.append(f"same hash: @{first.definition_hash.short}")
+        else:
+            lines.append(f"hashes differ (@{first.definition_hash.short}, @{second.definition_hash.short}) because of: {', '.join(comparison.hash_because)}")
+        if comparison.packages is None:
+            lines.append("packages: not compared, as not both are locked; `wardian env lock` does that")
+        else:
+            lines.append(f"packages on {comparison.platform}:" if comparison.packages else f"packages on {comparison.platform}: the same")
+            if comparison.packages:
+                lines.append(comparison.packages.text().rstrip())
+        return lines
+
+    session.show(document, text)
+
+
+@click.command("hash", epilog=examples("wardian env hash requirements.txt", "wardian env hash sklearn:3"))
+@click.argument("target", metavar="FILE|REF")
+@command
+def hash_(session: Session, target: str) -> None:
+    """Print the definition's hash: what decides whether two environments share a lock and a prefix."""
+    from wardian.definition.identity import definition_hash, hashed_fields
+    from wardian.definition.reference import is_file_reference
+
+    environments = session.workspace.environments
+    env = environments.read(target).environment if is_file_reference(target) else environments.get(target).environment
+    digest = definition_hash(env)
+    session.show({"definition_hash": digest, "hashed": hashed_fields(env)}, lambda: digest)

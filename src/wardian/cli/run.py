@@ -1,0 +1,81 @@
+"""`wardian run`: the main job."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wardian.cli.common import Session, command, complete_reference, examples
+
+if TYPE_CHECKING:
+    from wardian.sdk.runs import Run
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=examples(
+        "wardian run -e sklearn train.py --epochs 3", "wardian run -f environment.yml train.py", "wardian run -r requirements.txt -- python -V",
+        "wardian run train.py                      # a script with inline metadata (PEP 723)",
+        "wardian run -e sklearn -m mypackage.train", "wardian run -e sklearn --with rich --input data=/data/2024 -V SEED=1 -V WANDB_API_KEY train.py",
+        "wardian run -e sklearn -d train.py         # in the background: `wardian runs logs -f ID`",
+    ),
+)  # fmt: skip
+@click.option("-e", "--env", "reference", metavar="REF", help="A registered environment.", shell_complete=complete_reference)
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format; registered under its name.")
+@click.option("-r", "--requirements", type=click.Path(path_type=Path), help="A requirements.txt.")
+@click.option("--with", "with_packages", multiple=True, metavar="PKG", help="A further package, for this run alone.")
+@click.option("-V", "--variable", "variables", multiple=True, metavar="K[=V]", help="A variable; without a value, your own is passed on.")
+@click.option("-t", "--target", default="local", show_default=True, help="Where to run.")
+@click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
+@click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
+@click.option("--source", type=click.Path(path_type=Path, file_okay=False, exists=True), default=None, help="The directory that the run gets a copy of; default: here.")
+@click.option("--cpus", type=float, help="Processors it needs.")
+@click.option("--memory", metavar="SIZE", help="Memory it needs: 512M, 4G …")
+@click.option("--gpus", type=int, help="GPUs it needs.")
+@click.option("--time", "timeout", metavar="T", help="Stop it after this time: 90, 30s, 10m, 2h.")
+@click.option("-d", "--detach", is_flag=True, help="Return at once; the run goes on.")
+@click.option("-m", "--module", is_flag=True, help="The first argument is a module.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT|MODULE|-- CMD [ARG]...")
+@command
+def run(session: Session, words: tuple[str, ...], **options: object) -> int:
+    """Run a script in an environment on this machine, and record exactly what it ran with.
+
+    The exit code is the script's own; 125 if Wardian failed before it started, 124 timeout, 126, 127, 128+n as in a shell.
+    """
+    from wardian.cli.run_options import configuration_of, version_for
+
+    started = time.monotonic()
+    workspace = session.workspace
+    configuration = configuration_of(words, options)
+    version = version_for(workspace.environments, configuration, options)
+    if options["detach"]:
+        found = workspace.runs.submit(version, configuration, detach=True)
+        session.show(found.record.as_document(), lambda: found.id)
+        session.say(f"hint:  `wardian runs logs -f {found.id}` follows it, `wardian runs cancel {found.id}` stops it")
+        return 0
+    out = (sys.stderr if session.as_json else sys.stdout).buffer
+    found = workspace.runs.submit(version, configuration, detach=False, stdout=out, stderr=sys.stderr.buffer,
+                                  on_prepared=lambda summary: _summary(session, summary, started))  # fmt: skip
+    _ended(session, found)
+    if session.as_json:
+        session.show(found.record.as_document(), lambda: "")
+    code = found.record.process_exit_code
+    return 125 if code is None else code
+
+
+def _summary(session: Session, summary: str, started: float) -> None:
+    session.say(f"{summary} · {time.monotonic() - started:.2f} s")
+
+
+def _ended(session: Session, found: Run) -> None:
+    record = found.record
+    for note in record.results.notes:
+        session.say(f"note:  {note}")
+    if record.state != "completed" and record.code not in ("exited",):
+        session.say(f"run {record.id} {record.state}: {record.reason}")
+    if record.results.outputs:
+        session.say(f"outputs: {found.output_directory} ({len(record.results.outputs)} files) · run {record.id}")

@@ -1,0 +1,139 @@
+"""From the words of `wardian run` to a run configuration and a version."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wardian.run.configuration import Command, RunConfiguration
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.version import EnvironmentVersion
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunConfiguration:
+    """Return the run configuration that the words and options state.
+
+    Raises:   UsageError: nothing to run, or a value that cannot be read.
+    """
+    from wardian.run.configuration import Resources, RunConfiguration
+
+    here = Path.cwd()
+    source = (options["source"] or here).absolute()
+    return RunConfiguration(
+        command=_command(words, source, here, module=options["module"]),
+        source=source,
+        inputs={name: Path(path).expanduser().absolute() for name, path in _pairs(options["inputs"], "--input").items()},
+        variables=_variables(options["variables"]),
+        experiment=options["experiment"],
+        target=options["target"],
+        timeout_s=duration_s(options["timeout"]),
+        resources=Resources(cpus=options["cpus"], memory_bytes=_bytes(options["memory"]), gpus=options["gpus"]),
+        with_packages=tuple(options["with_packages"]),
+    )
+
+
+def version_for(environments: EnvironmentCollection, configuration: RunConfiguration, options: Mapping[str, Any]) -> EnvironmentVersion:
+    """Return the version to run in, registering a file's definition first [S9].
+
+    Raises:   UsageError: none or several are given.
+    """
+    reference, file, requirements = options["reference"], options["file"], options["requirements"]
+    given = [one for one in (reference, file, requirements) if one]
+    if len(given) > 1:
+        raise click.UsageError("give one of -e, -f and -r")
+    extra = configuration.with_packages
+    if reference:
+        if "=" in reference and not Path(reference).exists():
+            raise click.UsageError(f"-e names an environment; for a variable write `-V {reference}`")
+        if _is_file(reference):
+            return environments.register_file(Path(reference), with_packages=extra)
+        version = environments.get(reference)
+        return environments.with_packages(version, extra) if extra else version
+    if file:
+        return environments.register_file(file, with_packages=extra)
+    if requirements:
+        return environments.register_file(requirements, format_name="requirements", with_packages=extra)
+    script = configuration.command.name
+    if configuration.command.kind == "script" and configuration.source is not None and script.endswith(".py"):
+        path = configuration.source / script
+        if b"# /// script" in path.read_bytes()[: 1 << 20]:
+            return environments.register_file(path, format_name="script", with_packages=extra)
+    if extra:
+        return environments.register_packages(extra)
+    raise click.UsageError("no environment is given: -e REF, -f FILE or -r FILE; or a script with inline metadata (PEP 723)")
+
+
+def _is_file(text: str) -> bool:
+    from wardian.definition.reference import is_file_reference
+
+    return is_file_reference(text)
+
+
+def _command(words: tuple[str, ...], source: Path, here: Path, *, module: bool) -> Command:
+    from wardian.run.configuration import Command
+    from wardian.run.script import script_command
+
+    if module:
+        if not words:
+            raise click.UsageError("-m needs a module")
+        return Command("module", words[0], tuple(words[1:]))
+    if _has_double_dash(words):
+        if not words:
+            raise click.UsageError("nothing stands after `--`")
+        return Command("program", words[0], tuple(words[1:]))
+    if not words:
+        raise click.UsageError("there is nothing to run: give a SCRIPT, `-m MODULE` or `-- COMMAND`")
+    if words[0].startswith("-"):
+        raise click.UsageError(f"there is no option {words[0]}", ctx=click.get_current_context())
+    return script_command(words[0], words[1:], source=source, directory=here)
+
+
+def _has_double_dash(words: tuple[str, ...]) -> bool:
+    """Whether `--` stood right before the words: click drops it."""
+    given = click.get_current_context().meta.get("wardian.arguments") or sys.argv[1:]
+    if "--" not in given:
+        return False
+    return tuple(given[given.index("--") + 1 :]) == tuple(words)
+
+
+def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    from wardian.cli.env_create import pairs
+
+    return pairs(texts, option) if texts else {}
+
+
+def _variables(texts: tuple[str, ...]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        found[name] = value if equals else None
+    return found
+
+
+def duration_s(text: str | None) -> float | None:
+    """Return a duration in seconds: `90`, `30s`, `10m`, `2h`, `1d`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not match:
+        raise click.UsageError(f"`{text}` is not a duration: 90, 30s, 10m, 2h, 1d")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def _bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?B?", text, re.IGNORECASE)
+    if not match:
+        raise click.UsageError(f"`{text}` is not an amount of memory: 512M, 4G …")
+    return int(float(match.group(1)) * _SIZES[match.group(2).upper()])

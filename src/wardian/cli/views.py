@@ -1,0 +1,50 @@
+"""Versions, locks and comparisons as documents for machines and as lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wardian.cli.common import size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wardian.lock.lock import Artifact, Lock
+    from wardian.workspace.version import EnvironmentVersion
+
+
+def version_row(version: EnvironmentVersion) -> dict[str, Any]:
+    """Return what a list shows of a version."""
+    return {
+        "reference": str(version), "name": version.name, "version": version.version, "definition_hash": version.definition_hash,
+        "kind": version.kind, "created": version.created, "labels": list(version.labels), "archived": version.archived,
+        "description": version.description, "tags": dict(version.tags),
+    }  # fmt: skip
+
+
+def lock_document(lock: Lock, *, packages: bool) -> dict[str, Any]:
+    """Return what is shown of a lock."""
+    document: dict[str, Any] = {
+        "platform": lock.platform, "lock_digest": lock.digest, "install_digest": lock.install_digest, "created": lock.provenance.created,
+        "as_of": lock.provenance.as_of, "solvers": lock.provenance.solvers, "notes": list(lock.provenance.notes), "packages_count": len(lock.artifacts),
+    }  # fmt: skip
+    if packages:
+        document["packages"] = [artifact.as_document() for artifact in lock.artifacts]
+    return document
+
+
+def package_rows(lock: Lock) -> Iterable[tuple[str, ...]]:
+    """Return the packages of a lock for a table."""
+    roots = set(lock.provenance.roots)
+    for artifact in lock.artifacts:
+        yield (artifact.name + (" *" if artifact.name in roots else ""), artifact.version, artifact.build, artifact.kind,
+               artifact.source, size(artifact.size_bytes) if artifact.size_bytes else "", artifact.sha256[:12])  # fmt: skip
+
+
+def python_of(lock: Lock) -> str:
+    """Return the interpreter in words."""
+    python: Artifact | None = lock.python
+    if python is None:
+        return "none"
+    where = {"host": " of this machine"}.get(python.source, "")
+    return f"{python.version}{where}"

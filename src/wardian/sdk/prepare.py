@@ -1,0 +1,70 @@
+"""Makes the environment of a run ready on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.errors import RunFailed
+from wardian.run.configuration import Prepared, RunEnvironment
+
+if TYPE_CHECKING:
+    from wardian.bootstrap import Parts
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.version import EnvironmentVersion
+
+
+def prepare(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
+    """Return the environment of a run, installed and held, or the user's own interpreter, checked."""
+    return _user_managed(version) if version.kind == "user" else _installed(parts, environments, version)
+
+
+def _installed(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
+    with contextlib.ExitStack() as stack:
+        prefix, locked = environments.build(version)
+        stack.enter_context(parts.prefixes.hold(prefix.key))
+        chosen = locked.chosen
+        how = "cached" if prefix.cached else "installed"
+        summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
+        notes: tuple[str, ...] = ()
+        if chosen.as_of:
+            notes = (f"locked as of {chosen.as_of}",)
+        if parts.settings.byte_code == "background":
+            from wardian.prefix.bytecode import compile_in_background
+
+            compile_in_background(parts.prefixes, prefix.key[:32])
+        return Prepared(
+            prefix=prefix.path,
+            python=prefix.python,
+            variables={**prefix.ready.variables, **version.document.get("variables", {})},
+            path_entries=tuple(Path(entry) for entry in prefix.ready.path_entries),
+            environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
+                                       lock_digest=chosen.lock_digest, prefix_key=prefix.key, summary=summary),
+            read_only=(parts.cache,),
+            hold=stack.pop_all(),
+            notes=notes,
+        )  # fmt: skip
+
+
+def _user_managed(version: EnvironmentVersion) -> Prepared:
+    """Check the interpreter that the user set up, and write down what it has."""
+    from wardian.run.observed import observe_interpreter
+
+    environment = version.environment
+    interpreter = environment.python.interpreter or "python3"
+    observed = observe_interpreter(interpreter)
+    if observed is None:
+        raise RunFailed(f"the interpreter `{interpreter}` of {version} does not run on this machine", code="interpreter_missing",
+                        hint="user-managed environments are set up by hand: install it there, or name another with --interpreter")  # fmt: skip
+    notes = []
+    if environment.docker.base_image:
+        notes.append(f"the base image {environment.docker.base_image} does not count for a local run")
+    return Prepared(
+        prefix=None, python=observed["executable"], variables=dict(version.document.get("variables", {})), path_entries=(Path(observed["executable"]).parent,),
+        environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
+                                   summary=f"{version} · user-managed, Python {observed['python']}, {len(observed['distributions'])} distributions observed",
+                                   observed=observed),
+        notes=tuple(notes),
+    )  # fmt: skip
+

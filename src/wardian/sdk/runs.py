@@ -1,0 +1,208 @@
+"""Runs: submitted, watched, found again."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wardian.sdk.prepare import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from wardian.bootstrap import Parts
+    from wardian.events import Listener
+    from wardian.lock.lock import Lock
+    from wardian.run.configuration import Prepared, RunConfiguration
+    from wardian.run.record import RunRecord
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.page import Page
+    from wardian.workspace.version import EnvironmentVersion
+
+
+class Run:
+    """A run, as its workspace knows it. ``record`` is read anew by ``refresh``, ``wait`` and ``status``."""
+
+    def __init__(self, collection: RunCollection, record: RunRecord):
+        self._collection = collection
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        """Its id; sorts by time."""
+        return self.record.id
+
+    def refresh(self) -> Run:
+        """Read the record anew."""
+        self.record = self._collection.get(self.id).record
+        return self
+
+    @property
+    def status(self) -> str:
+        """``queued``, ``preparing``, ``running``, ``completed``, ``failed`` or ``canceled``, as of now."""
+        return self.refresh().record.state
+
+    @property
+    def environment(self) -> EnvironmentVersion | None:
+        """The exact version that it ran with."""
+        version_id = self.record.environment.version_id
+        return self._collection.environments.by_id(version_id) if version_id is not None else None
+
+    @property
+    def lock(self) -> Lock | None:
+        """The lock that it ran with; None for a user-managed environment, or before one was found."""
+        digest = self.record.environment.lock_digest
+        return self._collection.find_lock(digest, self.record.environment.definition_hash) if digest else None
+
+    @property
+    def directory(self) -> Path:
+        """Where its files lie."""
+        return self._collection.directory(self.id)
+
+    @property
+    def output_directory(self) -> Path:
+        """Where its outputs lie."""
+        return self.directory / "snapshot" / "outputs"
+
+    def log(self) -> str:
+        """Return what it wrote so far, both streams; bytes that are no UTF-8 are replaced."""
+        path = self.directory / "log.txt"
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+    def follow(self) -> Iterator[bytes]:
+        """Yield what it writes as it comes, from the beginning, until it has ended."""
+        return self._collection.follow(self.id)
+
+    def wait(self, timeout_s: float | None = None, *, check: bool = False) -> Run:
+        """Wait until it has ended.
+
+        Args:     timeout_s: seconds; None: as long as it takes.  check: raise unless it completed.
+        Raises:   Unavailable: ``timeout_s`` passed.  RunFailed: with ``check``, it failed or was canceled.
+        """
+        self.record = self._collection.wait(self.id, timeout_s)
+        if check and self.record.state != "completed":
+            from wardian.errors import RunFailed
+
+            raise RunFailed(f"run `{self.id}` {self.record.state}: {self.record.reason}", hint=f"`wardian runs logs {self.id}`")
+        return self
+
+    def cancel(self) -> Run:
+        """Ask it to stop, and wait until it has."""
+        self.record = self._collection.cancel(self.id)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r}, {self.record.state})"
+
+
+class RunCollection:
+    """The runs of a workspace."""
+
+    def __init__(self, parts: Parts, environments: EnvironmentCollection):
+        self._parts = parts
+        self.environments = environments
+
+    @property
+    def root(self) -> Path:
+        """The directory of all runs."""
+        return self._parts.directory / "runs"
+
+    def directory(self, run_id: str) -> Path:
+        """Return the directory of one run."""
+        return self.root / run_id
+
+    def submit(
+        self, version: EnvironmentVersion, configuration: RunConfiguration, *, detach: bool = True, stdout: BinaryIO | None = None,
+        stderr: BinaryIO | None = None, on_prepared: Callable[[str], None] | None = None,
+    ) -> Run:  # fmt: skip
+        """Run ``configuration`` in ``version``; return at once, or when it has ended.
+
+        Args:     stdout, stderr: get what the script writes, if it runs within this call.
+                  on_prepared: told in one line what it runs with, before it starts.
+        Raises:   see ``Workspace.submit``.
+        """
+        configuration = replace(configuration, environment=str(version))
+        if detach:
+            return self._detached(version, configuration)
+        from wardian.run.submit import submit
+
+        def ready(_record: RunRecord, _listener: Listener) -> Prepared:
+            prepared = prepare(self._parts, self.environments, version)
+            if on_prepared is not None:
+                on_prepared(prepared.environment.summary)
+            return prepared
+
+        record = submit(configuration, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, stdout=stdout, stderr=stderr,
+                        listener=self._parts.listener)  # fmt: skip
+        return Run(self, record)
+
+    def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
+        from wardian.run.detach import submit_detached
+
+        settings = self._parts.settings
+
+        def supervisor(run_id: str) -> list[str]:
+            return [sys.executable, "-m", "wardian.sdk.supervise", str(settings.home), settings.workspace, run_id, str(version.id)]
+
+        record = submit_detached(configuration, self._parts.runs, self.root, supervisor, surroundings=self._parts.surroundings,
+                                 listener=self._parts.listener)  # fmt: skip
+        return Run(self, record)
+
+    def supervise(self, run_id: str, version_id: int) -> RunRecord:
+        """Do the work of a detached run: what its supervisor process calls."""
+        from wardian.run.submit import supervise
+
+        def ready(_record: RunRecord, _listener: Listener) -> Prepared:
+            return prepare(self._parts, self.environments, self.environments.by_id(version_id))
+
+        return supervise(run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener)
+
+    def wait(self, run_id: str, timeout_s: float | None = None) -> RunRecord:
+        """Return the record of a run once it has ended.
+
+        Raises:   Unavailable: ``timeout_s`` seconds passed.
+        """
+        from wardian.errors import Unavailable
+        from wardian.run.detach import wait
+
+        record = wait(run_id, self._parts.runs, timeout_s=timeout_s)
+        if record.is_active:
+            raise Unavailable(f"run `{record.id}` is still {record.state} after {timeout_s} s", code="wait_timeout", hint=f"`wardian runs wait {record.id}` waits on")
+        return record
+
+    def cancel(self, run_id: str, *, timeout_s: float = 30.0) -> RunRecord:
+        """Stop a run; return its record once it has ended."""
+        from wardian.run.detach import cancel
+
+        record = cancel(run_id, self._parts.runs)
+        return self.wait(record.id, timeout_s) if record.is_active else record
+
+    def follow(self, run_id: str) -> Iterator[bytes]:
+        """Yield what a run writes as it comes, from the beginning, until it has ended."""
+        from wardian.run.detach import follow
+
+        return follow(run_id, self._parts.runs, self.root)
+
+    def delete(self, run_id: str) -> None:
+        """Delete the record and files of a run that has ended."""
+        from wardian.run.detach import delete
+
+        delete(run_id, self._parts.runs, self.root)
+
+    def get(self, run_id: str) -> Run:
+        """Return a run by its id, or the beginning of it."""
+        return Run(self, self._parts.runs.get(run_id))
+
+    def find_lock(self, digest: str, definition_hash: str | None) -> Lock | None:
+        """Return a lock of this workspace."""
+        return self._parts.locks.find(digest, definition_hash=definition_hash)
+
+    def list(self, **filters: Any) -> Page[Run]:
+        """Return a page of runs, the newest first."""
+        from wardian.workspace.page import Page as _Page
+
+        page = self._parts.runs.list(**filters)
+        return _Page(tuple(Run(self, record) for record in page.items), page.next)
