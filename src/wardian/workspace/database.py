@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Bug, Denied, DiskFull, NotFound, Unavailable, WardianError
 from wardian.events import Event, silent
-from wardian.workspace.file_system import network_file_system
+from wardian.workspace.file_system import MOUNTINFO, network_file_system
 from wardian.workspace.migrations import MIGRATIONS, migrate, newest_migration, refuse_strangers
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Database:
         listener: Listener = silent,
         timeout_s: float = 60.0,
         migrations: Path = MIGRATIONS,
+        mountinfo: Path = MOUNTINFO,
     ) -> Database:
         """Open the records at ``path``; make or migrate them first where that is needed, in one transaction.
 
@@ -70,10 +71,11 @@ class Database:
             listener: gets the warning.
             timeout_s: how long a write waits for another process's, seconds.
             migrations: a directory of ``NNNN_subject.sql`` files.
+            mountinfo: where the kernel lists this process's mounts.
         Raises:   WardianError: code ``newer_workspace``, written by a newer Wardian.  DamagedRecords: not a sound database.
                   Denied: it may not be read or written.  DiskFull.  Unavailable: held by another process for too long.
         """
-        network = network_file_system(path.parent) if journal is None else None
+        network = network_file_system(path.parent, mountinfo) if journal is None else None
         database = cls(path, timeout_s)
         try:
             with database._held():
