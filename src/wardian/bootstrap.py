@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wardian.errors import InvalidInput, NotFound
+from wardian.errors import NotFound
 from wardian.events import silent
 from wardian.settings import Settings
 
@@ -234,10 +234,10 @@ class Parts:
     @cached_property
     def conda(self) -> CondaSolver:
         """Solves conda packages."""
-        return self._make_conda()
+        from wardian.lock.conda import CondaSolver
 
-    def _make_conda(self) -> Any:
-        raise InvalidInput("conda environments are not connected yet", code="unsupported")
+        return CondaSolver(archives=self.fetcher, cache=self.cache / "repodata", channels=self.settings.channels, mirrors=self.settings.mirrors,
+                           credentials=self.credentials, environ=self.environ, timeout_s=self.settings.timeout_s)  # fmt: skip
 
     @cached_property
     def solver(self) -> DefinitionSolver:

@@ -135,7 +135,7 @@ class Progress:
             (self._live.console.print if self._live else lambda t, **_: sys.stderr.write(t + "\n"))(f"{prefix}{event.text}", **({"markup": False, "highlight": False} if self._live else {}))
             return
         if not sys.stderr.isatty():
-            if event.kind == "phase" and event.text != self._last:
+            if event.kind == "phase" and event.text != self._last and "run_id" not in event.data:
                 self._last = event.text
                 sys.stderr.write(f"{event.text}\n")
             return

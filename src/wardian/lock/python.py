@@ -55,7 +55,7 @@ class PythonChooser:
         if python.source == "managed" and (preferred is None or preferred.source != HOST):
             if (artifact := self._managed(request, preferred, listener)) is not None:
                 return artifact, ()
-            listener(Event("warning", f"no standalone Python can be had ({self._managed_fails}): the machine's is used, and the lock is not portable"))
+            listener(Event("warning", f"the lock will not be portable: it uses this machine's Python, as no standalone one can be had ({self._managed_fails})"))
         return self._host(python.requires_python, preferred), (NOT_PORTABLE,)
 
     def url_of(self, artifact: Artifact) -> str | None:
@@ -83,7 +83,7 @@ class PythonChooser:
         try:
             archive = self._archives.obtain([str(entry["url"])], _file(entry), kind="python", sha256=Digest(known) if known else None)
         except (Unavailable, NotFound) as error:
-            self._managed_fails = error.message
+            self._managed_fails = re.sub(r"https?://([^/\s]+)/\S+", r"\1", error.message)
             return None
         return Artifact(kind="python", source=STANDALONE, name="cpython", version=str(entry["version"]), file=_file(entry),
                         sha256=archive.sha256, size_bytes=archive.size_bytes, build=_build(entry))  # fmt: skip

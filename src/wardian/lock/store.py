@@ -93,9 +93,8 @@ class DirectoryLockStore:
                 shutil.copyfileobj(source, stream)
 
     def _write(self, lock: Lock, platform: Platform) -> None:
-        blob = self._root / "blobs" / "sha256" / lock.digest
-        if not blob.exists():
-            write_atomically(blob, lock.to_json().encode())
+        # written even if it is there: what is there may be damaged, and was taken for none
+        write_atomically(self._root / "blobs" / "sha256" / lock.digest, lock.to_json().encode())
         write_atomically(self._tag(lock.provenance.definition_hash, platform), lock.digest.encode())
 
     def _tag(self, definition_hash: Digest, platform: Platform) -> Path:
