@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.local_path import checked_path
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.plain_text import text_faults
 from wardian.definition.platform import get_platform
@@ -151,6 +152,12 @@ class Environment:
         """The part that a version is: everything but name, description and tags."""
         return replace(self, name=None, description="", tags=FrozenMap())
 
+    @property
+    def local_sources(self) -> tuple[LocalSource, ...]:
+        """All that was read beside the definition's file: local code, then the build context. Readers take it as ``local``."""
+        context = self.docker.build_context
+        return (*self.python.local, LocalSource(context.path, context.digest)) if context else self.python.local
+
     # -- reading files: the one place where a value reaches for the readers (ADR 0003) ------------------------------
 
     @classmethod
@@ -268,15 +275,26 @@ def _checked_docker(section: DockerSection, faults: _Faults) -> DockerSection:
     given = [n for n in ("base_image", "dockerfile", "build_context") if getattr(section, n)]
     if len(given) > 1:
         faults.add("too_many_docker_options", "docker", f"at most one of {', '.join(given)} may be given")
-    if section.platform is not None:
-        faults.checked("docker.platform", get_platform, section.platform)
+    platform = section.platform and faults.checked("docker.platform", get_platform, section.platform)
     if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
         faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
     return replace(
         section,
         base_image=section.base_image and clean_text(section.base_image),
         dockerfile=section.dockerfile and clean_text(section.dockerfile),
+        build_context=section.build_context and _checked_context(section.build_context, faults),
+        platform=platform,
     )
+
+
+def _checked_context(context: BuildContext, faults: _Faults) -> BuildContext:
+    path = faults.checked("docker.build_context.path", checked_path, context.path)
+    dockerfile = faults.checked("docker.build_context.dockerfile", checked_path, context.dockerfile).removeprefix("./")
+    if dockerfile.split("/")[0] in (".", ".."):
+        faults.add(
+            "bad_path", "docker.build_context.dockerfile", f"`{context.dockerfile[:120]}` is no file in the build context"
+        )
+    return replace(context, path=path, dockerfile=dockerfile)
 
 
 def _tidy_spark(section: SparkSection) -> SparkSection:

@@ -27,10 +27,10 @@ def text_faults(value: Any, path: str = "") -> Iterator[Fault]:
         elif kind in ("str", "str | None"):
             if content is not None or kind == "str":
                 yield from _of_text(content, name)
-        elif kind.endswith("Section"):
-            if type(content).__name__ == kind:
+        elif kind.endswith("Section") or kind.startswith("BuildContext"):
+            if type(content).__name__ == kind.partition(" ")[0]:
                 yield from text_faults(content, f"{name}.")
-            else:
+            elif content is not None or "None" not in kind:
                 yield Fault("wrong_type", f"this must be a {kind}, not `{str(content)[:80]}`", field=name)
 
 

@@ -1,1 +1,147 @@
-"""Text to definition and back, one module per format."""
+"""Text to definition and back, one module per format: found by name or by content.
+
+The formats: ``conda`` (environment.yml), ``requirements`` (requirements.txt), ``pyproject`` (pyproject.toml), ``script``
+(PEP 723) and ``wardian`` (Wardian's own YAML, which holds everything).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from wardian.errors import InvalidInput, NotFound
+from wardian.formats.detect import FORMATS, detect, refuse_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from wardian.definition.environment import Environment, LocalSource
+    from wardian.formats.read_definition import ReadDefinition
+
+__all__ = ["FORMATS", "add", "detect", "read", "read_text", "remove", "write"]
+
+_MODULES = {
+    "conda": "conda_yaml",
+    "requirements": "requirements",
+    "pyproject": "pyproject",
+    "script": "script",
+    "wardian": "wardian_yaml",
+}
+_IN_A_DIRECTORY = ("pyproject.toml", "environment.yml", "environment.yaml", "wardian.yml", "requirements.txt", "conda.yaml")
+
+
+class _Format(Protocol):
+    """What every format's module offers."""
+
+    def read(
+        self,
+        text: str,
+        *,
+        file: str,
+        base: Path | None,
+        local: Sequence[LocalSource] = ...,
+        extras: Sequence[str] = ...,
+        groups: Sequence[str] = ...,
+    ) -> ReadDefinition: ...
+    def write(self, env: Environment) -> str: ...
+    def add(self, text: str, requirements: Sequence[str], *, manager: str) -> str: ...
+    def remove(self, text: str, names: Sequence[str]) -> str: ...
+
+
+def read(
+    path: str | PathLike[str],
+    *,
+    format_name: str | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    base: Path | None = None,
+) -> ReadDefinition:
+    """Return the definition in the file at ``path``, or in the pyproject.toml of the directory ``path``.
+
+    Args:     format_name: one of `FORMATS`; None finds it by the file's name and content.
+              extras, groups: of a project, those that are wanted too.
+              base: the directory that paths in the file are relative to; None: the file's own.
+    Raises:   NotFound: there is no such file.  Unavailable: it cannot be read.
+              InvalidDefinition: all its faults.  InvalidInput: codes ``unknown_format``, ``format_not_read``,
+              ``no_script_block``, ``is_a_directory``.
+    """
+    from wardian.formats.source_text import read_source
+
+    place = _file_in(Path(path), format_name) if Path(path).is_dir() else Path(path)
+    if format_name is None:
+        refuse_by_name(str(place))
+    else:
+        _module(format_name)  # a wrong name is said before the file is read
+    text = read_source(place)
+    kind = format_name or detect(str(place), text)
+    folder = place.parent if base is None else base
+    return _module(kind).read(text, file=str(place), base=folder, extras=extras, groups=groups)
+
+
+def read_text(
+    text: str,
+    format_name: str,
+    *,
+    file: str = "<text>",
+    base: Path | None = None,
+    local: tuple[LocalSource, ...] = (),
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+) -> ReadDefinition:
+    """Return the definition that ``text`` states in the format ``format_name``.
+
+    Args:     file: its name for people.  base: the directory that its paths are relative to; None: it has no place.
+              local: digests of local code and build contexts whose trees are not there (`Environment.local_sources`).
+    Raises:   InvalidDefinition: all its faults.  InvalidInput: code ``unknown_format``.
+    """
+    return _module(format_name).read(text, file=file, base=base, local=local, extras=extras, groups=groups)
+
+
+def write(env: Environment, format_name: str) -> str:
+    """Return ``env`` as a text in the format ``format_name`` that reads back as an environment of the same content.
+
+    Raises:   InvalidInput: ``not_expressible``: the format cannot hold something, which is named; ``unknown_format``.
+    """
+    return _module(format_name).write(env)
+
+
+def add(text: str, format_name: str, requirements: Sequence[str], *, manager: str) -> str:
+    """Return ``text`` with ``requirements``, each in the place of the one for the same package, new ones at the end.
+
+    All other lines stay as they are, comments included.
+
+    Args:     manager: the environment's: where a new requirement goes if the format has several lists.
+    Raises:   InvalidInput: not a requirement, or none that goes there.
+    """
+    return _module(format_name).add(text, requirements, manager=manager)
+
+
+def remove(text: str, format_name: str, names: Sequence[str]) -> str:
+    """Return ``text`` without what asks for the packages ``names``; all other lines stay as they are.
+
+    Raises:   NotFound: nothing asks for one of them; the message names each.
+    """
+    return _module(format_name).remove(text, names)
+
+
+def _module(format_name: str) -> _Format:
+    if format_name not in _MODULES:
+        raise InvalidInput(f"`{format_name}` is no format that Wardian reads", hint=f"known ones: {', '.join(FORMATS)}",
+                           code="unknown_format")  # fmt: skip
+    # imported when it is needed: a warm run reads no file
+    return cast("_Format", import_module(f"wardian.formats.{_MODULES[format_name]}"))
+
+
+def _file_in(directory: Path, format_name: str | None) -> Path:
+    """Return the pyproject.toml in ``directory``; any other file there is named by the user."""
+    project = directory / "pyproject.toml"
+    if format_name in (None, "pyproject") and project.exists():
+        return project
+    found = [name for name in _IN_A_DIRECTORY if (directory / name).is_file()]
+    if not found:
+        raise NotFound(f"the directory `{directory}` holds no definition", hint=f"known names: {', '.join(_IN_A_DIRECTORY)}",
+                       code="no_such_file")  # fmt: skip
+    raise InvalidInput(f"`{directory}` is a directory", hint=f"name the file: {', '.join(str(directory / name) for name in found)}",
+                       code="is_a_directory")  # fmt: skip

@@ -70,12 +70,9 @@ def detect(file: str, text: str) -> str:
     Raises:   InvalidInput: ``format_not_read`` for a known format that Wardian does not read, with what to use in its
               place; ``unknown_format`` for anything else, with what was tried.
     """
+    refuse_by_name(file)
     path = PurePath(file)
     name, suffix = path.name, path.suffix.lower()
-    if name in _BY_NAME:
-        raise _not_read(file, *_BY_NAME[name])
-    if name.startswith(("Dockerfile.", "Containerfile.")) or suffix == ".dockerfile":
-        raise _not_read(file, *_BY_NAME["Dockerfile"])
     if suffix in (".yml", ".yaml"):
         return _of_yaml(file, text)
     if suffix == ".toml":
@@ -86,8 +83,6 @@ def detect(file: str, text: str) -> str:
         if re.search(r"^@EXPLICIT\s*$", text, re.MULTILINE):
             raise _not_read(file, "an explicit list of conda packages", "use the environment.yml that it was made from")
         return "requirements"
-    if suffix in _SUFFIXES_OF_OTHERS:
-        raise _not_read(file, *_SUFFIXES_OF_OTHERS[suffix])
     keys = top_level_keys(text)
     if keys & (_CONDA_KEYS | _WARDIAN_KEYS):
         return _of_yaml(file, text)
@@ -96,6 +91,19 @@ def detect(file: str, text: str) -> str:
         "a PEP 723 block nor the keys of a YAML definition",
         hint=f"name the format: `--format` with one of {', '.join(FORMATS)}", code="unknown_format",
     )  # fmt: skip
+
+
+def refuse_by_name(file: str) -> None:
+    """Raise if the name of ``file`` alone says that it is no definition.
+
+    Raises:   InvalidInput: code ``format_not_read``, with what to use in its place.
+    """
+    path = PurePath(file)
+    name, suffix = path.name, path.suffix.lower()
+    if name.startswith(("Dockerfile.", "Containerfile.")) or suffix == ".dockerfile":
+        name = "Dockerfile"
+    if found := _BY_NAME.get(name) or _SUFFIXES_OF_OTHERS.get(suffix):
+        raise _not_read(file, *found)
 
 
 def foreign_yaml(keys: set[str]) -> tuple[str, str] | None:

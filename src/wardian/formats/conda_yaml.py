@@ -1,0 +1,274 @@
+"""conda's environment.yml: read as conda reads it, with every fault in its place, and written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.definition.environment import Environment, PythonSection
+from wardian.definition.match_spec import MatchSpec
+from wardian.definition.requirement import PipRequirement
+from wardian.errors import InvalidDefinition, InvalidInput
+from wardian.formats.detect import foreign_yaml
+from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
+from wardian.formats.faults import Faults
+from wardian.formats.losses import check_same
+from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, logical_lines
+from wardian.formats.pip_reading import PipReading
+from wardian.formats.read_definition import ReadDefinition
+from wardian.formats.yaml_emit import entry, listing, scalar, table
+from wardian.formats.yaml_fields import Fields, did_you_mean
+from wardian.formats.yaml_text import YamlMapping, YamlScalar, compose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wardian.definition.environment import LocalSource
+    from wardian.formats.yaml_text import YamlNode
+
+__all__ = ["FORMAT", "KEYS", "add", "read", "remove", "write"]
+
+FORMAT = "conda"
+KEYS = ("name", "channels", "dependencies", "variables", "prefix")
+_UNREAD = {
+    "platforms": "platforms are chosen when locking: `wardian env lock FILE --platform P`",
+    "category": "a definition has no categories: one file for each environment",
+    "channel_priority": "channels are used in their order, strictly",
+    "description": "describe the environment when it is created, or in Wardian's own YAML",
+    "version": "the version of python is a dependency: `- python=3.11`",
+    "python": "python is a dependency: `- python=3.11`",
+    "pip": "pip's packages are an item of `dependencies`: `- pip: [numpy]`",
+    "env": "conda's word is `variables`",
+}
+
+add = add_to_conda
+remove = remove_from_conda
+
+
+def read(
+    text: str,
+    *,
+    file: str,
+    base: Path | None,
+    local: Sequence[LocalSource] = (),
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+) -> ReadDefinition:
+    """Return the conda environment that ``text`` states, nothing added.
+
+    Lines below ``pip:`` are those of a requirements file: options, URLs and ``-r`` files included, relative to ``base``.
+    ``prefix`` is read and left out. Warnings: ``prefix_ignored``, ``no_channels`` (conda would take its `defaults`),
+    ``no_python`` (packages for pip, but neither python nor pip).
+
+    Args:     text: the file's text.  file: its name for people.
+              base: its directory; None for a text that was kept, whose local code is then in ``local``.
+    Raises:   InvalidDefinition: every fault of the file, with its line and field.
+    Source:   conda's "Creating an environment file manually"; semantics §1
+    """
+    faults = Faults(file)
+    if extras or groups:
+        faults.add("no_extras_here", "a conda file has no extras or groups", hint="name them only for a pyproject.toml")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    root = compose(text, faults)
+    if not isinstance(root, YamlMapping):
+        _note_no_mapping(root, faults)
+        raise InvalidDefinition(faults.found)
+    _check_kind(root, faults)
+    return _CondaFile(text, root, faults, PipReading(faults, base, local)).definition()
+
+
+class _CondaFile:
+    """One file while it is read."""
+
+    def __init__(self, text: str, root: YamlMapping, faults: Faults, pip: PipReading) -> None:
+        self._text = text
+        self._faults = faults
+        self._pip = pip
+        self._places: dict[str, tuple[int | None, str]] = {}
+        self._fields = Fields(root, "", faults, self._places)
+        self._conda: list[str] = []
+        self._names: set[str] = set()
+        self._pip_item: int | None = None  # where in the dependencies
+        self._standalone: list[tuple[int, list[str]]] = []  # pip items that other lines replace
+
+    def definition(self) -> ReadDefinition:
+        fields, faults = self._fields, self._faults
+        fields.check_keys(KEYS, _UNREAD)
+        name = fields.text("name", as_="name")
+        self._read_prefix()
+        channels = fields.texts("channels", example="conda-forge", as_="python.channels")
+        self._check_channels(channels)
+        for item, path in fields.items("dependencies", example="numpy"):
+            self._read_dependency(item, path)
+        for number, line in _constraint_lines(self._text, faults):
+            with faults.wrap(number, "constraints"):
+                self._pip.constraints.append(str(PipRequirement.parse(line)))
+        variables = fields.strings("variables", as_="variables")
+        self._warn(channels)
+        section = PythonSection(
+            channels=channels, conda=tuple(self._conda), pip=tuple(self._pip.pip), pip_options=tuple(self._pip.options),
+            constraints=tuple(self._pip.constraints), local=self._pip.local.sources,
+        )  # fmt: skip
+        with faults.wrap(places=self._places):
+            environment = Environment(name=name, python=section, variables=variables)
+        faults.raise_if_any()
+        alone = not self._pip.includes and not section.local
+        return ReadDefinition(environment, FORMAT, self._standing_alone(), self._pip.local.places, alone, faults.warnings)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _read_prefix(self) -> None:
+        if (prefix := self._fields.node.find("prefix")) is not None and self._fields.text("prefix") is not None:
+            self._faults.warn("prefix_ignored", "`prefix` is left out: Wardian chooses where an environment is installed",
+                              line=prefix.line, field="prefix", hint="delete the line")  # fmt: skip
+
+    def _check_channels(self, channels: Sequence[str]) -> None:
+        for i, channel in enumerate(channels):
+            if channel.startswith((".", "/", "~", "\\")):
+                line, path = self._places[f"python.channels[{i}]"]
+                self._faults.add("path_channel", f"the channel `{channel[:120]}` is a path on one machine", line=line, field=path,
+                                 hint="write its https:// or file:// URL, or name it in the setting `channels`")  # fmt: skip
+
+    def _read_dependency(self, item: YamlNode, path: str) -> None:
+        if isinstance(item, YamlScalar):
+            with self._faults.wrap(item.line, path):
+                spec = MatchSpec.parse(item.value)
+                self._places[f"python.conda[{len(self._conda)}]"] = (item.line, path)
+                self._conda.append(str(spec))
+                self._names.add(spec.name)
+        elif isinstance(item, YamlMapping) and item.find("pip") is not None:
+            self._read_pip(Fields(item, path, self._faults, self._places), item, int(path.rpartition("[")[2][:-1]))
+        else:
+            hint = "a dependency is one line such as `numpy>=1.26`; only `pip:` has lines of its own"
+            if isinstance(item, YamlMapping) and len(item.entries) == 1:
+                key, value = item.entries[0]
+                if isinstance(value, YamlScalar):
+                    hint = (
+                        f"write `- {key.value}={value.value}`" if not key.value.startswith("-") else "options go under `pip:`"
+                    )
+                else:
+                    hint = did_you_mean(key.value, ("pip",))
+            self._fields.wrong_type(item, path, "a match spec or `pip:`", hint=hint)
+
+    def _read_pip(self, fields: Fields, item: YamlMapping, index: int) -> None:
+        if self._pip_item is not None:
+            self._faults.add("several_pip", "`pip:` stands in the dependencies twice", line=item.line, field=fields.path,
+                             hint="put all of pip's lines into one list")  # fmt: skip
+            return
+        self._pip_item = index
+        fields.check_keys(("pip",), {})
+        node = item.find("pip")
+        if isinstance(node, YamlScalar) and node.is_null:
+            self._faults.warn("empty_pip", "`pip:` has no list", line=node.line, field=f"{fields.path}.pip",
+                              hint="indent the list further than `pip:`, or leave it out")  # fmt: skip
+        for line, path in fields.items("pip", example="requests>=2"):
+            if not isinstance(line, YamlScalar):
+                hint = 'put the line in quotes: `- "…"`' if isinstance(line, YamlMapping) else None
+                fields.wrong_type(line, path, "one line as in a requirements file", hint=hint)
+                continue
+            before = len(self._pip.pip)
+            new = [
+                text
+                for logical in logical_lines(line.value)[0]
+                for text in self._pip.read_line(logical.text, line=line.line + logical.first - 1, field=path)
+            ]
+            for i in range(before, len(self._pip.pip)):
+                self._places[f"python.pip[{i}]"] = (line.line, path)
+            if self._pip.includes and new != [line.value.strip()] and not (new == [] and line.value.startswith("#")):
+                self._standalone.append((int(path.rpartition("[")[2][:-1]), new))
+
+    def _warn(self, channels: Sequence[str]) -> None:
+        if self._pip.pip and not self._names & {"python", "pip"}:
+            self._faults.warn("no_python", "there are packages for pip, but neither python nor pip among the dependencies",
+                              line=self._fields.node.line, field="dependencies", hint="add the python that you want: `- python=3.11`")  # fmt: skip
+        if self._conda and not channels and not all("::" in spec or "://" in spec for spec in self._conda):
+            self._faults.warn("no_channels", "no channels are named: conda would take `defaults`, whatever that is on a machine",
+                              line=self._fields.node.line, field="channels", hint="name them: `channels: [conda-forge]`")  # fmt: skip
+
+    # -- the text that is kept -------------------------------------------------------------------------------------
+
+    def _standing_alone(self) -> str:
+        """Return the text with included files in the place of the lines that name them."""
+        if not self._pip.includes:
+            return self._text
+        text = with_pip_lines(_without_constraints(self._text), self._standalone)
+        return text + _constraint_block(self._pip.constraints)
+
+
+def write(env: Environment) -> str:
+    """Return ``env`` as an ``environment.yml`` that reads back as an environment of the same content.
+
+    Constraints, for which conda has no place, stand in a block of comments at the end.
+
+    Raises:   InvalidInput: ``env`` holds what such a file cannot say; code ``not_expressible``.
+    """
+    python = env.python
+    plain = PythonSection(manager=python.manager)
+    names = ("source", "requires_python", "interpreter", "index_strategy", "link_scripts", "locked_input")
+    lost = [] if python.manager == "conda" else [f"the manager {python.manager}"]
+    lost += [f"python.{name}" for name in names if getattr(python, name) != getattr(plain, name)]
+    lost += [name for name in ("docker", "spark", "accelerators") if getattr(env, name) != getattr(Environment(), name)]
+    if lost:
+        raise InvalidInput(f"a conda file cannot hold {', '.join(lost)}", hint="Wardian's own YAML holds everything",
+                           code="not_expressible")  # fmt: skip
+    lines = entry("name", env.name, 0) if env.name is not None else []
+    lines += listing("channels", python.channels, 0)
+    lines += ["dependencies:" if python.conda or python.pip or python.pip_options else "dependencies: []"]
+    lines += [f"  - {scalar(spec)}" for spec in python.conda]
+    if python.pip or python.pip_options:
+        lines += ["  - pip:", *(f"      - {scalar(line)}" for line in (*python.pip_options, *python.pip))]
+    lines += table("variables", env.variables, 0)
+    text = "".join(f"{line}\n" for line in lines) + _constraint_block(python.constraints)
+    check_same(env, lambda: read(text, file="environment.yml", base=None, local=python.local).environment, "a conda file")
+    return text
+
+
+def _check_kind(root: YamlMapping, faults: Faults) -> None:
+    """Raise if the file is of another format: its faults as a conda file would say nothing."""
+    keys = set(root.keys)
+    if found := foreign_yaml(keys):
+        faults.add("format_not_read", f"this is {found[0]}, not a conda file", line=root.line, hint=found[1])
+        faults.raise_if_any()
+    if "dependencies" not in keys and (
+        keys & {"docker", "spark", "accelerators"} or isinstance(root.find("python"), YamlMapping)
+    ):
+        faults.add("wrong_format", "this is Wardian's own YAML, not a conda file", line=root.line,
+                   hint="leave the format out, or name it `wardian`")  # fmt: skip
+        faults.raise_if_any()
+
+
+def _note_no_mapping(root: YamlNode | None, faults: Faults) -> None:
+    if isinstance(root, YamlScalar):
+        faults.add("wrong_type", "a conda file is a mapping with `dependencies`, not plain text", line=root.line,
+                   hint="this looks like a requirements.txt: name the format `requirements`")  # fmt: skip
+    elif root is not None:
+        faults.add("wrong_type", "a conda file is a mapping with `dependencies`, not a list", line=root.line,
+                   hint="put `dependencies:` above the list")  # fmt: skip
+
+
+def _constraint_lines(text: str, faults: Faults) -> list[tuple[int, str]]:
+    lines = text.split("\n")
+    found: list[tuple[int, str]] = []
+    start = None
+    for number, line in enumerate(lines, start=1):
+        if start is None:
+            start = number if line.rstrip() == BLOCK_START else None
+        elif line.rstrip() == BLOCK_END:
+            return found
+        elif line.startswith("#"):
+            found.append((number, line[1:].strip()))
+        else:
+            break
+    if start is not None:
+        faults.add("unclosed_constraints", f"the block `{BLOCK_START}` has no end", line=start,
+                   hint=f"end it by a line `{BLOCK_END}`; all its lines begin with `#`")  # fmt: skip
+    return [(number, line) for number, line in found if line]
+
+
+def _without_constraints(text: str) -> str:
+    before, start, rest = text.partition(f"{BLOCK_START}\n")
+    return before + rest.partition(f"{BLOCK_END}\n")[2] if start else text
+
+
+def _constraint_block(constraints: Sequence[str]) -> str:
+    return "\n".join([BLOCK_START, *(f"# {text}" for text in constraints), BLOCK_END, ""]) if constraints else ""
