@@ -11,6 +11,7 @@ from wardian.formats.losses import check_same, refuse_losses
 from wardian.formats.pip_lines import BLOCK_END, BLOCK_START
 from wardian.formats.pip_reading import PipReading
 from wardian.formats.read_definition import ReadDefinition
+from wardian.formats.source_text import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def read(
     if extras or groups:
         faults.add("no_extras_here", "a requirements file has no extras or groups", hint="name them only for a pyproject.toml")
     reading = PipReading(faults, base, local)
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = plain_text(text)
     flat = reading.read_text(text, file)
     faults.raise_if_any()
     section = PythonSection(

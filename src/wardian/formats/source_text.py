@@ -72,10 +72,15 @@ def decode(content: bytes, *, file: str, coding_line: bool = False) -> str:
         line = _line_at(body[: error.start].decode(encoding, errors="replace"))
         raise _fault("bad_encoding", f"byte {error.start} is not {encoding.upper()}: {error.reason}", file, line,
                      "save the file as UTF-8") from None  # fmt: skip
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = plain_text(text)
     if (at := text.find("\0")) >= 0:
         raise _fault("nul_byte", "the file holds a NUL byte: it is no text", file, _line_at(text[:at]))
     return text
+
+
+def plain_text(text: str) -> str:
+    """Return ``text`` without a BOM and with line ends LF: what readers take."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _coding_of(content: bytes, file: str) -> str:
