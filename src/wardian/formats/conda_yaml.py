@@ -12,7 +12,7 @@ from wardian.formats.detect import foreign_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
 from wardian.formats.losses import check_same
-from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, logical_lines
+from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, COMMENT, logical_lines
 from wardian.formats.pip_reading import PipReading
 from wardian.formats.read_definition import ReadDefinition
 from wardian.formats.yaml_emit import entry, listing, scalar, table
@@ -89,7 +89,8 @@ class _CondaFile:
         self._conda: list[str] = []
         self._names: set[str] = set()
         self._pip_item: int | None = None  # where in the dependencies
-        self._standalone: list[tuple[int, list[str]]] = []  # pip items that other lines replace
+        self._standalone: list[tuple[int, str]] = []  # pip items that other lines replace
+        self._constraints: list[str] = []  # lines of included constraints, comments among them
 
     def definition(self) -> ReadDefinition:
         fields, faults = self._fields, self._faults
@@ -167,15 +168,20 @@ class _CondaFile:
                 fields.wrong_type(line, path, "one line as in a requirements file", hint=hint)
                 continue
             before = len(self._pip.pip)
-            new = [
-                text
-                for logical in logical_lines(line.value)[0]
-                for text in self._pip.read_line(logical.text, line=line.line + logical.first - 1, field=path)
-            ]
+            self._read_pip_line(line, path)
             for i in range(before, len(self._pip.pip)):
                 self._places[f"python.pip[{i}]"] = (line.line, path)
-            if self._pip.includes and new != [line.value.strip()] and not (new == [] and line.value.startswith("#")):
-                self._standalone.append((int(path.rpartition("[")[2][:-1]), new))
+
+    def _read_pip_line(self, item: YamlScalar, path: str) -> None:
+        same = True
+        body: list[str] = []
+        for logical in logical_lines(item.value)[0]:
+            lines = self._pip.read_line(logical.text, line=item.line + logical.first - 1, field=path)
+            same = same and lines is None
+            for line, constraint in [(logical.text, False)] if lines is None else lines:
+                (self._constraints if constraint else body).append(line)
+        if not same:
+            self._standalone.append((int(path.rpartition("[")[2][:-1]), "\n".join(body)))
 
     def _warn(self, channels: Sequence[str]) -> None:
         if self._pip.pip and not self._names & {"python", "pip"}:
@@ -191,8 +197,8 @@ class _CondaFile:
         """Return the text with included files in the place of the lines that name them."""
         if not self._pip.includes:
             return self._text
-        text = with_pip_lines(_without_constraints(self._text), self._standalone)
-        return text + _constraint_block(self._pip.constraints)
+        body, block = _split_constraints(self._text)
+        return with_pip_lines(body, self._standalone) + _constraint_block([*self._constraints, *block])
 
 
 def write(env: Environment) -> str:
@@ -247,28 +253,29 @@ def _note_no_mapping(root: YamlNode | None, faults: Faults) -> None:
 
 
 def _constraint_lines(text: str, faults: Faults) -> list[tuple[int, str]]:
+    """Return the lines of the constraints block that hold a requirement, each with its number."""
     lines = text.split("\n")
-    found: list[tuple[int, str]] = []
-    start = None
-    for number, line in enumerate(lines, start=1):
-        if start is None:
-            start = number if line.rstrip() == BLOCK_START else None
-        elif line.rstrip() == BLOCK_END:
-            return found
-        elif line.startswith("#"):
-            found.append((number, line[1:].strip()))
-        else:
-            break
-    if start is not None:
-        faults.add("unclosed_constraints", f"the block `{BLOCK_START}` has no end", line=start,
+    start = next((i for i, line in enumerate(lines) if line.rstrip() == BLOCK_START), None)
+    if start is None:
+        return []
+    end = next((i for i, line in enumerate(lines) if i > start and line.rstrip() == BLOCK_END), None)
+    if end is None or not all(line.startswith("#") for line in lines[start:end]):
+        faults.add("unclosed_constraints", f"the block `{BLOCK_START}` has no end", line=start + 1,
                    hint=f"end it by a line `{BLOCK_END}`; all its lines begin with `#`")  # fmt: skip
-    return [(number, line) for number, line in found if line]
+        return []
+    texts = [(number, COMMENT.sub("", line[1:].strip())) for number, line in enumerate(lines[start + 1 : end], start=start + 2)]
+    return [(number, line) for number, line in texts if line]
 
 
-def _without_constraints(text: str) -> str:
-    before, start, rest = text.partition(f"{BLOCK_START}\n")
-    return before + rest.partition(f"{BLOCK_END}\n")[2] if start else text
+def _split_constraints(text: str) -> tuple[str, list[str]]:
+    """Return ``text`` without its constraints block, and the lines of the block."""
+    lines = text.split("\n")
+    if BLOCK_START not in (tidy := [line.rstrip() for line in lines]):
+        return text, []
+    start = tidy.index(BLOCK_START)
+    end = tidy.index(BLOCK_END, start)
+    return "\n".join([*lines[:start], *lines[end + 1 :]]), [line[1:].removeprefix(" ") for line in lines[start + 1 : end]]
 
 
-def _constraint_block(constraints: Sequence[str]) -> str:
-    return "\n".join([BLOCK_START, *(f"# {text}" for text in constraints), BLOCK_END, ""]) if constraints else ""
+def _constraint_block(lines: Sequence[str]) -> str:
+    return "\n".join([BLOCK_START, *(f"# {text}".rstrip() for text in lines), BLOCK_END, ""]) if lines else ""

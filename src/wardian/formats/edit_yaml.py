@@ -11,8 +11,8 @@ from wardian.definition.requirement import PipRequirement
 from wardian.errors import Bug, InvalidDefinition, InvalidInput, WardianError
 from wardian.formats.edit_requirements import absent, key_of, replaced_index, wanted_key
 from wardian.formats.faults import Faults
-from wardian.formats.pip_lines import read_parts
-from wardian.formats.yaml_edit import insert_item, put_list, remove_item, replace_item
+from wardian.formats.pip_lines import logical_lines, read_parts
+from wardian.formats.yaml_edit import insert_item, put_list, remove_item, replace_by_lines, replace_item
 from wardian.formats.yaml_emit import scalar
 from wardian.formats.yaml_text import YamlMapping, YamlScalar, YamlSequence, compose
 
@@ -59,13 +59,27 @@ def remove_from_wardian(text: str, names: Sequence[str]) -> str:
     return _remove(text, names, _wardian_list)
 
 
-def with_pip_lines(text: str, replacements: Sequence[tuple[int, Sequence[str]]]) -> str:
-    """Return the conda file ``text`` with some of pip's lines (by index, ascending) replaced by none, one or more lines."""
-    for index, lines in reversed(replacements):
+def with_pip_lines(text: str, replacements: Sequence[tuple[int, str]]) -> str:
+    """Return the conda file ``text`` with some of pip's lines, by index, replaced by texts in pip's own format.
+
+    Each requirement or option of such a text becomes an item, each comment stays one.
+    """
+    for index, lines in reversed(replacements):  # so that the indices before stay
         place = _conda_list(_root(text), "pip")
         if place.node is not None and place.key is not None:
-            text = replace_item(text, place.node, index, lines) if lines else remove_item(text, place.node, index, place.key)
+            text = replace_by_lines(text, place.node, index, _items_of(lines), place.key)
     return text
+
+
+def _items_of(lines: str) -> list[tuple[str | None, str]]:
+    physical = lines.split("\n")
+    items: list[tuple[str | None, str]] = []
+    done = 0
+    for line in logical_lines(lines)[0]:
+        items += [(None, one) for one in physical[done : line.first - 1] if one.strip()]
+        items.append((line.text, line.comment))
+        done = line.last
+    return items + [(None, one) for one in physical[done:] if one.strip()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +153,7 @@ def _add_one(text: str, requirement: str, layout: _Layout, *, conda: bool) -> st
                 "-e " if isinstance(before, YamlScalar) and before.value.startswith("-e") and pip.path is not None else ""
             )
             new = f"{editable}{pip}"
-            return _checked(text, replace_item(text, in_pip.node, at, [new]), lambda data: _put(data, in_pip.path, at, new))
+            return _checked(text, replace_item(text, in_pip.node, at, new), lambda data: _put(data, in_pip.path, at, new))
     if conda and spec is not None:
         return _appended(text, root, in_conda, str(spec))
     return _appended(text, root, in_pip, str(pip))
@@ -177,7 +191,7 @@ def _with_spec(text: str, place: _List, places: list[int], spec: str) -> str:
     new = text
     for index in reversed(places[1:]):
         new = remove_item(new, place.node, index, place.key)
-    new = replace_item(new, place.node, places[0], [spec])
+    new = replace_item(new, place.node, places[0], spec)
 
     def change(data: Any) -> None:
         _put(data, place.path, places[0], spec)

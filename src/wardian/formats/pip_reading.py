@@ -78,17 +78,16 @@ class PipReading:
         place = _Place(file, chain=(os.path.realpath(self._base / Path(file).name),) if self._base else ())
         return _text_of(self._read(text, place))
 
-    def read_line(self, text: str, *, line: int | None, field: str) -> list[str]:
-        """Read one line that stands in another format, and return lines that say the same without other files.
+    def read_line(self, text: str, *, line: int | None, field: str) -> list[tuple[str, bool]] | None:
+        """Read one line that stands in another format; return None if it can stay there as it is.
 
-        Constraints have no such line: what a ``-c`` brings is in ``constraints`` alone.
+        Else return lines that say the same without other files, comments of included files among them, each with whether it
+        is a constraint's: for those neither pip nor another format has a line.
 
         Args:     line: where it stands, from 1.  field: its path in that format, such as ``dependencies[2].pip[0]``.
         """
-        options, pip = len(self.options), len(self.pip)
         logical = LogicalLine(text.strip(), line or 0, line or 0, (text,))
-        same = self._line(_Line(logical, _Place(self.faults.file), line, field)) is None
-        return [text] if same else [*self.options[options:], *self.pip[pip:]]
+        return self._line(_Line(logical, _Place(self.faults.file), line, field))
 
     # -- a file ----------------------------------------------------------------------------------------------------
 

@@ -16,17 +16,34 @@ if TYPE_CHECKING:
 _GAP = re.compile(r"(?:[ \t\n]|(?<=[ \t\n])#[^\n]*)*")  # white space and comments between the parts of a flow list
 
 
-def replace_item(text: str, items: YamlSequence, index: int, new: Sequence[str]) -> str:
-    """Return ``text`` with the item at ``index``, a scalar, replaced by ``new`` (one or more); its comment is kept."""
+def replace_item(text: str, items: YamlSequence, index: int, item: str) -> str:
+    """Return ``text`` with the item at ``index``, a scalar, replaced by ``item``; its comment is kept."""
     node = items.items[index]
     end = node.start + len(text[node.start : node.end].rstrip())
-    first, *rest = (scalar(item, flow=items.flow) for item in new)
+    return text[: node.start] + scalar(item, flow=items.flow) + text[end:]
+
+
+def replace_by_lines(
+    text: str, items: YamlSequence, index: int, lines: Sequence[tuple[str | None, str]], key: YamlScalar
+) -> str:
+    """Return ``text`` with the item at ``index``, a scalar, replaced by ``lines``: items (or None) with comments (or none).
+
+    In a list in brackets comments have no place and are left out.
+
+    Args:     key: the key whose value the list is; an emptied list is written ``[]`` behind it.
+    """
+    new = [item for item, _ in lines if item is not None]
+    if not lines or (items.flow and not new):
+        return remove_item(text, items, index, key)
+    node = items.items[index]
+    end = node.start + len(text[node.start : node.end].rstrip())
     if items.flow:
-        return text[: node.start] + ", ".join((first, *rest)) + text[end:]
-    dash = text[_line_start(text, items.start) : items.start]
-    lines = "".join(f"\n{' ' * len(dash)}- {item}" for item in rest)
-    after = _line_end(text, end)
-    return text[: node.start] + first + text[end:after] + lines + text[after:]
+        return text[: node.start] + ", ".join(scalar(item, flow=True) for item in new) + text[end:]
+    pad = " " * (items.start - _line_start(text, items.start))
+    first, *rest = (f"- {scalar(item)}{comment}" if item is not None else comment.strip() for item, comment in lines)
+    dash, after = _dash_of(text, items, index), _line_end(text, end)
+    text = text[:dash] + first + text[end:after] + "".join(f"\n{pad}{line}" for line in rest) + text[after:]
+    return text if new or len(items.items) > 1 else _with_empty_list(text, key)
 
 
 def insert_item(text: str, items: YamlSequence, item: str, *, before: int | None = None) -> str:
@@ -61,10 +78,7 @@ def remove_item(text: str, items: YamlSequence, index: int, key: YamlScalar) -> 
     start = _line_start(text, _dash_of(text, items, index))
     end = _line_end(text, _content_end(text, node)) + 1
     text = text[:start] + text[end:]
-    if len(items.items) > 1:
-        return text
-    colon = text.index(":", key.end) + 1
-    return f"{text[:colon]} []{text[colon:]}"
+    return text if len(items.items) > 1 else _with_empty_list(text, key)
 
 
 def put_list(text: str, owner: YamlMapping, key: str, lines: Sequence[str], *, flow: str) -> str:
@@ -98,6 +112,11 @@ def deep_end(node: YamlNode) -> int:
         return node.end
     children = node.items if isinstance(node, YamlSequence) else [part for entry in node.entries for part in entry]
     return max((deep_end(child) for child in children), default=node.end)
+
+
+def _with_empty_list(text: str, key: YamlScalar) -> str:
+    colon = text.index(":", key.end) + 1
+    return f"{text[:colon]} []{text[colon:]}"
 
 
 def _content_end(text: str, node: YamlNode) -> int:
