@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.platform import with_declared
@@ -137,7 +138,7 @@ def to_record(artifact: Artifact, url: str) -> rattler.Record:
     """Return ``artifact`` as the linker wants it, its archive at ``url``."""
     return rattler.Record(
         name=artifact.name, version=artifact.version, build=artifact.build, build_number=artifact.build_number,
-        subdir=artifact.subdir, file=artifact.file, url=url, channel=artifact.source.removeprefix("channel:"),
+        subdir=artifact.subdir, file=artifact.file, url=url, channel=quote(artifact.source, safe=":/"),
         sha256=artifact.sha256, size_bytes=artifact.size_bytes, depends=artifact.depends, constrains=artifact.constrains,
         noarch=artifact.noarch, license=artifact.license, timestamp=artifact.timestamp,
         site_packages_path=artifact.site_packages_path,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import os
 import subprocess
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +16,7 @@ from wardian.errors import Denied, InstallFailed, InvalidInput, WardianError
 from wardian.tools.channel_errors import channel_error
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -331,35 +330,37 @@ def read_info(archive: Path, names: Sequence[str]) -> dict[str, bytes | None]:
 
 # -- activation -----------------------------------------------------------------------------------------------------------
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL_OWN = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "CONDA_SHLVL"})
 
 
-def activation(prefix: Path, *, system_path: str = SYSTEM_PATH, timeout_s: float = 60.0) -> dict[str, str]:
-    """Return the variables that activating ``prefix`` sets: PATH, CONDA_PREFIX, and what its activate.d scripts export.
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What activating a prefix does to a process: ``variables``, and ``path_entries`` before the system's PATH."""
+
+    variables: Mapping[str, str]
+    path_entries: tuple[str, ...]
+
+
+def activation(prefix: Path, *, timeout_s: float = 60.0) -> Activation:
+    """Return what activating ``prefix`` sets: PATH, CONDA_PREFIX, and what its activate.d scripts export.
 
     The scripts run once, here, in an otherwise empty environment. To be kept with the prefix, so that a run needs no shell.
 
-    Raises:   InstallFailed: a script fails or hangs.
+    Raises:   InstallFailed: a script fails or hangs; code ``activation_failed``.
     """
-    variables = {"PATH": f"{prefix}/bin:{system_path}", "CONDA_PREFIX": str(prefix)}
     places = ("etc/conda/activate.d", "etc/conda/env_vars.d", "conda-meta/state")
     if not any((prefix / place).exists() for place in places):
-        return variables
+        return Activation({"CONDA_PREFIX": str(prefix)}, (f"{prefix}/bin",))
     from rattler.shell import ActivationVariables, Shell, activate
 
-    script = activate(prefix, ActivationVariables(None, system_path.split(":")), Shell.bash).script
+    script = activate(prefix, ActivationVariables(None, _SYSTEM_PATH.split(":")), Shell.bash).script
     command = ["bash", "--noprofile", "--norc", "-e", "-c", f"exec 3>&1 >/dev/null\n{script}\nexec /usr/bin/env -0 >&3"]
     try:
         done = subprocess.run(
-            command,
-            env={"PATH": system_path},
-            cwd=prefix,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
+            command, env={"PATH": _SYSTEM_PATH}, cwd=prefix, stdin=subprocess.DEVNULL, capture_output=True, check=True,
             timeout=timeout_s,
-        )
+        )  # fmt: skip
     except FileNotFoundError:
         raise InstallFailed("activation scripts need bash, and there is none", code="activation_failed") from None
     except subprocess.TimeoutExpired:
@@ -369,11 +370,13 @@ def activation(prefix: Path, *, system_path: str = SYSTEM_PATH, timeout_s: float
         names = ", ".join(sorted(path.name for path in (prefix / places[0]).glob("*.sh")))
         raise InstallFailed(
             f"an activation script failed ({names}): {said[-1] if said else f'exit code {error.returncode}'}",
-            hint="the package that brought it is broken here; leave it out or take another version",
-            code="activation_failed",
-        ) from None
-    lines = (line.partition("=") for line in os.fsdecode(done.stdout).split("\0") if line)
-    return {name: value for name, _, value in lines if name not in _SHELL_OWN}
+            hint="the package that brought it is broken here; leave it out or take another version", code="activation_failed",
+        ) from None  # fmt: skip
+    pairs = (line.partition("=") for line in os.fsdecode(done.stdout).split("\0") if line)
+    variables = {name: value for name, _, value in pairs if name not in _SHELL_OWN}
+    system = _SYSTEM_PATH.split(":")
+    entries = [entry for entry in variables.pop("PATH").split(":") if entry not in system]
+    return Activation(variables, tuple(dict.fromkeys(entries)))
 
 
 # -- inside ---------------------------------------------------------------------------------------------------------------
@@ -442,6 +445,9 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     So it can be called while another loop runs (notebooks), and the loop lives until rattler is done with it: rattler
     aborts an interpreter that ends before that. An interrupt cancels the work and waits for it.
     """
+    import asyncio
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
 
     async def main() -> T:

@@ -1,0 +1,164 @@
+"""The process that links conda packages: rattler aborts its interpreter on some bad packages, so it gets one of its own.
+
+``python -m wardian.prefix.worker``: one JSON line in, JSON lines out (``{"progress": …}`` …, then ``{"done": …}`` or
+``{"error": …}``). It ends at once when its input is closed: when the parent dies, nobody goes on writing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from wardian.digest import Digest
+from wardian.errors import BadArchive, DiskFull, InstallFailed, WardianError
+from wardian.lock.conda import to_record
+from wardian.lock.lock import Artifact
+from wardian.tools import rattler
+from wardian.tools.disk import FileLock, disk_errors, free_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LINK_SCRIPT = re.compile(r"(?:bin|Scripts)/\.(.+)-(?:pre-link|post-link|pre-unlink)\.(?:sh|bat)")
+_ABORTED = 3
+_ERRORS = {error.__name__: error for error in (BadArchive, DiskFull, InstallFailed)}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker does: link ``artifacts`` into the empty ``prefix``.
+
+    ``archives`` maps digests to paths. ``link_scripts`` is ``refuse`` or ``run``. ``copy``: no hard links.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    archives: Mapping[str, str]
+    prefix: str
+    package_cache: str
+    link_scripts: str
+    copy: bool
+
+    def to_json(self) -> str:
+        """Return the task as one line."""
+        return json.dumps({**asdict(self), "artifacts": [artifact.as_document() for artifact in self.artifacts]})
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """Return the task that ``to_json`` wrote."""
+        values = json.loads(text)
+        return cls(**{**values, "artifacts": tuple(Artifact.from_document(a) for a in values["artifacts"])})
+
+
+def perform(task: Task, say: Any) -> None:
+    """Do ``task``; ``say(name=value)`` tells the parent.
+
+    Raises:   BadArchive, InstallFailed, DiskFull.
+    """
+    prefix, cache = Path(task.prefix), Path(task.package_cache)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda a: _check(a, Path(task.archives[a.sha256]), task.link_scripts), task.artifacts):
+            pass
+    records = [to_record(a, Path(task.archives[a.sha256]).as_uri()) for a in task.artifacts]
+    with disk_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+    # a worker whose parent was killed may be a moment behind it: the place is ours only when that one is gone
+    with FileLock(cache / "linking" / Digest.of(os.fsencode(prefix))[:32]) as lock:
+        _empty(prefix)
+        try:
+            failed = rattler.link(
+                records, prefix, package_cache=cache / "unpacked", run_scripts=task.link_scripts == "run", copy=task.copy,
+                on_linked=lambda name, done, total: say(progress=[name, done, total]),
+            )  # fmt: skip
+        except InstallFailed as error:
+            if "os error 28" in error.message or "os error 122" in error.message:
+                place = prefix if free_bytes(prefix) <= free_bytes(cache) else cache
+                raise DiskFull(str(place), needed_bytes=None, free_bytes=free_bytes(place)) from error
+            raise
+        lock.path.unlink(missing_ok=True)
+    if failed:
+        raise InstallFailed(f"the link script of {', '.join(failed)} failed", code="link_script_failed",
+                            hint="the package is broken here; leave it out or take another version")  # fmt: skip
+    for path in (prefix / "conda-meta").iterdir():
+        path.chmod(0o644)  # rattler writes them for the owner alone; prefixes are shared
+
+
+def _check(artifact: Artifact, archive: Path, link_scripts: str) -> None:
+    """Compare an archive with its digest, and look at what the linker will believe of it."""
+    try:
+        if Digest.of_file(archive) != artifact.sha256:
+            raise BadArchive(f"{artifact.file} has changed since it was fetched: its digest is not {artifact.sha256.short}…",
+                             code="wrong_digest", hint="remove it from the cache: it is fetched again")  # fmt: skip
+        found = rattler.read_info(archive, ["info/paths.json", "info/files", "info/link.json"])
+        paths = _paths(found)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadArchive(f"{artifact.file} can't be read as a conda package: {error}", code="damaged_archive") from error
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in path.split("/") or "\0" in path or not path:
+            raise BadArchive(f"{artifact.file} would write to `{path[:200]}`, outside its place", code="unsafe_path")
+        if link_scripts == "refuse" and (script := LINK_SCRIPT.fullmatch(path)):
+            raise InstallFailed(
+                f"{artifact.name} {artifact.version} has a link script, `{path}`, that would run while it is installed",
+                hint="if you trust it, set `link_scripts: run` in the definition's python section; else leave the package out",
+                code="link_script_refused", details={"package": artifact.name, "script": script.group(0)},
+            )  # fmt: skip
+
+
+def _paths(found: Mapping[str, bytes | None]) -> list[str]:
+    listed = found["info/paths.json"]
+    paths = [entry["_path"] for entry in json.loads(listed)["paths"]] if listed else []
+    paths += (found["info/files"] or b"").decode(errors="replace").splitlines()
+    if link := found["info/link.json"]:
+        entry_points = (json.loads(link).get("noarch") or {}).get("entry_points") or []
+        paths += [f"bin/{text.partition('=')[0].strip()}" for text in entry_points]
+    return paths
+
+
+def _empty(prefix: Path) -> None:
+    import shutil
+
+    with disk_errors(prefix):
+        prefix.mkdir(parents=True, exist_ok=True)
+        for path in prefix.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def main() -> None:
+    """Read a task, do it, say how it went, end without waiting for rattler's threads."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever else is printed is not part of the answer
+    os.umask(0o022)
+    guard = threading.Lock()
+
+    def say(**what: Any) -> None:
+        with guard:
+            os.write(out, json.dumps(what).encode() + b"\n")
+
+    task = Task.from_json(sys.stdin.readline())
+    threading.Thread(target=_watch, daemon=True).start()
+    try:
+        perform(task, say)
+        say(done=True)
+    except WardianError as error:
+        say(error={**error.as_document(), "class": type(error).__name__, "details": error.details})
+    os._exit(0)
+
+
+def _watch() -> None:
+    """End when the parent does: its end of our input is then closed."""
+    while os.read(0, 1):
+        pass
+    os._exit(_ABORTED)
+
+
+if __name__ == "__main__":
+    main()
