@@ -86,7 +86,7 @@ class Locks:
                 python.source if python else "", python.sha256 if python else "", zlib.compress(canonical_json(document)),
             )  # fmt: skip
             self._database.execute(
-                "INSERT OR IGNORE INTO lock_provenances VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO lock_provenances (lock_digest, definition_hash, created, as_of, document) VALUES (?, ?, ?, ?, ?)",
                 lock.digest, lock.provenance.definition_hash, lock.provenance.created, lock.provenance.as_of,
                 json.dumps(provenance, ensure_ascii=False),
             )  # fmt: skip
@@ -103,15 +103,15 @@ class Locks:
         row = self._database.row("SELECT document FROM locks WHERE lock_digest = ?", digest)
         if row is None:
             return None
-        provenance = self._database.rows(
-            "SELECT document FROM lock_provenances WHERE lock_digest = ? ORDER BY definition_hash = ? DESC, created LIMIT 1",
-            digest, definition_hash or "",
-        )[0][0]  # fmt: skip
+        query = "SELECT document FROM lock_provenances WHERE lock_digest = ?"
+        provenance = self._database.row(f"{query} AND definition_hash = ?", digest, definition_hash or "")
+        if provenance is None:  # the first definition that it was kept for
+            provenance = self._database.rows(f"{query} ORDER BY id LIMIT 1", digest)[0]
         try:
             document = json.loads(zlib.decompress(row[0]))
         except (zlib.error, ValueError):
             raise self._damaged(digest) from None
-        lock = Lock.from_document({**document, "provenance": json.loads(provenance)})
+        lock = Lock.from_document({**document, "provenance": json.loads(provenance[0])})
         if lock.digest != digest:
             raise self._damaged(digest)
         return lock

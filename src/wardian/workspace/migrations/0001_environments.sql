@@ -61,6 +61,7 @@ CREATE TABLE label_moves (
   author TEXT NOT NULL,
   moved TEXT NOT NULL
 );
+CREATE INDEX label_moves_by_environment ON label_moves (environment_id);
 CREATE INDEX label_moves_by_label ON label_moves (environment_id, label);
 
 CREATE TABLE locks (
@@ -76,13 +77,15 @@ CREATE TABLE locks (
 
 -- One set of artifacts may answer several definitions: each with a provenance of its own.
 CREATE TABLE lock_provenances (
+  id INTEGER PRIMARY KEY,
   lock_digest TEXT NOT NULL REFERENCES locks (lock_digest),
   definition_hash TEXT NOT NULL,
   created TEXT NOT NULL,
   as_of TEXT NOT NULL,
   document TEXT NOT NULL,
-  PRIMARY KEY (lock_digest, definition_hash)
+  UNIQUE (lock_digest, definition_hash)
 );
+CREATE INDEX lock_provenances_by_lock ON lock_provenances (lock_digest);
 
 CREATE TABLE pins (
   version_id INTEGER NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
