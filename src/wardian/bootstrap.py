@@ -59,7 +59,9 @@ class Parts:
     @property
     def directory(self) -> Path:
         """The workspace's directory."""
-        return self.settings.home / "workspaces" / self.settings.workspace
+        from wardian.workspace.workspaces import check_name
+
+        return self.settings.home / "workspaces" / check_name(self.settings.workspace)
 
     @property
     def cache(self) -> Path:
@@ -139,13 +141,13 @@ class Parts:
         """Stored logins."""
         from wardian.workspace.secrets import Secrets
 
-        return Secrets(self.directory)
+        return Secrets(self.directory / "secrets")
 
     # -- outside -------------------------------------------------------------------------------------------------------
 
     def credentials(self, url: str) -> Credentials | None:
         """Return the stored login for ``url``, or None."""
-        if not (self.directory / "secrets.json").exists():
+        if not (self.directory / "secrets/secrets.json").exists():
             return None
         return self.secrets.credentials_for(url)
 

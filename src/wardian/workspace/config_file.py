@@ -7,12 +7,13 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import InvalidSetting, NotFound
+from wardian.errors import InvalidInput, InvalidSetting, NotFound
 from wardian.settings import Settings
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
+from wardian.workspace.workspaces import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tomlkit import TOMLDocument
 
@@ -109,7 +110,7 @@ class ConfigFile:
         except (ParseError, UnicodeDecodeError) as error:
             raise InvalidSetting(f"{self.path}: {error}", hint="mend the file by hand") from None
 
-    def _change(self, field: Field[Any], change: Any) -> SettingValue:
+    def _change(self, field: Field[Any], change: Callable[[TOMLDocument], None]) -> SettingValue:
         import tomlkit
 
         with disk_errors(self._home):
@@ -183,20 +184,23 @@ def _typed(field: Field[Any], entry: str | None, text: str) -> Any:
             raise InvalidSetting(f"`{text[:80]}` is not a number, as `{field.name}` is") from None
     if isinstance(default, tuple) and field.default is not MISSING:
         items = [item.strip() for item in text.split(",") if item.strip()]
-        return [_platform(item) for item in items] if field.name == "lock_platforms" else items
+        return [_checked(field.name, _platform, item) for item in items] if field.name == "lock_platforms" else items
     if not text:
         raise InvalidSetting(f"`{field.name}` has no empty value", hint=f"`wardian config set --unset {field.name}` removes it")
-    return text
+    return _checked(field.name, check_name, text) if field.name == "workspace" else text
+
+
+def _checked(key: str, check: Callable[[str], str], text: str) -> str:
+    try:
+        return check(text)
+    except InvalidInput as error:
+        raise InvalidSetting(f"{key}: {error.message}", hint=error.hint) from None
 
 
 def _platform(name: str) -> str:
     from wardian.definition.platform import get_platform
-    from wardian.errors import InvalidInput
 
-    try:
-        return get_platform(name).name
-    except InvalidInput as error:
-        raise InvalidSetting(f"lock_platforms: {error.message}", hint=error.hint) from None
+    return get_platform(name).name
 
 
 def _checked_url(key: str, url: str) -> str:

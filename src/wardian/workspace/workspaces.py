@@ -21,6 +21,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COUNTED = ("environments", "versions", "locks", "runs")
 
 
+def check_name(name: str) -> str:
+    """Return ``name`` if a workspace can be called so: it is a directory's name, and leads nowhere else.
+
+    Raises:   InvalidInput: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"`{name[:80]}` is not a name for a workspace", hint="a letter or digit, then up to 63 letters, digits, `.`, `_` or `-`",
+                           code="bad_name")  # fmt: skip
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class WorkspaceDirectory:
     """Where a workspace keeps what. Source: architecture, "State on disk"."""
@@ -190,10 +201,7 @@ class Workspaces:
             remove_tree(place.path, self._root / ".trash")
 
     def _place(self, name: str) -> WorkspaceDirectory:
-        if not _NAME.fullmatch(name):
-            raise InvalidInput(f"`{name[:80]}` is not a name for a workspace", hint="a letter or digit, then up to 63 letters, digits, `.`, `_` or `-`",
-                               code="bad_name")  # fmt: skip
-        return WorkspaceDirectory(name, self._root / name, in_use=name == self._current)
+        return WorkspaceDirectory(check_name(name), self._root / name, in_use=name == self._current)
 
     def _open(self, place: WorkspaceDirectory) -> Database:
         from wardian.workspace.database import Database
