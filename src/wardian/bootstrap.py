@@ -156,7 +156,9 @@ class Parts:
         """Downloads."""
         from wardian.tools.http import Http
 
-        bundle = next((self.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if self.environ.get(n)), None)
+        bundle = next(
+            (self.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if self.environ.get(n)), None
+        )
         return Http(timeout_s=self.settings.timeout_s, credentials=self.credentials, mirrors=self.settings.mirrors, ca_bundle=bundle,
                     offline=self.settings.offline)  # fmt: skip
 

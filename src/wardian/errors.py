@@ -46,7 +46,9 @@ class WardianError(Exception):
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, details: dict[str, Any] | None = None):
+    def __init__(
+        self, message: str, *, hint: str | None = None, code: str | None = None, details: dict[str, Any] | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -21,9 +21,12 @@ class Settings:
     home: Path = field(metadata={"variable": "WARDIAN_HOME", "doc": "where records live: workspaces, artifacts, runs"})
     cache: Path = field(metadata={"variable": "WARDIAN_CACHE", "doc": "fetched archives and prefixes; may be node-local"})
     workspace: str = field(default="default", metadata={"variable": "WARDIAN_WORKSPACE", "doc": "the workspace in use"})
-    offline: bool = field(default=False, metadata={"variable": "WARDIAN_OFFLINE", "doc": "contact nothing outside this machine"})
+    offline: bool = field(
+        default=False, metadata={"variable": "WARDIAN_OFFLINE", "doc": "contact nothing outside this machine"}
+    )
     lock_platforms: tuple[str, ...] = field(
-        default=("linux/amd64",), metadata={"variable": "WARDIAN_LOCK_PLATFORMS", "doc": "platforms locked beside this machine's, in one go"}
+        default=("linux/amd64",),
+        metadata={"variable": "WARDIAN_LOCK_PLATFORMS", "doc": "platforms locked beside this machine's, in one go"},
     )
     indexes: Mapping[str, str] = field(
         default_factory=dict, metadata={"doc": "package indexes by alias; `pypi` replaces uv's default index"}
@@ -33,26 +36,40 @@ class Settings:
         default_factory=dict, metadata={"doc": "URL prefix → URL prefix that serves the same files"}
     )
     python_downloads: str | None = field(
-        default=None, metadata={"variable": "WARDIAN_PYTHON_DOWNLOADS", "doc": "URL or path of a catalogue of standalone Pythons (uv's JSON)"}
+        default=None,
+        metadata={
+            "variable": "WARDIAN_PYTHON_DOWNLOADS",
+            "doc": "URL or path of a catalogue of standalone Pythons (uv's JSON)",
+        },
     )
     cache_limit_bytes: int = field(
-        default=20 << 30, metadata={"variable": "WARDIAN_CACHE_LIMIT_BYTES", "doc": "least recently used prefixes and archives go above this size, bytes"}
+        default=20 << 30,
+        metadata={
+            "variable": "WARDIAN_CACHE_LIMIT_BYTES",
+            "doc": "least recently used prefixes and archives go above this size, bytes",
+        },
     )
     snapshot_limit_bytes: int = field(
-        default=300 << 20, metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_BYTES", "doc": "largest source directory of a run, bytes"}
+        default=300 << 20,
+        metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_BYTES", "doc": "largest source directory of a run, bytes"},
     )
     snapshot_limit_files: int = field(
-        default=2000, metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_FILES", "doc": "most files in the source directory of a run"}
+        default=2000,
+        metadata={"variable": "WARDIAN_SNAPSHOT_LIMIT_FILES", "doc": "most files in the source directory of a run"},
     )
     archive_limit_bytes: int = field(
         default=8 << 30, metadata={"variable": "WARDIAN_ARCHIVE_LIMIT_BYTES", "doc": "largest archive fetched, bytes"}
     )
-    timeout_s: float = field(default=30.0, metadata={"variable": "WARDIAN_TIMEOUT_S", "doc": "seconds without an answer before a request fails"})
+    timeout_s: float = field(
+        default=30.0, metadata={"variable": "WARDIAN_TIMEOUT_S", "doc": "seconds without an answer before a request fails"}
+    )
     byte_code: str = field(
-        default="background", metadata={"variable": "WARDIAN_BYTE_CODE", "doc": "compile new prefixes: background, build (before ready) or never"}
+        default="background",
+        metadata={"variable": "WARDIAN_BYTE_CODE", "doc": "compile new prefixes: background, build (before ready) or never"},
     )
     pass_variables: tuple[str, ...] = field(
-        default=(), metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"}
+        default=(),
+        metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"},
     )
 
     @classmethod
@@ -130,9 +147,17 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if name == "timeout_s":
             return _positive(float(value))
         if name == "offline":
-            return value if isinstance(value, bool) else {"1": True, "true": True, "0": False, "false": False, "": False}[value.lower()]
+            return (
+                value
+                if isinstance(value, bool)
+                else {"1": True, "true": True, "0": False, "false": False, "": False}[value.lower()]
+            )
         if name in _LISTS:
-            return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else tuple(str(v) for v in value)
+            return (
+                tuple(v.strip() for v in value.split(",") if v.strip())
+                if isinstance(value, str)
+                else tuple(str(v) for v in value)
+            )
         if name in _TABLES:
             return {str(k): str(v).rstrip("/") for k, v in value.items()}
         return str(value)

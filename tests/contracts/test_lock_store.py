@@ -59,7 +59,9 @@ def test_built_wheels_travel_with_the_lock(store: LockStore, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"not a lock", b"\xff"])
-def test_a_damaged_entry_counts_as_none_and_can_be_offered_again(store: DirectoryLockStore, tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_entry_counts_as_none_and_can_be_offered_again(
+    store: DirectoryLockStore, tmp_path: Path, damage: bytes
+) -> None:
     lock = a_lock()
     store.offer(lock, [])
     (tmp_path / "registry" / "blobs" / "sha256" / lock.digest).write_bytes(damage)

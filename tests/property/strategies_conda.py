@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from wardian.definition.environment import BuildContext, DockerSection, Environment, LocalSource, PythonSection, SparkSection
+from wardian.definition.environment import BuildContext, DockerSection, Environment, PythonSection, SparkSection
+from wardian.definition.requirement import PipRequirement
 from wardian.digest import Digest
+from wardian.formats.yaml_emit import scalar
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 DIGITS = "0123456789"
@@ -147,12 +149,20 @@ def _variables() -> st.SearchStrategy[dict[str, str]]:
     return st.dictionaries(_variable_names, nasty_text.filter(lambda text: "@" not in text), max_size=3)
 
 
+def project_of(line: str) -> str:
+    """What pip takes for the same project: such lines stand once in a file."""
+    requirement = PipRequirement.parse(line)
+    return f"{requirement.project}{requirement.path or requirement.url or ''}"
+
+
+pip_lists = st.lists(pip_requirements, max_size=4, unique_by=project_of)
 conda_sections = st.builds(
     PythonSection,
     channels=_lists(channels),
     conda=_lists(st.one_of(match_specs(), package_urls())),
-    pip=_lists(pip_requirements),
+    pip=pip_lists.map(tuple),
     pip_options=_lists(pip_options, 2),
+    constraints=st.lists(st.sampled_from(["numpy<2", "scipy>=1,<3"]), unique=True, max_size=2).map(tuple),
 )
 python_sections = st.one_of(
     st.builds(
@@ -208,7 +218,68 @@ environments = st.builds(
 conda_environments = st.builds(_environment, conda_sections, name=st.none() | _environment_names, variables=_variables())
 
 
-def local_sources(env: Environment) -> tuple[LocalSource, ...]:
-    """Return what a reader without the trees must be told: the digests of all local code and build contexts."""
-    context = env.docker.build_context
-    return (*env.python.local, *((LocalSource(context.path, context.digest),) if context else ()))
+# -- conda files as people write them ----------------------------------------------------------------------------------
+
+comments = st.sampled_from(["# a comment", "#no space", "#   - numpy=1.0", "# name: other", "# é \u4e2d"])
+
+
+@st.composite
+def quoted(draw: st.DrawFn, text: str, *, flow: bool) -> str:
+    """``text`` as a YAML scalar in one of the styles that can hold it."""
+    styles = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"', "'" + text.replace("'", "''") + "'"]
+    if scalar(text, flow=flow) == text:
+        styles += [text] * 3
+    return draw(st.sampled_from(styles))
+
+
+@st.composite
+def listing(draw: st.DrawFn, key: str, items: list[str], indent: int) -> list[str]:
+    """The lines of a list: in brackets or not, indented or not, with comments and blank lines in between."""
+    pad = " " * indent
+    end = draw(st.sampled_from(["", "  # why"]))
+    if draw(st.integers(0, 3)) == 0 or not items:
+        inside = [draw(quoted(item, flow=True)) for item in items]
+        if len(inside) > 1 and draw(st.booleans()):
+            lines = [f"{pad}  {item},{end}" for item in inside[:-1]]
+            return [f"{pad}{key}: [", *lines, f"{pad}  {inside[-1]}", f"{pad}]{end}"]
+        return [f"{pad}{key}: [{', '.join(inside)}{draw(st.sampled_from(['', ',' if inside else '']))}]{end}"]
+    inner = " " * (indent + draw(st.sampled_from([0, 2, 4])))
+    lines = [f"{pad}{key}:{end}"]
+    for item in items:
+        if draw(st.integers(0, 3)) == 0:
+            lines.append(draw(st.one_of(st.just(""), comments.map(lambda comment: f"{inner}{comment}"))))
+        gap = draw(st.sampled_from([" ", "   "]))
+        lines.append(f"{inner}-{gap}{draw(quoted(item, flow=False))}{draw(st.sampled_from(['', '', '  # kept']))}")
+    return lines
+
+
+@st.composite
+def conda_files(draw: st.DrawFn) -> tuple[str, Environment]:
+    """A conda file in some style, and the environment that it states."""
+    env = draw(conda_environments)
+    python = env.python
+    blocks: list[list[str]] = []
+    if env.name is not None:
+        blocks.append([f"name: {draw(quoted(env.name, flow=False))}"])
+    if python.channels or draw(st.booleans()):
+        blocks.append(draw(listing("channels", list(python.channels), 0)))
+    pip = [*python.pip_options, *python.pip]
+    dependencies = draw(listing("dependencies", list(python.conda), 0))
+    if pip and python.conda and dependencies[0].startswith("dependencies:") and "[" not in dependencies[0].partition("#")[0]:
+        column = next(len(line) - len(line.lstrip()) for line in dependencies[1:] if line.lstrip().startswith("-"))
+        lines = draw(listing("pip", pip, column + 2))
+        dependencies += [f"{' ' * column}- {lines[0].lstrip()}", *lines[1:]]
+    elif pip:
+        lines = draw(listing("pip", pip, 4))
+        dependencies = ["dependencies:", *(f"  - {draw(quoted(spec, flow=False))}" for spec in python.conda)]
+        dependencies += [f"  - {lines[0].lstrip()}", *lines[1:]]
+    blocks.append(dependencies)
+    if env.variables:
+        blocks.append(["variables:", *(f"  {scalar(key)}: {scalar(value)}" for key, value in env.variables.items())])
+    if python.constraints:
+        blocks.append(["# /// wardian-constraints", *(f"# {line}" for line in python.constraints), "# ///"])
+    out: list[str] = []
+    for block in draw(st.permutations(blocks)):
+        out += draw(st.lists(st.one_of(st.just(""), comments), max_size=2)) + block
+    end = draw(st.sampled_from(["\n", "\n\n", ""]))
+    return "\n".join(out) + end, env

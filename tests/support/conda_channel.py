@@ -251,11 +251,14 @@ def _needed_libraries(module: Path, base: Path) -> dict[str, File]:
     return found
 
 
+_WORTH_STRIPPING = 200_000  # bytes
+
+
 @functools.cache
 def _relocated(path: Path, base: Path, run_path: str) -> bytes:
     """Return the ELF file, stripped, with its run path to ``base/lib`` overwritten in place: shorter, padded with NULs."""
     content = path.read_bytes()
-    if strip := shutil.which("strip"):
+    if len(content) > _WORTH_STRIPPING and (strip := shutil.which("strip")):
         with tempfile.TemporaryDirectory() as directory:
             target = Path(directory) / "stripped"
             subprocess.run([strip, "--strip-unneeded", "-o", target, path], check=True, capture_output=True)

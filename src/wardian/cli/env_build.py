@@ -34,7 +34,9 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
     try:
         found = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
-        raise click.BadParameter(f"`{value}` is neither a date (2024-02-01) nor an RFC 3339 time (2024-02-01T12:00:00Z)") from None
+        raise click.BadParameter(
+            f"`{value}` is neither a date (2024-02-01) nor an RFC 3339 time (2024-02-01T12:00:00Z)"
+        ) from None
     if "T" not in value and " " not in value:
         return found.replace(tzinfo=UTC) + timedelta(days=1) - timedelta(seconds=1)
     if found.tzinfo is None:
@@ -42,7 +44,9 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
     return found.astimezone(UTC)
 
 
-as_of_option = click.option("--as-of", callback=moment, metavar="DATE", help="Nothing published after this date (its end, UTC) or RFC 3339 time.")
+as_of_option = click.option(
+    "--as-of", callback=moment, metavar="DATE", help="Nothing published after this date (its end, UTC) or RFC 3339 time."
+)
 
 
 @click.command(epilog=examples(
@@ -50,7 +54,13 @@ as_of_option = click.option("--as-of", callback=moment, metavar="DATE", help="No
     "wardian env lock requirements.txt --as-of 2024-02-01 --json",
 ))  # fmt: skip
 @click.argument("target", metavar="REF|FILE", shell_complete=complete_reference)
-@click.option("--platform", "platforms", multiple=True, metavar="P", help="linux/amd64, linux/arm64, darwin/arm64 …; may be given several times.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="P",
+    help="linux/amd64, linux/arm64, darwin/arm64 …; may be given several times.",
+)
 @as_of_option
 @command
 def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datetime | None) -> None:

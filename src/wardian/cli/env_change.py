@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def _changed(session: Session, version: EnvironmentVersion, created: bool) -> None:
-    session.show({**version_row(version), "created_now": created}, lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}")
+    session.show(
+        {**version_row(version), "created_now": created},
+        lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}",
+    )
 
 
 @click.command(epilog=examples("wardian env edit sklearn", "EDITOR=nano wardian env edit sklearn"))
@@ -66,7 +69,13 @@ def remove(session: Session, name: str, packages: tuple[str, ...]) -> None:
     _changed(session, *session.workspace.environments.remove(name, packages))
 
 
-@click.command(epilog=examples("wardian env upgrade sklearn", "wardian env upgrade sklearn numpy", "wardian env upgrade sklearn --as-of 2024-06-30 --dry-run"))
+@click.command(
+    epilog=examples(
+        "wardian env upgrade sklearn",
+        "wardian env upgrade sklearn numpy",
+        "wardian env upgrade sklearn --as-of 2024-06-30 --dry-run",
+    )
+)
 @click.argument("name", shell_complete=complete_reference)
 @click.argument("packages", nargs=-1)
 @as_of_option
@@ -80,9 +89,17 @@ def upgrade(session: Session, name: str, packages: tuple[str, ...], as_of: datet
     environments = session.workspace.environments
     found = environments.upgrade(name, packages, as_of=as_of)
     changes = found.difference
-    document = {"from": version_row(found.version), "difference": changes.as_document(), "lock": lock_document(found.locks[0], packages=False), "to": None}
+    document = {
+        "from": version_row(found.version),
+        "difference": changes.as_document(),
+        "lock": lock_document(found.locks[0], packages=False),
+        "to": None,
+    }
     if dry_run or not changes:
         session.show(document, lambda: changes.text().rstrip() if changes else f"{found.version} is up to date")
         return
     version = environments.apply(found)
-    session.show({**document, "to": version_row(version)}, lambda: [changes.text().rstrip(), f"{version}  lock {found.locks[0].digest.short}"])
+    session.show(
+        {**document, "to": version_row(version)},
+        lambda: [changes.text().rstrip(), f"{version}  lock {found.locks[0].digest.short}"],
+    )

@@ -52,7 +52,10 @@ def create(session: Session, name: str, **options: Any) -> None:
         variables=pairs(options["variables"], "-V"), description=options["description"], tags=pairs(options["tags"], "--tag") or None,
         change=lambda env: _changed(env, options),
     )  # fmt: skip
-    session.show({**version_row(version), "created_now": created}, lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}")
+    session.show(
+        {**version_row(version), "created_now": created},
+        lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}",
+    )
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
@@ -72,7 +75,11 @@ def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:
     others = [o for o in ("source", "image", "dockerfile") if options[o]]
     if len(chosen) + len(others) > 1:
         raise click.UsageError("give one of -f, -r, --pyproject, --image, --dockerfile and --from")
-    if (options["extras"] or options["groups"]) and options["pyproject"] is None and (options["file"] is None or options["file"].name != "pyproject.toml"):
+    if (
+        (options["extras"] or options["groups"])
+        and options["pyproject"] is None
+        and (options["file"] is None or options["file"].name != "pyproject.toml")
+    ):
         raise click.UsageError("--extra and --group go with --pyproject")
     return chosen[0] if chosen else (None, None)
 
@@ -88,10 +95,14 @@ def _from_scratch(options: dict[str, Any]) -> Environment:
                 text = options["dockerfile"].read_text()
             except (OSError, UnicodeDecodeError) as error:
                 raise InvalidInput(f"{options['dockerfile']} cannot be read: {error}", code="unreadable_file") from error
-        return Environment(python=PythonSection(manager="user"), docker=DockerSection(base_image=options["image"], dockerfile=text))
+        return Environment(
+            python=PythonSection(manager="user"), docker=DockerSection(base_image=options["image"], dockerfile=text)
+        )
     if options["interpreter"] or options["manager"] == "user":
         return Environment(python=PythonSection(manager="user", interpreter=options["interpreter"]))
-    raise click.UsageError("give what it is made from: -f FILE, -r FILE, --pyproject DIR, --image I, --dockerfile F, --from REF or --interpreter P")
+    raise click.UsageError(
+        "give what it is made from: -f FILE, -r FILE, --pyproject DIR, --image I, --dockerfile F, --from REF or --interpreter P"
+    )
 
 
 def _changed(environment: Environment, options: dict[str, Any]) -> Environment:
@@ -109,4 +120,8 @@ def _changed(environment: Environment, options: dict[str, Any]) -> Environment:
         else:
             python = replace(python, requires_python=options["python"])
     docker = replace(environment.docker, base_image=options["base_image"]) if options["base_image"] else environment.docker
-    return environment if (python, docker) == (environment.python, environment.docker) else replace(environment, python=python, docker=docker)
+    return (
+        environment
+        if (python, docker) == (environment.python, environment.docker)
+        else replace(environment, python=python, docker=docker)
+    )

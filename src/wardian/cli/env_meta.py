@@ -9,7 +9,13 @@ from wardian.cli.env_create import pairs
 from wardian.cli.views import version_row
 
 
-@click.command(epilog=examples("wardian env label sklearn:4 production", "wardian env label sklearn production --history", "wardian env label sklearn staging --remove"))
+@click.command(
+    epilog=examples(
+        "wardian env label sklearn:4 production",
+        "wardian env label sklearn production --history",
+        "wardian env label sklearn staging --remove",
+    )
+)
 @click.argument("reference", metavar="NAME[:V]", shell_complete=complete_reference)
 @click.argument("label")
 @click.option("--remove", is_flag=True, help="Take the label away.")
@@ -32,7 +38,11 @@ def label(session: Session, reference: str, label: str, remove: bool, history: b
     session.show(version_row(version), lambda: f"{name}@{label} → {version}")
 
 
-@click.command(epilog=examples('wardian env update sklearn --description "Baseline models"', "wardian env update sklearn:2 --tag team=risk"))
+@click.command(
+    epilog=examples(
+        'wardian env update sklearn --description "Baseline models"', "wardian env update sklearn:2 --tag team=risk"
+    )
+)
 @click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("--description", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, metavar="K=V", help="Set a tag; `K=` removes it.")
@@ -75,6 +85,10 @@ def delete(session: Session, reference: str, yes: bool) -> None:
     if not yes:
         from wardian.errors import Conflict
 
-        raise Conflict(f"deleting {reference} cannot be undone", hint=f"`wardian env delete {reference} --yes`; or `wardian env archive` hides it", code="needs_yes")
+        raise Conflict(
+            f"deleting {reference} cannot be undone",
+            hint=f"`wardian env delete {reference} --yes`; or `wardian env archive` hides it",
+            code="needs_yes",
+        )
     session.workspace.environments.delete(reference)
     session.show({"reference": reference, "deleted": True}, lambda: f"deleted {reference}")

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 @click.command("list", epilog=examples("wardian env list", "wardian env list --archived --json"))
-@click.option("--kind", type=click.Choice(["system", "user"]), help="Only those whose packages Wardian installs, or only user-managed ones.")
+@click.option(
+    "--kind",
+    type=click.Choice(["system", "user"]),
+    help="Only those whose packages Wardian installs, or only user-managed ones.",
+)
 @click.option("--archived", is_flag=True, help="Archived ones too.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--after", metavar="NAME", help="The page after this name.")
@@ -35,7 +39,9 @@ def list_(session: Session, kind: str | None, archived: bool, limit: int, after:
     ]) if page.items else [])  # fmt: skip
 
 
-@click.command(epilog=examples("wardian env show sklearn", "wardian env show sklearn:3 --packages", "wardian env show run:01h2x --json"))
+@click.command(
+    epilog=examples("wardian env show sklearn", "wardian env show sklearn:3 --packages", "wardian env show run:01h2x --json")
+)
 @click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("--packages", is_flag=True, help="List the packages of the lock.")
 @click.option("--usage", is_flag=True, help="Who uses it: labels, runs, versions with the same hash.")
@@ -60,7 +66,11 @@ def show(session: Session, reference: str, packages: bool, usage: bool) -> None:
 
 
 def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: dict[str, Any], *, packages: bool) -> list[str]:
-    lines = [f"{version}", f"  hash       @{version.definition_hash.short}   ({version.definition_hash})", f"  created    {version.created}"]
+    lines = [
+        f"{version}",
+        f"  hash       @{version.definition_hash.short}   ({version.definition_hash})",
+        f"  created    {version.created}",
+    ]
     if version.labels:
         lines.append(f"  labels     {', '.join(version.labels)}")
     if version.archived:
@@ -71,7 +81,9 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
         lines.append("  tags       " + ", ".join(f"{k}={v}" for k, v in version.tags.items()))
     lines += [f"  from       {a['reference']} {a['note']}".rstrip() for a in document["lineage"][:1]]
     if lock is not None:
-        lines.append(f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {len(lock.artifacts)} packages, solved {lock.provenance.created[:10]}")
+        lines.append(
+            f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {len(lock.artifacts)} packages, solved {lock.provenance.created[:10]}"
+        )
         lines += [f"  note       {note}" for note in lock.provenance.notes]
     else:
         lines.append("  lock       none yet: `wardian env lock`, or the first run, makes it")
@@ -90,14 +102,27 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
 def history(session: Session, name: str, limit: int) -> None:
     """What changed from version to version, the newest first."""
     page = session.workspace.environments.history(name, limit=limit)
-    document = [{**version_row(e.version), "change": e.difference.summary() if e.difference else "", "difference": e.difference.as_document() if e.difference else None} for e in page.items]
+    document = [
+        {
+            **version_row(e.version),
+            "change": e.difference.summary() if e.difference else "",
+            "difference": e.difference.as_document() if e.difference else None,
+        }
+        for e in page.items
+    ]
     session.show({"history": document, "next": page.next}, lambda: table(("VERSION", "CREATED", "HASH", "LABELS", "CHANGE"), [
         (str(e.version), e.version.created[:16].replace("T", " "), e.version.definition_hash.short, ",".join(e.version.labels), e.difference.summary() if e.difference else "registered")
         for e in page.items
     ]))  # fmt: skip
 
 
-@click.command(epilog=examples("wardian env diff sklearn:1 sklearn:2", "wardian env diff run:01h2x run:01h3y --json", "wardian env diff old.yml new.yml"))
+@click.command(
+    epilog=examples(
+        "wardian env diff sklearn:1 sklearn:2",
+        "wardian env diff run:01h2x run:01h3y --json",
+        "wardian env diff old.yml new.yml",
+    )
+)
 @click.argument("left", metavar="A", shell_complete=complete_reference)
 @click.argument("right", metavar="B", shell_complete=complete_reference)
 @command
@@ -106,7 +131,9 @@ def diff(session: Session, left: str, right: str) -> None:
     from wardian.definition.reference import is_file_reference
 
     environments = session.workspace.environments
-    first, second = ((environments.register_file(Path(one)) if is_file_reference(one) else environments.get(one)) for one in (left, right))
+    first, second = (
+        (environments.register_file(Path(one)) if is_file_reference(one) else environments.get(one)) for one in (left, right)
+    )
     comparison = environments.compare(first, second)
     document = {**comparison.as_document(), "left": left, "right": right}
 
@@ -115,11 +142,15 @@ def diff(session: Session, left: str, right: str) -> None:
         if comparison.same_hash:
             lines.append(f"same hash: @{first.definition_hash.short}")
         else:
-            lines.append(f"hashes differ (@{first.definition_hash.short}, @{second.definition_hash.short}) because of: {', '.join(comparison.hash_because)}")
+            lines.append(
+                f"hashes differ (@{first.definition_hash.short}, @{second.definition_hash.short}) because of: {', '.join(comparison.hash_because)}"
+            )
         if comparison.packages is None:
             lines.append("packages: not compared, as not both are locked; `wardian env lock` does that")
         else:
-            lines.append(f"packages on {comparison.platform}:" if comparison.packages else f"packages on {comparison.platform}: the same")
+            lines.append(
+                f"packages on {comparison.platform}:" if comparison.packages else f"packages on {comparison.platform}: the same"
+            )
             if comparison.packages:
                 lines.append(comparison.packages.text().rstrip())
         return lines

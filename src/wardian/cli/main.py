@@ -106,7 +106,9 @@ def _bug(error: Exception, given: Sequence[str]) -> int:
     from wardian.cli.crash import write_report
 
     place = write_report(error, given)
-    sys.stderr.write(f"error: a bug in Wardian: {type(error).__name__}: {str(error)[:300]}\nhint:  the report is in {place}; please send it\n")
+    sys.stderr.write(
+        f"error: a bug in Wardian: {type(error).__name__}: {str(error)[:300]}\nhint:  the report is in {place}; please send it\n"
+    )
     return 3
 
 

@@ -25,14 +25,23 @@ if TYPE_CHECKING:
     ),
 )  # fmt: skip
 @click.option("-e", "--env", "reference", metavar="REF", help="A registered environment.", shell_complete=complete_reference)
-@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format; registered under its name.")
+@click.option(
+    "-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format; registered under its name."
+)
 @click.option("-r", "--requirements", type=click.Path(path_type=Path), help="A requirements.txt.")
 @click.option("--with", "with_packages", multiple=True, metavar="PKG", help="A further package, for this run alone.")
-@click.option("-V", "--variable", "variables", multiple=True, metavar="K[=V]", help="A variable; without a value, your own is passed on.")
+@click.option(
+    "-V", "--variable", "variables", multiple=True, metavar="K[=V]", help="A variable; without a value, your own is passed on."
+)
 @click.option("-t", "--target", default="local", show_default=True, help="Where to run.")
 @click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
 @click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
-@click.option("--source", type=click.Path(path_type=Path, file_okay=False, exists=True), default=None, help="The directory that the run gets a copy of; default: here.")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    help="The directory that the run gets a copy of; default: here.",
+)
 @click.option("--cpus", type=float, help="Processors it needs.")
 @click.option("--memory", metavar="SIZE", help="Memory it needs: 512M, 4G …")
 @click.option("--gpus", type=int, help="GPUs it needs.")

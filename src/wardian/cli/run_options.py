@@ -42,7 +42,9 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
     )
 
 
-def version_for(environments: EnvironmentCollection, configuration: RunConfiguration, options: Mapping[str, Any]) -> EnvironmentVersion:
+def version_for(
+    environments: EnvironmentCollection, configuration: RunConfiguration, options: Mapping[str, Any]
+) -> EnvironmentVersion:
     """Return the version to run in, registering a file's definition first [S9].
 
     Raises:   UsageError: none or several are given.

@@ -51,7 +51,9 @@ def expand(text: str, environ: Mapping[str, str], place: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in environ:
-            raise InvalidInput(f"{place} uses ${{{name}}}, which is not set", hint=f"set it: `export {name}=…`", code="unset_variable")
+            raise InvalidInput(
+                f"{place} uses ${{{name}}}, which is not set", hint=f"set it: `export {name}=…`", code="unset_variable"
+            )
         return environ[name]
 
     return re.sub(r"\$\{([A-Z0-9_]+)\}", value, text)
@@ -121,7 +123,9 @@ def plan_indexes(
         if default_alias != DEFAULT_ALIAS or DEFAULT_ALIAS in configured:
             variables["UV_INDEX"] = ""  # the definition or a setting named its index: uv's own configuration adds none
     if extras:
-        variables["UV_INDEX"] = " ".join(with_credentials(url, credentials(without_credentials(url)) or _own(url)) for url in extras)
+        variables["UV_INDEX"] = " ".join(
+            with_credentials(url, credentials(without_credentials(url)) or _own(url)) for url in extras
+        )
     for place in links:
         arguments += ["--find-links", place]
     arguments += ["--prerelease", prerelease]

@@ -80,7 +80,13 @@ class Locator:
 
     def _from_index(self, environment: Environment, lock: Lock, artifact: Artifact) -> Iterator[str]:
         python = environment.python
-        plan = plan_indexes(python.pip_options, configured=self._indexes, credentials=self._credentials, environ=self._environ, strategy=python.index_strategy)
+        plan = plan_indexes(
+            python.pip_options,
+            configured=self._indexes,
+            credentials=self._credentials,
+            environ=self._environ,
+            strategy=python.index_strategy,
+        )
         platform = with_declared(get_platform(lock.platform), environment.accelerators)
         version = lock.python.version if lock.python else "3.12"
         try:

@@ -157,7 +157,9 @@ class _Work:
             name = f"{requirement.name} @ " if requirement.name else ""
             extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
             return f"{name}{tree.as_uri() if requirement.name else tree}{'' if requirement.name else extras}{marker}"
-        bare = PipRequirement(requirement.name, requirement.extras, requirement.specifier, requirement.url, None, requirement.marker)
+        bare = PipRequirement(
+            requirement.name, requirement.extras, requirement.specifier, requirement.url, None, requirement.marker
+        )
         return expand(str(bare), self.s._environ, f"python.pip[{position}]")  # noqa: SLF001
 
     def _constraints(self) -> list[str]:
@@ -165,11 +167,19 @@ class _Work:
         lines = [expand(text, self.s._environ, f"python.constraints[{i}]") for i, text in enumerate(python.constraints)]  # noqa: SLF001
         lines += [f"{name}=={version}" for name, version in sorted(self.target.provided.items())]
         held = self.request.held
-        lines += [f"{a.name}=={a.version}" for a in self.request.preferred if a.name in held and a.kind in ("wheel", "sdist") and not a.revision]
+        lines += [
+            f"{a.name}=={a.version}"
+            for a in self.request.preferred
+            if a.name in held and a.kind in ("wheel", "sdist") and not a.revision
+        ]
         return lines
 
     def _preferences(self) -> str:
-        pins = [f"{a.name}=={a.version}" for a in self.request.preferred if a.kind in ("wheel", "sdist") and a.source.startswith("index:")]
+        pins = [
+            f"{a.name}=={a.version}"
+            for a in self.request.preferred
+            if a.kind in ("wheel", "sdist") and a.source.startswith("index:")
+        ]
         return "\n".join(sorted(set(pins))) + "\n" if pins else ""
 
     def _refuse_both_sides(self) -> None:
@@ -214,7 +224,9 @@ class _Work:
         path = unquote(urlsplit(text).path) if text.startswith("file:") else text.partition("[")[0]
         resolved = str((Path("/nowhere") / path)) if path.startswith("/") else path
         for tree, (position, requirement) in self.local.items():
-            if resolved == tree or (not path.startswith("/") and Path(tree).name == Path(path).name and tree.endswith(path.lstrip("./"))):
+            if resolved == tree or (
+                not path.startswith("/") and Path(tree).name == Path(path).name and tree.endswith(path.lstrip("./"))
+            ):
                 return Path(tree), position, requirement
         return None
 
@@ -241,7 +253,11 @@ class _Work:
             return Artifact(kind="wheel", source=f"index:{alias}", name=pin.name, version=pin.version, file=chosen, sha256=sha256,
                             size_bytes=size, depends=needs, markers=pin.marker, timestamp=_time(wheel))  # fmt: skip
         if sdist is None:
-            why = "has no file with one of the hashes that the definition gives" if allowed is not None else f"has no wheel for {self.request.platform} and no source distribution"
+            why = (
+                "has no file with one of the hashes that the definition gives"
+                if allowed is not None
+                else f"has no wheel for {self.request.platform} and no source distribution"
+            )
             raise SolveFailed(f"{pin.name} {pin.version} {why}", hint="choose another version or platform", code="no_file")
         file = _file_name(sdist)
         sha256, _ = self._digest(sdist, file, "sdist")
@@ -259,12 +275,17 @@ class _Work:
         archive = self.s._archives.obtain([url.partition("#")[0]], file, kind="wheel" if is_wheel else "sdist",  # noqa: SLF001
                                           sha256=Digest(wanted) if wanted else None)  # fmt: skip
         if allowed is not None and archive.sha256 not in allowed:
-            raise SolveFailed(f"{without_credentials(url)} has sha256 {archive.sha256}, which the definition does not allow", code="wrong_digest")
+            raise SolveFailed(
+                f"{without_credentials(url)} has sha256 {archive.sha256}, which the definition does not allow",
+                code="wrong_digest",
+            )
         if is_wheel:
             from packaging.utils import parse_wheel_filename
 
             if best_wheel([file], self.platform, self.target.version) is None:
-                raise SolveFailed(f"{file} is not for {self.request.platform} with Python {self.target.version}", code="no_file")
+                raise SolveFailed(
+                    f"{file} is not for {self.request.platform} with Python {self.target.version}", code="no_file"
+                )
             name, version, _, _ = parse_wheel_filename(file)
             return Artifact(kind="wheel", source=f"definition:{position}", name=str(name), version=str(version), file=file,
                             sha256=archive.sha256, size_bytes=archive.size_bytes, depends=needs, markers=pin.marker)  # fmt: skip
@@ -291,7 +312,9 @@ class _Work:
     def _check_all_hashed(self) -> None:
         for position, requirement in enumerate(self.wanted):
             if not requirement.hashes:
-                raise SolveFailed(f"--require-hashes is given, but python.pip[{position}] `{requirement}` has no hash", code="hash_missing")
+                raise SolveFailed(
+                    f"--require-hashes is given, but python.pip[{position}] `{requirement}` has no hash", code="hash_missing"
+                )
 
 
 def _file_name(entry: dict[str, Any]) -> str:
@@ -304,7 +327,10 @@ def _time(entry: dict[str, Any]) -> str:
 
 
 def _same_repository(wanted: str, found: str) -> bool:
-    return split_credentials(wanted.partition("#")[0])[0].partition("@")[0] == split_credentials(found.partition("#")[0])[0].partition("@")[0]
+    return (
+        split_credentials(wanted.partition("#")[0])[0].partition("@")[0]
+        == split_credentials(found.partition("#")[0])[0].partition("@")[0]
+    )
 
 
 __all__ = ["BuildFailed", "PipSolution", "PipTarget", "UvSolver"]

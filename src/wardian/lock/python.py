@@ -55,7 +55,12 @@ class PythonChooser:
         if python.source == "managed" and (preferred is None or preferred.source != HOST):
             if (artifact := self._managed(request, preferred, listener)) is not None:
                 return artifact, ()
-            listener(Event("warning", f"the lock will not be portable: it uses this machine's Python, as no standalone one can be had ({self._managed_fails})"))
+            listener(
+                Event(
+                    "warning",
+                    f"the lock will not be portable: it uses this machine's Python, as no standalone one can be had ({self._managed_fails})",
+                )
+            )
         return self._host(python.requires_python, preferred), (NOT_PORTABLE,)
 
     def url_of(self, artifact: Artifact) -> str | None:
@@ -81,7 +86,9 @@ class PythonChooser:
         listener(Event("phase", f"Python {entry['version']}"))
         known = self._known_digests().get(_file(entry))
         try:
-            archive = self._archives.obtain([str(entry["url"])], _file(entry), kind="python", sha256=Digest(known) if known else None)
+            archive = self._archives.obtain(
+                [str(entry["url"])], _file(entry), kind="python", sha256=Digest(known) if known else None
+            )
         except (Unavailable, NotFound) as error:
             self._managed_fails = re.sub(r"https?://([^/\s]+)/\S+", r"\1", error.message)
             return None
@@ -120,7 +127,9 @@ def host_python(version: str) -> Artifact:
     Its digest is of name and version: the bytes differ from machine to machine, which is why the lock is not portable.
     """
     identity = {"host": "cpython", "version": version}
-    return Artifact(kind="python", source=HOST, name="cpython", version=version, file="python", sha256=Digest.of_document(identity))
+    return Artifact(
+        kind="python", source=HOST, name="cpython", version=version, file="python", sha256=Digest.of_document(identity)
+    )
 
 
 def _fits(entry: dict[str, Any], platform: Platform) -> bool:
@@ -128,7 +137,11 @@ def _fits(entry: dict[str, Any], platform: Platform) -> bool:
     if entry.get("implementation", "cpython") != "cpython" or entry.get("variant") not in (None, "default"):
         return False
     arch = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine, platform.machine)
-    return entry["os"] == _OS[system] and entry["arch"] == arch and entry.get("libc") in (("gnu",) if system == "linux" else (None, "none"))
+    return (
+        entry["os"] == _OS[system]
+        and entry["arch"] == arch
+        and entry.get("libc") in (("gnu",) if system == "linux" else (None, "none"))
+    )
 
 
 def _best(entries: Sequence[dict[str, Any]], requires: str, exact: str | None) -> dict[str, Any] | None:

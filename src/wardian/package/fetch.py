@@ -35,7 +35,15 @@ class Fetcher:
     Args:     limit_bytes: the largest archive taken.
     """
 
-    def __init__(self, store: PackageStore, http: Http, hints: Hints, *, limit_bytes: int, check: Callable[[Path, str], object] = validate_archive):
+    def __init__(
+        self,
+        store: PackageStore,
+        http: Http,
+        hints: Hints,
+        *,
+        limit_bytes: int,
+        check: Callable[[Path, str], object] = validate_archive,
+    ):
         self.store = store
         self._http = http
         self._hints = hints
@@ -49,7 +57,9 @@ class Fetcher:
     def obtain(self, urls: Sequence[str], file: str, *, kind: str, sha256: Digest | None) -> Obtained:
         """Return the archive, from the store or from the first URL that has it. See ``Archives.obtain``."""
         if sha256 is not None:
-            path = self.store.ensure(sha256, file, lambda stream: self._first(urls, file, stream, None), lambda p: self._validate(p, kind))
+            path = self.store.ensure(
+                sha256, file, lambda stream: self._first(urls, file, stream, None), lambda p: self._validate(p, kind)
+            )
             self._hints.put(sha256, urls[0])
             return Obtained(path, sha256, path.stat().st_size)
         with self.store.temporary(file) as temporary:
@@ -61,7 +71,9 @@ class Fetcher:
         self._hints.put(actual, urls[0])
         return Obtained(path, actual, path.stat().st_size)
 
-    def fetch(self, artifacts: Sequence[Artifact], locate: Callable[[Artifact], Iterable[str]], listener: Listener = silent) -> dict[Digest, Path]:
+    def fetch(
+        self, artifacts: Sequence[Artifact], locate: Callable[[Artifact], Iterable[str]], listener: Listener = silent
+    ) -> dict[Digest, Path]:
         """Return where each artifact's archive lies, fetching what is missing, several at a time.
 
         Each archive is read once and checked: digest, size, every path and link in it. What is here already has its

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.errors import BadArchive
-from wardian.tools.disk import FileLock, disk_errors, remove_tree, sync_directory, tree_size_bytes
+from wardian.tools.disk import FileLock, disk_errors, remove_tree, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,13 +111,13 @@ class PackageStore:
         """Remove an archive; harmless if it is not here."""
         remove_tree(self.root / sha256, self.root / "trash")
 
-    def entries(self) -> Iterator[tuple[Digest, float, int]]:
-        """Yield each archive's digest, time of last use (seconds since the epoch) and bytes on disk."""
+    def entries(self) -> Iterator[tuple[Digest, float]]:
+        """Yield each archive's digest and time of last use (seconds since the epoch)."""
         for directory in self.root.iterdir() if self.root.is_dir() else ():
             if len(directory.name) == 64 and directory.is_dir():  # noqa: PLR2004
                 with contextlib.suppress(FileNotFoundError):
                     used = directory.stat().st_mtime
-                    yield Digest(directory.name), used, tree_size_bytes(directory)
+                    yield Digest(directory.name), used
 
     def _lock(self, sha256: Digest) -> FileLock:
         return FileLock(self.root / "locks" / sha256[:2] / f"{sha256}.lock")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.digest import Digest
 from wardian.errors import InvalidInput, WardianError
 from wardian.events import Event
-from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, tree_size_bytes, write_atomically
+from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +107,9 @@ class PrefixCache:
         if ready is not None:
             return ready, True
         lock = FileLock(self.root / "locks" / f"{key[:32]}.install")
-        lock.acquire(on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which installs the same environment")))
+        lock.acquire(
+            on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which installs the same environment"))
+        )
         with lock:
             ready = self.find(key)
             if ready is not None:
@@ -119,7 +121,9 @@ class PrefixCache:
                 try:
                     ready = install(path)
                     if ready.key != key:
-                        raise WardianError(f"the installer of prefix {key.short} returned a mark for {ready.key[:12]}", code="bug")
+                        raise WardianError(
+                            f"the installer of prefix {key.short} returned a mark for {ready.key[:12]}", code="bug"
+                        )
                     self.use_lock(key[:32]).acquire_and_release()
                     _mark(path, ready)
                 except BaseException:
@@ -142,8 +146,8 @@ class PrefixCache:
                 stack.callback(lock.release)
             yield
 
-    def entries(self) -> Iterator[tuple[str, Ready | None, float, int]]:
-        """Yield each directory's name, its mark (None: unfinished), time of last use (seconds since the epoch) and bytes."""
+    def entries(self) -> Iterator[tuple[str, Ready | None, float]]:
+        """Yield each directory's name, its mark (None: unfinished) and time of last use (seconds since the epoch)."""
         for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
             if len(path.name) == 32 and path.is_dir():  # noqa: PLR2004
                 ready = None
@@ -152,7 +156,15 @@ class PrefixCache:
                 used = 0.0
                 with contextlib.suppress(OSError):
                     used = self.use_lock(path.name).path.stat().st_mtime
-                yield path.name, ready, used, tree_size_bytes(path)
+                yield path.name, ready, used
+
+    def installing(self, name: str) -> bool:
+        """Return whether a process installs the prefix directory ``name`` now."""
+        return FileLock(self.root / "locks" / f"{name}.install").is_held()
+
+    def is_installing(self) -> bool:
+        """Return whether a process installs any prefix now."""
+        return any(FileLock(path).is_held() for path in sorted((self.root / "locks").glob("*.install")))
 
     def remove(self, name: str) -> bool:
         """Remove a prefix directory unless a run holds it or an installer works on it; return whether it is gone."""

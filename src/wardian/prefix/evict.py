@@ -1,86 +1,198 @@
-"""Keeps the caches below their limit: least recently used first, nothing that a run holds."""
+"""Keeps the caches below their limit: leftovers first, then what was used least recently; nothing that a run holds."""
 
 from __future__ import annotations
 
-import shutil
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wardian.tools.disk import empty_trash, tree_size_bytes
+from wardian.digest import Digest
+from wardian.prefix.disk_use import DiskUse
+from wardian.tools.disk import empty_trash, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from wardian.package.store import PackageStore
     from wardian.prefix.cache import PrefixCache
 
+STALE_AFTER_S = 86_400.0  # a temporary file older than this belongs to nobody
+LEFTOVERS = ("unfinished", "trash", "temporary")
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something that can be removed: what, since when it was not used (seconds since the epoch), bytes on disk."""
+    """Something that can be removed.
 
-    kind: str  # prefix | unfinished | package
+    Attributes:
+        kind: ``unfinished`` (a prefix that nobody installs any more) | ``trash`` | ``temporary`` | ``tool`` (the cache of uv or
+            rattler) | ``prefix`` | ``package``.
+        name: directory name or digest.
+        used: when it was used last, seconds since the epoch; 0: not known.
+        size_bytes: what removing it gives back, after those that go before it.
+        note: what it is, for people.
+    """
+
+    kind: str
     name: str
+    path: Path
     used: float
     size_bytes: int
-
-    def as_document(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"kind": self.kind, "name": self.name, "used": int(self.used), "size_bytes": self.size_bytes}
+    note: str = ""
 
 
-def plan_eviction(prefixes: PrefixCache, packages: PackageStore, *, limit_bytes: int) -> tuple[list[Candidate], int]:
-    """Return what would go, in that order, and the bytes in use now. Nothing is changed.
+@dataclass(frozen=True, slots=True)
+class EvictionPlan:
+    """What would go, in that order.
 
-    Unfinished prefixes go first, then the least recently used prefixes and archives until the rest is at most
-    ``limit_bytes``. A standalone Python goes only after the prefixes that need it.
+    Attributes:
+        kept: prefixes that runs hold now: they stay, whatever the limit.
+        used_bytes: what the caches take now.
+        installing: an installation is under way: archives and tool caches stay.
     """
-    candidates: list[Candidate] = []
-    needed_since: dict[str, float] = {}
-    total = 0
-    rows = list(prefixes.entries())
-    for _, ready, used, _ in rows:
-        for name in ready.requires if ready else ():
-            needed_since[name] = max(needed_since.get(name, 0.0), used)
-    for name, ready, used, size in rows:
-        total += size
-        if ready is None:
-            candidates.append(Candidate("unfinished", name, 0.0, size))
-        else:
-            candidates.append(Candidate("prefix", name, max(used, needed_since.get(name, 0.0) + 1e-3), size))
-    for sha256, used, size in packages.entries():
-        total += size
-        candidates.append(Candidate("package", sha256, used, size))
-    chosen: list[Candidate] = []
-    left = total
-    for candidate in sorted(candidates, key=lambda c: c.used):
-        if candidate.kind != "unfinished" and left <= limit_bytes:
-            break
-        chosen.append(candidate)
-        left -= candidate.size_bytes
-    return chosen, total
+
+    chosen: tuple[Candidate, ...]
+    kept: tuple[str, ...]
+    used_bytes: int
+    limit_bytes: int
+    installing: bool
+
+    @property
+    def freed_bytes(self) -> int:
+        """What removing all of it gives back."""
+        return sum(candidate.size_bytes for candidate in self.chosen)
 
 
-def evict(chosen: list[Candidate], prefixes: PrefixCache, packages: PackageStore, on_removed: Callable[[Candidate], None]) -> int:
-    """Remove ``chosen``; return the bytes freed. What a run holds, or another process installs, stays."""
+def plan_eviction(
+    prefixes: PrefixCache, packages: PackageStore, *, limit_bytes: int, now: float, tools: Mapping[str, Path] | None = None
+) -> EvictionPlan:
+    """Return what would go. Nothing is changed.
+
+    Leftovers of killed processes always go. If the rest takes more than ``limit_bytes``, the caches of the tools go, which only save
+    time and keep the files of removed prefixes alive; then the least recently used prefixes and archives, until it fits. A
+    standalone Python goes only after the prefixes that need it.
+
+    Args:     now: seconds since the epoch.  tools: directories that uv and rattler keep for themselves, by name.
+    """
+    found = _Found(prefixes, packages, now)
+    found.leftovers()
+    found.tools(tools or {})
+    found.prefixes()
+    found.packages()
+    return found.plan(limit_bytes)
+
+
+class _Found:
+    """What is there, measured once."""
+
+    def __init__(self, prefixes: PrefixCache, packages: PackageStore, now: float):
+        self._prefixes = prefixes
+        self._packages = packages
+        self._now = now
+        self._use = DiskUse()
+        self._installing = prefixes.is_installing()
+        self._sure: list[Candidate] = []
+        self._tools: list[Candidate] = []
+        self._aging: list[Candidate] = []
+        self._kept: list[str] = []
+
+    def _candidate(self, kind: str, path: Path, used: float, note: str = "") -> Candidate:
+        self._use.add(os.fspath(path), path)
+        return Candidate(kind, path.name, path, used, 0, note)
+
+    def leftovers(self) -> None:
+        for root, note in ((self._prefixes.root, "of prefixes"), (self._packages.root, "of archives")):
+            if (root / "trash").is_dir() and any((root / "trash").iterdir()):
+                self._sure.append(self._candidate("trash", root / "trash", 0.0, note))
+        temporary = self._packages.root / "tmp"
+        for path in sorted(temporary.iterdir()) if temporary.is_dir() else ():
+            used = path.stat().st_mtime
+            if used < self._now - STALE_AFTER_S:
+                self._sure.append(self._candidate("temporary", path, used, "a download that was broken off"))
+            else:
+                self._use.add(os.fspath(path), path)
+
+    def tools(self, directories: Mapping[str, Path]) -> None:
+        for name, path in directories.items():
+            if path.is_dir():
+                self._tools.append(self._candidate("tool", path, path.stat().st_mtime, f"cache of {name}"))
+
+    def prefixes(self) -> None:
+        rows = list(self._prefixes.entries())
+        needed_since: dict[str, float] = {}
+        for _, ready, used in rows:
+            for name in ready.requires if ready else ():
+                needed_since[name] = max(needed_since.get(name, 0.0), used)
+        for name, ready, used in rows:
+            path = self._prefixes.root / name
+            if ready is None:
+                candidate = self._candidate("unfinished", path, used, "an installation that was broken off")
+                if not self._prefixes.installing(name):
+                    self._sure.append(candidate)
+                continue
+            what = (
+                f"Python {ready.facts['python']}" if "python" in ready.facts else f"{ready.facts.get('packages', '?')} packages"
+            )
+            candidate = self._candidate("prefix", path, max(used, needed_since.get(name, 0.0) + 1e-3), what)
+            if self._prefixes.use_lock(name).is_held():
+                self._kept.append(name)
+            else:
+                self._aging.append(candidate)
+
+    def packages(self) -> None:
+        for sha256, used in self._packages.entries():
+            path = self._packages.root / sha256
+            file = next((entry.name for entry in os.scandir(path)), "")
+            self._aging.append(self._candidate("package", path, used, file))
+
+    def plan(self, limit_bytes: int) -> EvictionPlan:
+        total = left = self._use.total_bytes
+        chosen: list[Candidate] = []
+        optional = [*([] if self._installing else self._tools), *sorted(self._aging, key=lambda c: c.used)]
+        for candidate in (*self._sure, *optional):
+            if candidate.kind not in LEFTOVERS and left <= limit_bytes:
+                break
+            if candidate.kind == "package" and self._installing:
+                continue
+            freed = self._use.release(os.fspath(candidate.path))
+            left -= freed
+            chosen.append(Candidate(candidate.kind, candidate.name, candidate.path, candidate.used, freed, candidate.note))
+        return EvictionPlan(tuple(chosen), tuple(self._kept), total, limit_bytes, self._installing)
+
+
+def evict(
+    plan: EvictionPlan, prefixes: PrefixCache, packages: PackageStore, *, clear_tool: Callable[[Path], bool], on_removed: Callable[[Candidate], None]
+) -> int:  # fmt: skip
+    """Remove what ``plan`` chose; return the bytes freed. What a run holds by now, or was used since, stays.
+
+    Args:     clear_tool: removes a tool's cache; says whether it is gone.
+    """
     freed = 0
-    for candidate in chosen:
-        if candidate.kind == "package":
-            from wardian.digest import Digest
-
-            packages.remove(Digest(candidate.name))
-        elif not prefixes.remove(candidate.name):
-            continue
-        freed += candidate.size_bytes
-        on_removed(candidate)
-    prefixes.empty_trash()
-    empty_trash(packages.root / "trash")
+    for candidate in plan.chosen:
+        if _remove(candidate, prefixes, packages, clear_tool):
+            freed += candidate.size_bytes
+            on_removed(candidate)
     return freed
 
 
-def clear_tool_cache(directory: Path) -> int:
-    """Remove a tool's own cache (uv's, rattler's); return the bytes freed. Prefixes keep their files: they are links."""
-    size = tree_size_bytes(directory) if directory.is_dir() else 0
-    shutil.rmtree(directory, ignore_errors=True)
-    return size
+def _remove(candidate: Candidate, prefixes: PrefixCache, packages: PackageStore, clear_tool: Callable[[Path], bool]) -> bool:
+    if candidate.kind in ("prefix", "unfinished"):
+        return prefixes.remove(candidate.name)
+    if candidate.kind == "trash":
+        empty_trash(candidate.path)
+        return True
+    if candidate.kind == "temporary":
+        remove_tree(candidate.path, packages.root / "trash")
+        return True
+    if prefixes.is_installing():  # it may be about to read archives or unpacked packages
+        return False
+    if candidate.kind == "tool":
+        return clear_tool(candidate.path)
+    try:
+        if candidate.path.stat().st_mtime > candidate.used:  # somebody has found it since: it is about to be installed
+            return False
+    except FileNotFoundError:
+        return False
+    packages.remove(Digest(candidate.name))
+    return True

@@ -52,7 +52,9 @@ class Installer:
               copy: files are copied, not linked to a cache, because nothing keeps a run from writing into them.
     """
 
-    def __init__(self, *, cache: PrefixCache, interpreters: Interpreters, uv: Uv, conda_packages: Path, copy: Callable[[], bool]):
+    def __init__(
+        self, *, cache: PrefixCache, interpreters: Interpreters, uv: Uv, conda_packages: Path, copy: Callable[[], bool]
+    ):
         self.cache = cache
         self.interpreters = interpreters
         self._uv = uv
@@ -71,7 +73,14 @@ class Installer:
         ready = self.cache.find(key)
         return Prefix(self.cache.path(key), key, ready, cached=True) if ready else None
 
-    def ensure(self, lock: Lock, fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]], listener: Listener, *, link_scripts: str = "refuse") -> Prefix:
+    def ensure(
+        self,
+        lock: Lock,
+        fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]],
+        listener: Listener,
+        *,
+        link_scripts: str = "refuse",
+    ) -> Prefix:
         """Return the prefix of ``lock``, installing it if it is not here. Safe between processes; all or nothing.
 
         Raises:   InstallFailed: with the cause.  What ``fetch`` raises.  DiskFull: checked before, and on the way.
@@ -82,14 +91,19 @@ class Installer:
         def install(path: Path) -> Ready:
             artifacts = [a for a in lock.artifacts if a.kind != "python"]
             archives = fetch(artifacts)
-            need_space(self.cache.root, _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0)
+            need_space(
+                self.cache.root,
+                _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0,
+            )
             listener(Event("phase", f"installing {len(artifacts)} packages"))
             return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
 
         ready, cached = self.cache.ensure(key, install, listener)
         return Prefix(self.cache.path(key), key, ready, cached)
 
-    def _interpreter(self, lock: Lock, fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]], listener: Listener) -> Interpreter | None:
+    def _interpreter(
+        self, lock: Lock, fetch: Callable[[Sequence[Artifact]], dict[Digest, Path]], listener: Listener
+    ) -> Interpreter | None:
         python = next(iter(lock.of_kind("python")), None)
         if python is None:
             return None
@@ -100,14 +114,29 @@ class Installer:
         return self.interpreters.ensure(python, archive, listener)
 
     def _install(
-        self, path: Path, key: Digest, lock: Lock, interpreter: Interpreter | None, archives: dict[Digest, Path], listener: Listener, link_scripts: str
+        self,
+        path: Path,
+        key: Digest,
+        lock: Lock,
+        interpreter: Interpreter | None,
+        archives: dict[Digest, Path],
+        listener: Listener,
+        link_scripts: str,
     ) -> Ready:
         variables: dict[str, str] = {}
         path_entries: tuple[str, ...] = (str(path / "bin"),)
         if conda := lock.of_kind("conda"):
             from wardian.prefix.conda import install_conda
 
-            activation = install_conda(conda, archives, path, package_cache=self._conda_packages, link_scripts=link_scripts, copy=self._copy(), listener=listener)
+            activation = install_conda(
+                conda,
+                archives,
+                path,
+                package_cache=self._conda_packages,
+                link_scripts=link_scripts,
+                copy=self._copy(),
+                listener=listener,
+            )
             variables = dict(activation.variables)
             path_entries = tuple(activation.path_entries)
             python = path / "bin" / "python"

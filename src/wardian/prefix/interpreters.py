@@ -71,7 +71,11 @@ class Interpreters:
         if artifact.source == HOST:
             return self.find_host(artifact.version)
         ready = self._cache.find(standalone_key(artifact.sha256))
-        return Interpreter(Path(ready.python), artifact.version, requires=(standalone_key(artifact.sha256)[:32],)) if ready else None
+        return (
+            Interpreter(Path(ready.python), artifact.version, requires=(standalone_key(artifact.sha256)[:32],))
+            if ready
+            else None
+        )
 
     def host(self, version: str) -> Interpreter:
         """Return the machine's own CPython of exactly this version.

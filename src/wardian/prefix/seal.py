@@ -41,7 +41,9 @@ def seal(prefix: Path) -> int:
                 if stat.S_ISLNK(mode):
                     files[name] = {"link": os.readlink(entry.path)}  # noqa: PTH115
                     continue
-                files[name] = {"size": found.st_size, "sha256": Digest.of_file(entry.path)} if _is_own(name) else {"size": found.st_size}
+                files[name] = (
+                    {"size": found.st_size, "sha256": Digest.of_file(entry.path)} if _is_own(name) else {"size": found.st_size}
+                )
                 if mode & _WRITE:
                     os.chmod(entry.path, stat.S_IMODE(mode) & ~_WRITE)  # noqa: PTH101 - thousands of files
     document = {"files": dict(sorted(files.items()))}
@@ -56,5 +58,9 @@ def _is_own(name: str) -> bool:
     """Whether no package's list vouches for the file: it lies outside site-packages, at its top, or is a list itself."""
     before, marker, inside = name.partition("site-packages/")
     if not marker:
-        return name.startswith("conda-meta/") or not before.startswith(("lib/", "share/", "include/", "etc/", "ssl/")) or name.startswith(("bin/", "pyvenv"))
+        return (
+            name.startswith("conda-meta/")
+            or not before.startswith(("lib/", "share/", "include/", "etc/", "ssl/"))
+            or name.startswith(("bin/", "pyvenv"))
+        )
     return "/" not in inside or ".dist-info/" in inside

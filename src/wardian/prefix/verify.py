@@ -34,7 +34,13 @@ class Findings:
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"clean": self.clean, "checked": self.checked, "changed": list(self.changed), "missing": list(self.missing), "extra": list(self.extra)}
+        return {
+            "clean": self.clean,
+            "checked": self.checked,
+            "changed": list(self.changed),
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+        }
 
 
 def verify_prefix(prefix: Path) -> Findings:
@@ -59,7 +65,10 @@ def verify_prefix(prefix: Path) -> Findings:
     missing = sorted(expected - set(actual))
     extra = sorted(name for name in set(actual) - expected if not name.startswith(".wardian/"))
     with ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda name: _same(prefix, name, listed.get(name, {}), digests.get(name) or byte_code.get(name)), sorted(expected & set(actual)))
+        results = pool.map(
+            lambda name: _same(prefix, name, listed.get(name, {}), digests.get(name) or byte_code.get(name)),
+            sorted(expected & set(actual)),
+        )
         changed = tuple(name for name, same in results if not same)
     return Findings(changed, tuple(missing), tuple(extra), len(expected))
 
@@ -81,7 +90,9 @@ def _walk(prefix: Path) -> list[str]:
     found = []
     for directory, names, files in os.walk(root):
         found += [os.path.join(directory, name)[len(root) + 1 :] for name in files]  # noqa: PTH118
-        found += [os.path.join(directory, name)[len(root) + 1 :] for name in names if os.path.islink(os.path.join(directory, name))]  # noqa: PTH114, PTH118
+        found += [
+            os.path.join(directory, name)[len(root) + 1 :] for name in names if os.path.islink(os.path.join(directory, name))
+        ]  # noqa: PTH114, PTH118
     return found
 
 

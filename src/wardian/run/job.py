@@ -13,7 +13,8 @@ from wardian.run.directory import RunDirectory
 from wardian.run.inputs import changed_inputs
 from wardian.run.record import CANCELED, COMPLETED, FAILED, RUNNING, OutputFile, RunRecord
 from wardian.run.records import CancelAsked
-from wardian.run.snapshot import OUTPUTS, new_and_changed
+from wardian.run.snapshot import new_and_changed
+from wardian.run.source_tree import OUTPUTS
 from wardian.run.targets.target import Job
 from wardian.run.variables import job_variables
 from wardian.run.write_faults import WriteFaults

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import WardianError
 from wardian.events import Event, Listener, silent
-from wardian.run import snapshot as snapshots
 from wardian.run.configuration import Prepared
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import record_inputs
 from wardian.run.job import Means, run_job
 from wardian.run.record import CANCELED, FAILED, PREPARING, Results, RunRecord
 from wardian.run.records import CancelAsked
+from wardian.run.script import check_script
 from wardian.run.signals import interruptible
-from wardian.run.source import check_script
+from wardian.run.snapshot import copy
+from wardian.run.source_tree import Limits, SourceTree, scan
 from wardian.run.surroundings import Surroundings
 from wardian.run.targets.local import LocalTarget
 from wardian.run.variables import caller_variables, recorded
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from wardian.run.configuration import RunConfiguration
     from wardian.run.records import RunStore
     from wardian.run.signals import Interruptible
-    from wardian.run.snapshot import SourceTree
     from wardian.run.targets.target import Target
 
 Prepare = Callable[[RunRecord, Listener], Prepared]
@@ -106,8 +106,8 @@ def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | N
     means.target.check(configuration.resources)
     tree = None
     if configuration.source is not None:
-        limits = snapshots.Limits(around.limit_bytes, around.limit_files)
-        tree = snapshots.scan(configuration.source, limits, leave_out=around.leave_out, home=around.home)
+        limits = Limits(around.limit_bytes, around.limit_files)
+        tree = scan(configuration.source, limits, leave_out=around.leave_out, home=around.home)
     check_script(configuration.command, tree)
     inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
     return tree, Results(variables=recorded(variables), inputs=inputs)
@@ -116,7 +116,7 @@ def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | N
 def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
     """Copy ``tree`` into the run's directory; return what to record of it."""
     directory = RunDirectory.of(means.runs_dir, record.id)
-    taken = snapshots.copy(tree or snapshots.SourceTree(directory.path, (), ()), directory.snapshot, means.listener)
+    taken = copy(tree or SourceTree(directory.path, (), ()), directory.snapshot, means.listener)
     files = len(taken.paths)
     return replace(record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=taken.notes), taken.digest
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.run.snapshot import LIMIT_BYTES, LIMIT_FILES
+from wardian.run.source_tree import LIMIT_BYTES, LIMIT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -77,7 +77,14 @@ class EnvironmentCollection:
 
     # -- read and register ---------------------------------------------------------------------------------------------
 
-    def read(self, path: str | PathLike[str], *, format_name: str | None = None, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> ReadDefinition:
+    def read(
+        self,
+        path: str | PathLike[str],
+        *,
+        format_name: str | None = None,
+        extras: Sequence[str] = (),
+        groups: Sequence[str] = (),
+    ) -> ReadDefinition:
         """Read a definition file of any known format, registering nothing.
 
         Raises:   InvalidDefinition: with all faults of the file.
@@ -106,7 +113,9 @@ class EnvironmentCollection:
             read = self.read(path, format_name=format_name, extras=extras, groups=groups)
             definition, source, sources = read.environment, (read.format, read.text), read.sources
         elif environment is None:
-            raise InvalidInput("there is nothing to create from", hint="give a definition, a file or a version", code="nothing_given")
+            raise InvalidInput(
+                "there is nothing to create from", hint="give a definition, a file or a version", code="nothing_given"
+            )
         elif hasattr(environment, "content_key"):
             parent = environment
             definition = environment.environment
@@ -167,7 +176,9 @@ class EnvironmentCollection:
 
     def with_packages(self, version: EnvironmentVersion, packages: Sequence[str]) -> EnvironmentVersion:
         """Return an anonymous version: ``version`` with further pip requirements."""
-        return self.register(with_more(version.environment, packages).content, parent=version, note=f"with {', '.join(packages)}")[0]
+        return self.register(
+            with_more(version.environment, packages).content, parent=version, note=f"with {', '.join(packages)}"
+        )[0]
 
     def register_packages(self, packages: Sequence[str]) -> EnvironmentVersion:
         """Return an anonymous uv environment of these requirements."""
@@ -216,7 +227,9 @@ class EnvironmentCollection:
         """Return the version that ``reference`` means, or None."""
         return self._parts.environments.find(reference)
 
-    def list(self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None) -> Page[EnvironmentVersion]:
+    def list(
+        self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None
+    ) -> Page[EnvironmentVersion]:
         """Return a page of the latest versions, by name."""
         return self._parts.environments.list(limit=limit, after=after, include_archived=include_archived, kind=kind)
 
@@ -253,7 +266,9 @@ class EnvironmentCollection:
         """Return where a label was, the newest move first."""
         return self._parts.environments.label_history(name, label)
 
-    def update(self, reference: str, *, description: str | None = None, tags: Mapping[str, str] | None = None) -> EnvironmentVersion:
+    def update(
+        self, reference: str, *, description: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> EnvironmentVersion:
         """Change description and tags; no new version."""
         return self._parts.environments.update(reference, description=description, tags=tags)
 
@@ -274,7 +289,9 @@ class EnvironmentCollection:
 
     # -- lock, build, verify -------------------------------------------------------------------------------------------
 
-    def lock(self, version: EnvironmentVersion | str, *, platforms: Sequence[str] = (), as_of: datetime | None = None) -> dict[str, Lock]:
+    def lock(
+        self, version: EnvironmentVersion | str, *, platforms: Sequence[str] = (), as_of: datetime | None = None
+    ) -> dict[str, Lock]:
         """Return the version's locks by platform, finding or solving them first.
 
         Args:     platforms: these; none means this machine's and the configured ones.
@@ -359,13 +376,19 @@ class EnvironmentCollection:
         """Add requirements to the latest version of ``name``, comments kept; return the new version."""
         from wardian import formats
 
-        return self._edited(name, lambda text, kind, manager: formats.add(text, kind, list(requirements), manager=manager), f"added {', '.join(requirements)}")
+        return self._edited(
+            name,
+            lambda text, kind, manager: formats.add(text, kind, list(requirements), manager=manager),
+            f"added {', '.join(requirements)}",
+        )
 
     def remove(self, name: str, packages: Sequence[str]) -> tuple[EnvironmentVersion, bool]:
         """Remove packages from the latest version of ``name``, comments kept; return the new version."""
         from wardian import formats
 
-        return self._edited(name, lambda text, kind, _manager: formats.remove(text, kind, list(packages)), f"removed {', '.join(packages)}")
+        return self._edited(
+            name, lambda text, kind, _manager: formats.remove(text, kind, list(packages)), f"removed {', '.join(packages)}"
+        )
 
     def edit(self, name: str, text: str) -> tuple[EnvironmentVersion, bool]:
         """Replace the text of the latest version of ``name`` (in its own format); return the new version."""
@@ -414,11 +437,18 @@ class EnvironmentCollection:
         known = {canonical_name(a.name) for a in old.artifacts}
         for one in sorted(moving - known):
             if not moved_pins:
-                raise NotFound(f"`{one}` is not in {version}", code="package_not_found", hint=f"`wardian env show {version} --packages` lists what is")
+                raise NotFound(
+                    f"`{one}` is not in {version}",
+                    code="package_not_found",
+                    hint=f"`wardian env show {version} --packages` lists what is",
+                )
         preferred = tuple(a for a in old.artifacts if canonical_name(a.name) not in moving) if packages else tuple(
             a for a in old.artifacts if a.kind == "python")  # fmt: skip
         solved: list[Lock] = []
-        platforms = [old.platform, *(pin.platform for pin in self._parts.locks.pins(version.id) if pin.platform != old.platform)]
+        platforms = [
+            old.platform,
+            *(pin.platform for pin in self._parts.locks.pins(version.id) if pin.platform != old.platform),
+        ]
         for one_platform in platforms:
             request = SolveRequest(environment, get_platform(one_platform), preferred=preferred if not solved else solved[0].artifacts, as_of=as_of,
                                    offline=self._parts.settings.offline)  # fmt: skip
@@ -446,7 +476,11 @@ class EnvironmentCollection:
         if to in ("source", "wardian"):
             from wardian import formats
 
-            return self.source(version)[1] if to == "source" else formats.write(version.environment.renamed(version.name), "wardian")
+            return (
+                self.source(version)[1]
+                if to == "source"
+                else formats.write(version.environment.renamed(version.name), "wardian")
+            )
         locks = self.lock(version)
         environment = version.environment.renamed(version.name)
 
@@ -464,11 +498,15 @@ def with_more(environment: Environment, packages: Sequence[str]) -> Environment:
     names = {requirement.name for requirement in new if requirement.name}
     kept = [text for text in environment.python.pip if PipRequirement.parse(text).name not in names]
     if environment.python.manager == "user":
-        raise Conflict("a user-managed environment takes no further packages: nothing is installed into it", code="user_managed")
+        raise Conflict(
+            "a user-managed environment takes no further packages: nothing is installed into it", code="user_managed"
+        )
     return environment.with_python(pip=(*kept, *(str(requirement) for requirement in new)))
 
 
 def _named(version: EnvironmentVersion) -> str:
     if version.name is None:
-        raise InvalidInput(f"{version} is anonymous", hint=f"give it a name: `wardian env create NAME --from {version}`", code="anonymous")
+        raise InvalidInput(
+            f"{version} is anonymous", hint=f"give it a name: `wardian env create NAME --from {version}`", code="anonymous"
+        )
     return version.name

@@ -67,4 +67,3 @@ def _user_managed(version: EnvironmentVersion) -> Prepared:
                                    observed=observed),
         notes=tuple(notes),
     )  # fmt: skip
-

@@ -145,7 +145,15 @@ class RunCollection:
         settings = self._parts.settings
 
         def supervisor(run_id: str) -> list[str]:
-            return [sys.executable, "-m", "wardian.sdk.supervise", str(settings.home), settings.workspace, run_id, str(version.id)]
+            return [
+                sys.executable,
+                "-m",
+                "wardian.sdk.supervise",
+                str(settings.home),
+                settings.workspace,
+                run_id,
+                str(version.id),
+            ]
 
         record = submit_detached(configuration, self._parts.runs, self.root, supervisor, surroundings=self._parts.surroundings,
                                  listener=self._parts.listener)  # fmt: skip
@@ -158,7 +166,9 @@ class RunCollection:
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
             return prepare(self._parts, self.environments, self.environments.by_id(version_id))
 
-        return supervise(run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener)
+        return supervise(
+            run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener
+        )
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> RunRecord:
         """Return the record of a run once it has ended.
@@ -170,7 +180,11 @@ class RunCollection:
 
         record = wait(run_id, self._parts.runs, timeout_s=timeout_s)
         if record.is_active:
-            raise Unavailable(f"run `{record.id}` is still {record.state} after {timeout_s} s", code="wait_timeout", hint=f"`wardian runs wait {record.id}` waits on")
+            raise Unavailable(
+                f"run `{record.id}` is still {record.state} after {timeout_s} s",
+                code="wait_timeout",
+                hint=f"`wardian runs wait {record.id}` waits on",
+            )
         return record
 
     def cancel(self, run_id: str, *, timeout_s: float = 30.0) -> RunRecord:

@@ -33,7 +33,9 @@ class Workspace:
         self._parts = Parts(settings, listener=listener, environ=environ)
 
     @classmethod
-    def open(cls, name: str | None = None, *, home: str | PathLike[str] | None = None, listener: Listener = silent) -> Workspace:
+    def open(
+        cls, name: str | None = None, *, home: str | PathLike[str] | None = None, listener: Listener = silent
+    ) -> Workspace:
         """Open a workspace: the one called ``name``, or the one in use. ``default`` is made when it is first used.
 
         Args:     home: instead of ``WARDIAN_HOME``.  listener: hears what goes on.

@@ -105,7 +105,9 @@ class FileLock:
         self.path = path
         self._descriptor: int | None = None
 
-    def acquire(self, *, shared: bool = False, on_wait: Callable[[str], None] | None = None, timeout_s: float | None = None) -> None:
+    def acquire(
+        self, *, shared: bool = False, on_wait: Callable[[str], None] | None = None, timeout_s: float | None = None
+    ) -> None:
         """Take the lock, waiting for it if need be.
 
         Args:     shared: several holders at once, none of them exclusive.
@@ -141,7 +143,9 @@ class FileLock:
             os.close(descriptor)  # deleted while we waited: take the new file
         self._descriptor = descriptor
         if not shared:
-            owner = json.dumps({"host": os.uname().nodename, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+            owner = json.dumps(
+                {"host": os.uname().nodename, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+            )
             with contextlib.suppress(OSError):  # words for people only
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, owner.encode(), 0)
@@ -153,6 +157,25 @@ class FileLock:
         except Unavailable:
             return False
         return True
+
+    def is_held(self) -> bool:
+        """Return whether anybody holds the lock now, shared or not. Takes nothing and leaves no trace."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def keep_across_exec(self) -> None:
+        """Let the program that this process becomes keep the lock, and the children that it leaves its files to."""
+        if self._descriptor is not None:
+            os.set_inheritable(self._descriptor, True)
 
     def release(self) -> None:
         """Let go; harmless when not held."""

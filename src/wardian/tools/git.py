@@ -36,9 +36,13 @@ class Git:
         target.mkdir(parents=True, exist_ok=True)
         self._run(["init", "--quiet"], target, url)
         if self._try(["fetch", "--quiet", "--depth", "1", "--no-tags", "--", url, commit], target).returncode != 0:
-            self._run(["fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/remotes/origin/*"], target, url)  # an old server
+            self._run(
+                ["fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/remotes/origin/*"], target, url
+            )  # an old server
         self._run(["-c", "core.hooksPath=", "checkout", "--quiet", "--detach", commit], target, url)
-        self._run(["-c", "core.hooksPath=", "submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"], target, url)
+        self._run(
+            ["-c", "core.hooksPath=", "submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"], target, url
+        )
 
     def _try(self, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         try:

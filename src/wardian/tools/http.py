@@ -55,7 +55,9 @@ def with_credentials(url: str, credentials: Credentials | None) -> str:
         return url
     parts = urlsplit(url)
     user, password = (credentials.user, credentials.password) if not credentials.token else ("__token__", credentials.token)
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}"))
+    return urlunsplit(
+        parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}")
+    )
 
 
 class Http:
@@ -87,7 +89,9 @@ class Http:
                 return self._mirrors[prefix].rstrip("/") + url[len(prefix.rstrip("/")) :]
         return url
 
-    def download(self, url: str, target: IO[bytes], *, limit_bytes: int, on_bytes: Callable[[int], None] = lambda _n: None) -> int:
+    def download(
+        self, url: str, target: IO[bytes], *, limit_bytes: int, on_bytes: Callable[[int], None] = lambda _n: None
+    ) -> int:
         """Write what ``url`` serves to ``target`` and return its size, bytes.
 
         A broken connection is taken up where it broke, where the server can; else from the start.
@@ -163,7 +167,15 @@ class Http:
             from urllib3.util import Retry
 
             session = requests.Session()
-            retry = Retry(total=3, connect=0, read=2, status=3, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+            retry = Retry(
+                total=3,
+                connect=0,
+                read=2,
+                status=3,
+                backoff_factor=0.3,
+                status_forcelist=(429, 500, 502, 503, 504),
+                raise_on_status=False,
+            )
             for scheme in ("http://", "https://"):
                 session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=2))
             if self._ca_bundle:

@@ -135,7 +135,9 @@ class Uv:
 
         Raises:   InstallFailed: as uv says.
         """
-        done = self._run(["venv", "--quiet", "--no-project", "--allow-existing", "--python", str(python), str(prefix)], cwd=prefix.parent)
+        done = self._run(
+            ["venv", "--quiet", "--no-project", "--allow-existing", "--python", str(python), str(prefix)], cwd=prefix.parent
+        )
         if done.returncode != 0:
             raise InstallFailed(f"no virtual environment could be made at {prefix}: {_clean(done.stderr)[-500:]}")
 
@@ -165,7 +167,10 @@ class Uv:
 
         Shims and virtual environments are looked through: the real interpreter is returned.
         """
-        done = self._run(["python", "find", "--no-project", "--system", "--no-python-downloads", *([requires] if requires else [])], cwd=Path("/"))
+        done = self._run(
+            ["python", "find", "--no-project", "--system", "--no-python-downloads", *([requires] if requires else [])],
+            cwd=Path("/"),
+        )
         if done.returncode != 0:
             return None
         return self.inspect(Path(done.stdout.strip()))
@@ -174,12 +179,30 @@ class Uv:
         """Return the version and the real executable of the interpreter at ``python``; None if it does not run."""
         return _inspect(python)
 
+    def installed_pythons(self) -> list[Found]:
+        """Return this machine's CPythons, each once, the newest first; ``path`` is the real executable."""
+        arguments = ["python", "list", "--only-installed", "--all-versions", "--output-format", "json"]
+        done = self._run(arguments, cwd=Path("/"))
+        if done.returncode != 0:
+            return []
+        found = [(entry["version"], Path(os.path.realpath(entry["path"]))) for entry in json.loads(done.stdout)
+                 if entry["implementation"] == "cpython" and entry["path"] and entry["variant"] == "default"]  # fmt: skip
+        return [Found(version, path) for version, path in dict.fromkeys(found)]
+
+    def clear_cache(self, *, timeout_s: int = 5) -> bool:
+        """Remove uv's own cache; return whether it is gone. It stays if a uv at work holds it for longer than ``timeout_s``."""
+        return self._run(["cache", "clean"], cwd=Path("/"), environ={"UV_LOCK_TIMEOUT": str(timeout_s)}).returncode == 0
+
     def python_downloads(self, catalogue: str | None) -> list[dict[str, Any]]:
         """Return the standalone Pythons that uv knows: ``version``, ``url``, ``os``, ``arch``, ``libc``, ``variant`` … each."""
         environ = {"UV_PYTHON_DOWNLOADS": "manual", "UV_PYTHON_PREFERENCE": "managed"}
         if catalogue:
             environ["UV_PYTHON_DOWNLOADS_JSON_URL"] = _as_url(catalogue)
-        done = self._run(["python", "list", "--only-downloads", "--all-versions", "--all-platforms", "--output-format", "json"], cwd=Path("/"), environ=environ)
+        done = self._run(
+            ["python", "list", "--only-downloads", "--all-versions", "--all-platforms", "--output-format", "json"],
+            cwd=Path("/"),
+            environ=environ,
+        )
         if done.returncode != 0:
             raise Unavailable(f"the catalogue of standalone Pythons cannot be read: {_clean(done.stderr)[-300:]}")
         found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -209,7 +232,9 @@ class Uv:
             return subprocess.run([self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True,
                                   text=True, errors="replace", check=False)  # fmt: skip
         except OSError as error:
-            raise WardianError(f"uv cannot be started: {error}", hint="install it again: `pip install uv`", code="uv_missing") from error
+            raise WardianError(
+                f"uv cannot be started: {error}", hint="install it again: `pip install uv`", code="uv_missing"
+            ) from error
 
     @staticmethod
     def _binary() -> str:
@@ -219,16 +244,32 @@ class Uv:
         text = without_urls_credentials(_clean(stderr))
         low = text.lower()
         if "401" in text or "403" in text or "credentials" in low and "unauthorized" in low:
-            return Denied(f"an index wants credentials: {_last(text)}", hint="`wardian secret set NAME --url URL`, or a line in ~/.netrc", code="not_authorized")
+            return Denied(
+                f"an index wants credentials: {_last(text)}",
+                hint="`wardian secret set NAME --url URL`, or a line in ~/.netrc",
+                code="not_authorized",
+            )
         if "no solution found" in low:
             return SolveFailed(text.partition("cause:")[2].strip() or text)
         if "failed to build" in low or "build backend" in low:
             return BuildFailed(f"source code could not be built while solving:\n{text[-2500:]}")
         if "offline" in low or "network was disabled" in low:
-            return Unavailable(f"an index is needed, but Wardian is offline: {_last(text)}", code="offline", hint="unset WARDIAN_OFFLINE")
-        network = ("error sending request", "failed to fetch", "dns error", "connection", "timed out", "request failed", "http status server error")
+            return Unavailable(
+                f"an index is needed, but Wardian is offline: {_last(text)}", code="offline", hint="unset WARDIAN_OFFLINE"
+            )
+        network = (
+            "error sending request",
+            "failed to fetch",
+            "dns error",
+            "connection",
+            "timed out",
+            "request failed",
+            "http status server error",
+        )
         if any(word in low for word in network):
-            return Unavailable(f"an index does not answer: {text}", code="index_unavailable", hint="check the network and `wardian doctor`")
+            return Unavailable(
+                f"an index does not answer: {text}", code="index_unavailable", hint="check the network and `wardian doctor`"
+            )
         return SolveFailed(text or "uv failed without a word")
 
 
@@ -280,7 +321,14 @@ _PROBE = "import os,platform,sys;print(platform.python_version());print(os.path.
 
 def _inspect(python: Path) -> Found | None:
     try:
-        done = subprocess.run([os.fspath(python), "-I", "-S", "-c", _PROBE], capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [os.fspath(python), "-I", "-S", "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = done.stdout.splitlines()

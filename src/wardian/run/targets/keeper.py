@@ -90,6 +90,8 @@ class _Keeper:
         if os.getsid(0) != os.getpid():
             os.setsid()  # the terminal's ^C is for Wardian, which tells us
         _close_all_but(self.order.descriptors)
+        for descriptor in self.order.descriptors:
+            os.set_inheritable(descriptor, False)  # passed on to us, not to the job
         wake, woken = os.pipe()
         for end in (wake, woken):
             os.set_blocking(end, False)

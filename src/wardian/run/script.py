@@ -1,4 +1,4 @@
-"""From what a user types to the source directory and the script in it."""
+"""From what a user types to the script in the source directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wardian.run.configuration import Command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wardian.run.snapshot import SourceTree
+    from wardian.run.source_tree import SourceTree
 
 
 def script_command(script: str, arguments: Sequence[str], *, source: Path, directory: Path) -> Command:
