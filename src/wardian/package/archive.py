@@ -178,9 +178,9 @@ def _compression(path: Path, kind: str) -> str:
     found = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
     if found is None or found not in _KINDS[kind]:
         what = "no archive" if found is None else f"a {found} archive"
-        refuse(path.name, None, f"is {what}; a {kind} is {' or '.join(_KINDS[kind])}", "not_an_archive")
+        refuse(path.name, None, f"is {what}; a {kind} is {' or '.join(_KINDS[kind])}", code="not_an_archive")
     if kind == "conda" and (found == "zip") != path.name.endswith(".conda"):
-        refuse(path.name, None, f"is a {found} archive, which its name does not say", "not_an_archive")
+        refuse(path.name, None, f"is a {found} archive, which its name does not say", code="not_an_archive")
     return found
 
 
@@ -198,7 +198,7 @@ def _check_sdist(tree: Tree, contents: dict[str, bytes]) -> tuple[str, str]:
 
     tops = {path.partition("/")[0] for path in (*tree.files, *tree.links)}
     if len(tops) != 1 or tops & tree.files.keys():
-        refuse(tree.archive, None, "must hold one directory, as sdists do", "wrong_metadata")
+        refuse(tree.archive, None, "must hold one directory, as sdists do", code="wrong_metadata")
     metadata = next(iter(contents.values()), None)
     if metadata is None:
         return "", ""
@@ -209,7 +209,7 @@ def _check_sdist(tree: Tree, contents: dict[str, bytes]) -> tuple[str, str]:
     except InvalidSdistFilename:
         return name, version
     if name != expected or not same_version(version, str(expected_version)):
-        refuse(tree.archive, "PKG-INFO", f"says `{name} {version}`, not `{expected} {expected_version}`", "wrong_metadata")
+        refuse(tree.archive, "PKG-INFO", f"says `{name} {version}`, not `{expected} {expected_version}`", code="wrong_metadata")
     return name, version
 
 
@@ -218,8 +218,8 @@ def _check_python(tree: Tree) -> str:
     everything = (*tree.files, *tree.links)
     outside = next((path for path in everything if not path.startswith("python/")), None)
     if outside is not None:
-        refuse(tree.archive, outside, "is not below `python/`, as in a standalone build", "wrong_metadata")
+        refuse(tree.archive, outside, "is not below `python/`, as in a standalone build", code="wrong_metadata")
     version = next((match.group(1) for path in everything if (match := _INTERPRETER.fullmatch(path))), "")
     if not version and "python/python.exe" not in tree.files:
-        refuse(tree.archive, None, "holds no interpreter", "wrong_metadata")
+        refuse(tree.archive, None, "holds no interpreter", code="wrong_metadata")
     return version

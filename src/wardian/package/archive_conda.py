@@ -50,11 +50,13 @@ def _inner_archives(path: Path, parts: tuple[str, ...]) -> Iterator[IO[bytes]]:
         for name in names:
             safe_path(path.name, name)
         if len(set(names)) != len(names):
-            refuse(path.name, None, "holds a member twice", "duplicate_member")
+            refuse(path.name, None, "holds a member twice", code="duplicate_member")
         for part in ("info", "pkg"):
             inner = [name for name in names if name.startswith(f"{part}-") and name.endswith(".tar.zst")]
             if len(inner) != 1:
-                refuse(path.name, None, f"must hold exactly one {part}-….tar.zst, and holds {len(inner)}", "wrong_metadata")
+                refuse(
+                    path.name, None, f"must hold exactly one {part}-….tar.zst, and holds {len(inner)}", code="wrong_metadata"
+                )
             if part in parts:
                 with damage(path.name), archive.open(inner[0]) as stream:
                     yield stream
@@ -73,10 +75,10 @@ def check_conda(tree: Tree, contents: Mapping[str, bytes]) -> tuple[str, str, st
     stem = file.removesuffix(".conda").removesuffix(".tar.bz2")
     name, version, build = (str(index.get(key, "")) for key in ("name", "version", "build"))
     if f"{name}-{version}-{build}" != stem or not name or not version:
-        refuse(file, "info/index.json", f"says `{name} {version} {build}`", "wrong_metadata")
+        refuse(file, "info/index.json", f"says `{name} {version} {build}`", code="wrong_metadata")
     for key in ("depends", "constrains"):
         if not isinstance(index.get(key, []), list) or not all(isinstance(spec, str) for spec in index.get(key, [])):
-            refuse(file, "info/index.json", f"has no list of match specs in `{key}`", "wrong_metadata")
+            refuse(file, "info/index.json", f"has no list of match specs in `{key}`", code="wrong_metadata")
     if (place := index.get("python_site_packages_path")) is not None:
         _listed(file, "info/index.json", place)
     if "info/paths.json" in contents:
@@ -94,25 +96,25 @@ def _check_paths(tree: Tree, document: dict[str, Any]) -> None:
     file, member = tree.archive, "info/paths.json"
     entries = document.get("paths")
     if not isinstance(entries, list):
-        refuse(file, member, "has no list of paths", "wrong_metadata")
+        refuse(file, member, "has no list of paths", code="wrong_metadata")
     seen: set[str] = set()
     for entry in entries:
         if not isinstance(entry, dict):
-            refuse(file, member, "has an entry that is no object", "wrong_metadata")
+            refuse(file, member, "has an entry that is no object", code="wrong_metadata")
         path = _listed(file, member, entry.get("_path"))
         if path in seen:
-            refuse(file, member, f"lists `{path}` twice", "duplicate_member")
+            refuse(file, member, f"lists `{path}` twice", code="duplicate_member")
         seen.add(path)
         kind = entry.get("path_type", "hardlink")
         if kind not in _PATH_TYPES:
-            refuse(file, member, f"lists `{path}` as `{kind}`", "wrong_metadata")
+            refuse(file, member, f"lists `{path}` as `{kind}`", code="wrong_metadata")
         if kind in ("hardlink", "softlink") and path not in tree.files and path not in tree.links:
-            refuse(file, member, f"lists `{path}`, which is not in the archive", "wrong_metadata")
+            refuse(file, member, f"lists `{path}`, which is not in the archive", code="wrong_metadata")
         placeholder = entry.get("prefix_placeholder")
         if placeholder is not None and not _is_placeholder(placeholder):
-            refuse(file, member, f"has no usable placeholder for `{path}`", "wrong_metadata")
+            refuse(file, member, f"has no usable placeholder for `{path}`", code="wrong_metadata")
         if entry.get("file_mode") not in (None, "text", "binary"):
-            refuse(file, member, f"lists `{path}` with the mode `{entry['file_mode']}`", "wrong_metadata")
+            refuse(file, member, f"lists `{path}` with the mode `{entry['file_mode']}`", code="wrong_metadata")
 
 
 def _is_placeholder(value: object) -> bool:
@@ -122,35 +124,35 @@ def _is_placeholder(value: object) -> bool:
 def _check_link(file: str, document: dict[str, Any]) -> None:
     noarch = document.get("noarch") or {}
     if not isinstance(noarch, dict) or noarch.get("type") not in (None, "python", "generic"):
-        refuse(file, "info/link.json", "has an unknown kind of noarch", "wrong_metadata")
+        refuse(file, "info/link.json", "has an unknown kind of noarch", code="wrong_metadata")
     for point in noarch.get("entry_points") or []:
         if not isinstance(point, str) or "=" not in point:
-            refuse(file, "info/link.json", f"has an entry point `{point!a}`", "wrong_metadata")
+            refuse(file, "info/link.json", f"has an entry point `{point!a}`", code="wrong_metadata")
         check_script_name(file, "info/link.json", point.partition("=")[0].strip())
 
 
 def _listed(file: str, member: str, path: object) -> str:
     """Return a path that a list in ``info/`` names, checked."""
     if not isinstance(path, str):
-        refuse(file, member, f"lists {path!a}, which is no path", "wrong_metadata")
+        refuse(file, member, f"lists {path!a}, which is no path", code="wrong_metadata")
     try:
         clean = safe_path(file, path)
     except BadArchive as error:
-        refuse(file, member, f"names a place outside: {error.message}", "unsafe_path")
+        refuse(file, member, f"names a place outside: {error.message}", code="unsafe_path")
     if not clean:
-        refuse(file, member, f"names the prefix itself: `{path}`", "unsafe_path")
+        refuse(file, member, f"names the prefix itself: `{path}`", code="unsafe_path")
     return clean
 
 
 def _document(file: str, member: str, contents: Mapping[str, bytes]) -> dict[str, Any]:
     if member not in contents:
-        refuse(file, member, "is missing", "wrong_metadata")
+        refuse(file, member, "is missing", code="wrong_metadata")
     try:
         document = json.loads(contents[member])
     except (ValueError, RecursionError) as error:
-        refuse(file, member, f"is not JSON: {error}", "wrong_metadata")
+        refuse(file, member, f"is not JSON: {error}", code="wrong_metadata")
     if not isinstance(document, dict):
-        refuse(file, member, "is not a JSON object", "wrong_metadata")
+        refuse(file, member, "is not a JSON object", code="wrong_metadata")
     return document
 
 
@@ -158,4 +160,4 @@ def _lines(file: str, member: str, contents: Mapping[str, bytes]) -> list[str]:
     try:
         return [line for line in contents.get(member, b"").decode().split("\n") if line.strip()]
     except UnicodeDecodeError:
-        refuse(file, member, "is not UTF-8", "wrong_metadata")
+        refuse(file, member, "is not UTF-8", code="wrong_metadata")

@@ -33,7 +33,7 @@ class Limits:
         return min(self.expanded_bytes, max(self.free_bytes, self.ratio * archive_bytes))
 
 
-def refuse(archive: str, member: str | None, why: str, code: str) -> NoReturn:
+def refuse(archive: str, member: str | None, why: str, *, code: str) -> NoReturn:
     """Raise the ``BadArchive`` that names the archive and the member."""
     where = archive if member is None else f"{archive}: `{_printable(member)}`"
     raise BadArchive(f"{where} {why}", code=code, hint="do not use this archive; tell who published it") from None
@@ -46,25 +46,25 @@ def safe_path(archive: str, name: str) -> str:
     Source:   semantics §4
     """
     if not name:
-        refuse(archive, name, "has no name", "unsafe_path")
+        refuse(archive, name, "has no name", code="unsafe_path")
     if "\0" in name:
-        refuse(archive, name, "has a NUL in its name", "unsafe_path")
+        refuse(archive, name, "has a NUL in its name", code="unsafe_path")
     if "\\" in name:
-        refuse(archive, name, "has a backslash in its name", "unsafe_path")
+        refuse(archive, name, "has a backslash in its name", code="unsafe_path")
     if name[0] == "/" or _DRIVE.match(name):
-        refuse(archive, name, "has an absolute path", "unsafe_path")
+        refuse(archive, name, "has an absolute path", code="unsafe_path")
     if not name.isascii():
         try:
             name.encode()
         except UnicodeEncodeError:
-            refuse(archive, name, "has a name that is not UTF-8", "unsafe_path")
+            refuse(archive, name, "has a name that is not UTF-8", code="unsafe_path")
     if len(name) > _PATH_BYTES:
-        refuse(archive, name, f"has a name of more than {_PATH_BYTES} characters", "unsafe_path")
+        refuse(archive, name, f"has a name of more than {_PATH_BYTES} characters", code="unsafe_path")
     if "." not in name and "//" not in name:  # the quick way for most
         return name.rstrip("/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        refuse(archive, name, "leads out of its place by `..`", "unsafe_path")
+        refuse(archive, name, "leads out of its place by `..`", code="unsafe_path")
     return "/".join(parts)
 
 
@@ -92,7 +92,7 @@ class Tree:
         self.files[path] = size_bytes
         self.expanded_bytes += size_bytes
         if self.expanded_bytes > self.allowed_bytes:
-            refuse(self.archive, name, f"makes it expand to more than {self.allowed_bytes:,} bytes", "archive_bomb")
+            refuse(self.archive, name, f"makes it expand to more than {self.allowed_bytes:,} bytes", code="archive_bomb")
         return path
 
     def add_directory(self, name: str) -> None:
@@ -104,9 +104,9 @@ class Tree:
     def add_symlink(self, name: str, target: str) -> None:
         """Take a symbolic link; where it leads is checked by ``finish``, when all links are known."""
         if not target or "\0" in target or "\\" in target:
-            refuse(self.archive, name, f"is a link to `{_printable(target)}`, which is no path", "unsafe_link")
+            refuse(self.archive, name, f"is a link to `{_printable(target)}`, which is no path", code="unsafe_link")
         if target.startswith("/") or _DRIVE.match(target):
-            refuse(self.archive, name, f"is a link to the absolute path `{_printable(target)}`", "unsafe_link")
+            refuse(self.archive, name, f"is a link to the absolute path `{_printable(target)}`", code="unsafe_link")
         self.links[self._new(name)] = target
 
     def add_hard_link(self, name: str, target: str) -> None:
@@ -115,10 +115,12 @@ class Tree:
         try:
             to = safe_path(self.archive, target)
         except BadArchive:
-            refuse(self.archive, name, f"is a hard link to `{_printable(target)}`, outside its place", "unsafe_link")
+            refuse(self.archive, name, f"is a hard link to `{_printable(target)}`, outside its place", code="unsafe_link")
         size = self.files.get(to)
         if size is None:
-            refuse(self.archive, name, f"is a hard link to `{_printable(target)}`, which is no file before it", "unsafe_link")
+            refuse(
+                self.archive, name, f"is a hard link to `{_printable(target)}`, which is no file before it", code="unsafe_link"
+            )
         self.files[path] = size
         self._hard[path] = to
 
@@ -132,36 +134,36 @@ class Tree:
             self._check_ancestors(path)
         for path in everything:
             if path in self._directories:
-                refuse(self.archive, path, "is both a directory and a file", "duplicate_member")
+                refuse(self.archive, path, "is both a directory and a file", code="duplicate_member")
         for path in self.links:
             self._resolve(path, root)
         if not self._case_sensitive:
             seen: dict[str, str] = {}
             for path in [*everything, *self._directories]:
                 if (other := seen.setdefault(path.casefold(), path)) != path:
-                    refuse(self.archive, path, f"and `{other}` are one file on this machine", "case_collision")
+                    refuse(self.archive, path, f"and `{other}` are one file on this machine", code="case_collision")
 
     def _new(self, name: str) -> str:
         path = safe_path(self.archive, name)
         if not path or name.rpartition("/")[2] in ("", "."):
-            refuse(self.archive, name, "is a file with the name of a directory", "unsafe_path")
+            refuse(self.archive, name, "is a file with the name of a directory", code="unsafe_path")
         if path in self.files or path in self.links:
-            refuse(self.archive, name, "is there twice", "duplicate_member")
+            refuse(self.archive, name, "is there twice", code="duplicate_member")
         self._count()
         return path
 
     def _count(self) -> None:
         self._most -= 1
         if self._most < 0:
-            refuse(self.archive, None, "has too many members", "archive_bomb")
+            refuse(self.archive, None, "has too many members", code="archive_bomb")
 
     def _check_ancestors(self, path: str) -> None:
         parent = path.rpartition("/")[0]
         while parent and parent not in self._directories:
             if parent in self.links:
-                refuse(self.archive, path, f"would be written through the link `{_printable(parent)}`", "unsafe_link")
+                refuse(self.archive, path, f"would be written through the link `{_printable(parent)}`", code="unsafe_link")
             if parent in self.files:
-                refuse(self.archive, path, f"lies below `{_printable(parent)}`, which is a file", "duplicate_member")
+                refuse(self.archive, path, f"lies below `{_printable(parent)}`, which is a file", code="duplicate_member")
             self._directories.add(parent)
             parent = parent.rpartition("/")[0]
 
@@ -177,7 +179,10 @@ class Tree:
             if part == "..":
                 if not here or "/".join(here) == root:
                     refuse(
-                        self.archive, link, f"is a link to `{_printable(self.links[link])}`, outside its place", "unsafe_link"
+                        self.archive,
+                        link,
+                        f"is a link to `{_printable(self.links[link])}`, outside its place",
+                        code="unsafe_link",
                     )
                 here.pop()
                 continue
@@ -185,7 +190,7 @@ class Tree:
             if (target := self.links.get("/".join(here))) is not None:
                 followed += 1
                 if followed > _LINKS_FOLLOWED:
-                    refuse(self.archive, link, "is a link that leads to itself", "unsafe_link")
+                    refuse(self.archive, link, "is a link that leads to itself", code="unsafe_link")
                 here.pop()
                 todo.extend(target.split("/")[::-1])
 

@@ -43,13 +43,13 @@ def damage(archive: str) -> Iterator[None]:
     except BadArchive:
         raise
     except _RefusedError as error:
-        refuse(archive, None, error.why, error.code)
+        refuse(archive, None, error.why, code=error.code)
     except _DAMAGE as error:
-        refuse(archive, None, f"is damaged: {str(error) or type(error).__name__}", "damaged_archive")
+        refuse(archive, None, f"is damaged: {str(error) or type(error).__name__}", code="damaged_archive")
     except OSError as error:
         if error.errno is not None:  # bz2 and gzip say "Invalid data stream" without one
             raise
-        refuse(archive, None, f"is damaged: {error}", "damaged_archive")
+        refuse(archive, None, f"is damaged: {error}", code="damaged_archive")
 
 
 # -- zip -----------------------------------------------------------------------------------------------------------
@@ -77,32 +77,32 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 def _check_layout(archive: zipfile.ZipFile, path: Path) -> None:
     name = path.name
     if b"PK" in archive.comment:
-        refuse(name, None, "has a second zip directory in its comment", "ambiguous_archive")
+        refuse(name, None, "has a second zip directory in its comment", code="ambiguous_archive")
     position = 0
     with path.open("rb") as stream:
         for info in sorted(archive.infolist(), key=lambda i: i.header_offset):
             if info.flag_bits & 0x1:
-                refuse(name, info.filename, "is encrypted", "unsafe_member")
+                refuse(name, info.filename, "is encrypted", code="unsafe_member")
             if not info.orig_filename:
-                refuse(name, "", "has no name", "unsafe_path")
+                refuse(name, "", "has no name", code="unsafe_path")
             if info.orig_filename != info.filename:  # zipfile cuts names at a NUL
-                refuse(name, info.orig_filename, "has a NUL in its name", "unsafe_path")
+                refuse(name, info.orig_filename, "has a NUL in its name", code="unsafe_path")
             if _UNICODE_PATH in _extra_ids(info.extra):
-                refuse(name, info.filename, "has two names", "ambiguous_archive")
+                refuse(name, info.filename, "has two names", code="ambiguous_archive")
             gap = info.header_offset - position
             if gap and (position == 0 or gap not in _DESCRIPTORS):
-                refuse(name, info.filename, "does not follow the member before it", "ambiguous_archive")
+                refuse(name, info.filename, "does not follow the member before it", code="ambiguous_archive")
             stream.seek(info.header_offset)
             header = stream.read(30)
             if header[:4] != b"PK\3\4":
-                refuse(name, info.filename, "has no header", "damaged_archive")
+                refuse(name, info.filename, "has no header", code="damaged_archive")
             flags, _, _, _, _, packed, unpacked, name_length, extra_length = struct.unpack("<6xHHHHLLLHH", header)
             sizes_here = not flags & 0x8 and _ZIP64 not in (packed, unpacked)
             if sizes_here and (packed, unpacked) != (info.compress_size, info.file_size):
-                refuse(name, info.filename, "has two sizes", "ambiguous_archive")
+                refuse(name, info.filename, "has two sizes", code="ambiguous_archive")
             position = info.header_offset + 30 + name_length + extra_length + info.compress_size
     if archive.start_dir - position not in _DESCRIPTORS:
-        refuse(name, None, "has bytes that are no member", "ambiguous_archive")
+        refuse(name, None, "has bytes that are no member", code="ambiguous_archive")
 
 
 def _extra_ids(extra: bytes) -> set[int]:
@@ -130,12 +130,12 @@ def walk_zip(archive: zipfile.ZipFile, tree: Tree, wanted: Callable[[str], bool]
                 tree.add_symlink(info.filename, stream.read(4096).decode())
             continue
         if kind not in (0, stat.S_IFREG):
-            refuse(tree.archive, info.filename, "is no file, directory or link", "unsafe_member")
+            refuse(tree.archive, info.filename, "is no file, directory or link", code="unsafe_member")
         path = tree.add_file(info.filename, info.file_size)
         with damage(tree.archive), archive.open(info) as stream:
             size = _drain(stream, contents, path if wanted(path) else None, tree)
         if size != info.file_size:
-            refuse(tree.archive, info.filename, f"has {size:,} bytes, not {info.file_size:,}", "damaged_archive")
+            refuse(tree.archive, info.filename, f"has {size:,} bytes, not {info.file_size:,}", code="damaged_archive")
     return contents
 
 
@@ -146,7 +146,7 @@ def _drain(stream: IO[bytes], contents: dict[str, bytes], path: str | None, tree
         if path is not None:
             pieces.append(piece)
             if size > TEXT_BYTES:
-                refuse(tree.archive, path, f"is longer than {TEXT_BYTES:,} bytes", "archive_bomb")
+                refuse(tree.archive, path, f"is longer than {TEXT_BYTES:,} bytes", code="archive_bomb")
     if path is not None:
         contents[path] = b"".join(pieces)
     return size
@@ -169,7 +169,7 @@ class Bounded:
         piece = bytes(self._source.read(size))
         self._left -= len(piece)
         if self._left < 0:
-            refuse(self._archive, None, "expands to more than its size allows", "archive_bomb")
+            refuse(self._archive, None, "expands to more than its size allows", code="archive_bomb")
         self._tail = (self._tail + piece)[-512:]
         return piece
 
@@ -178,7 +178,7 @@ class Bounded:
         while self.read():
             pass
         if self._tail.strip(b"\0") or len(self._tail) < 512:  # noqa: PLR2004
-            refuse(self._archive, None, "is damaged: it ends too early, or with something else", "damaged_archive")
+            refuse(self._archive, None, "is damaged: it ends too early, or with something else", code="damaged_archive")
 
 
 class _RefusedError(ValueError):
@@ -194,11 +194,11 @@ class _Header(tarfile.TarInfo):
         if self.type == GNUTYPE_SPARSE:
             self._refuse_sparse()
         if not self.isreg() and self.type not in _PLAIN and self.size > _HEADER_BYTES:
-            raise _RefusedError(f"has a header of {self.size:,} bytes", "archive_bomb")
+            raise _RefusedError(f"has a header of {self.size:,} bytes", code="archive_bomb")
         return super()._proc_member(tarfile)  # type: ignore[misc]
 
     def _refuse_sparse(self, *_: object) -> None:
-        raise _RefusedError("holds a sparse file, which no packaging tool makes", "unsafe_member")
+        raise _RefusedError("holds a sparse file, which no packaging tool makes", code="unsafe_member")
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
@@ -232,9 +232,9 @@ def walk_tar(stream: IO[bytes], compression: str, tree: Tree, wanted: Callable[[
                 if wanted(path) and (content := tar.extractfile(member)) is not None:
                     _drain(content, contents, path, tree)
             else:
-                refuse(tree.archive, member.name, "is no file, directory or link", "unsafe_member")
+                refuse(tree.archive, member.name, "is no file, directory or link", code="unsafe_member")
         if tar.pax_headers.keys() & {"path", "linkpath", "size"}:
-            refuse(tree.archive, None, "names all its members at once", "ambiguous_archive")
+            refuse(tree.archive, None, "names all its members at once", code="ambiguous_archive")
         bounded.finish()
     return contents
 

@@ -33,25 +33,25 @@ def check_wheel(tree: Tree, contents: Mapping[str, bytes]) -> tuple[str, str]:
     try:
         name, version, _, _ = parse_wheel_filename(file)
     except InvalidWheelFilename as error:
-        refuse(file, None, f"is not the file name of a wheel: {error}", "wrong_metadata")
+        refuse(file, None, f"is not the file name of a wheel: {error}", code="wrong_metadata")
     infos = sorted(
         {path.partition("/")[0] for path in tree.files if path.partition("/")[0].endswith(".dist-info") and "/" in path}
     )
     if len(infos) != 1:
         found = ", ".join(f"`{info}`" for info in infos) or "none"
-        refuse(file, None, f"must hold exactly one .dist-info, and holds {found}", "wrong_metadata")
+        refuse(file, None, f"must hold exactly one .dist-info, and holds {found}", code="wrong_metadata")
     info = infos[0]
     stem, _, info_version = info.removesuffix(".dist-info").rpartition("-")
     expected = (name, str(version))
     _check_same(file, info, (canonicalize_name(stem), info_version), expected)
     for needed in ("METADATA", "WHEEL"):
         if f"{info}/{needed}" not in contents:
-            refuse(file, f"{info}/{needed}", "is missing", "wrong_metadata")
+            refuse(file, f"{info}/{needed}", "is missing", code="wrong_metadata")
     headers = headers_of(contents[f"{info}/METADATA"])
     said = (canonicalize_name(headers.get("name", "")), headers.get("version", ""))
     _check_same(file, f"{info}/METADATA", said, expected)
     if (record := contents.get(f"{info}/RECORD")) is None:
-        refuse(file, f"{info}/RECORD", "is missing: nobody could say which files belong to it", "missing_record")
+        refuse(file, f"{info}/RECORD", "is missing: nobody could say which files belong to it", code="missing_record")
     _check_record(file, f"{info}/RECORD", record)
     _check_entry_points(file, contents.get(f"{info}/entry_points.txt", b""))
     return name, str(version)
@@ -81,7 +81,7 @@ def same_version(one: str, other: str) -> bool:
 
 def _check_same(file: str, member: str, said: tuple[str, str], expected: tuple[str, str]) -> None:
     if said[0] != expected[0] or not same_version(said[1], expected[1]):
-        refuse(file, member, f"says `{' '.join(said)}`, not `{' '.join(expected)}`", "wrong_metadata")
+        refuse(file, member, f"says `{' '.join(said)}`, not `{' '.join(expected)}`", code="wrong_metadata")
 
 
 def _check_record(file: str, member: str, record: bytes) -> None:
@@ -90,9 +90,9 @@ def _check_record(file: str, member: str, record: bytes) -> None:
             if row:
                 safe_path(file, row[0])
     except (csv.Error, UnicodeDecodeError) as error:
-        refuse(file, member, f"is not a RECORD: {error}", "wrong_metadata")
+        refuse(file, member, f"is not a RECORD: {error}", code="wrong_metadata")
     except BadArchive as error:
-        refuse(file, member, f"names a place outside: {error.message}", "unsafe_path")
+        refuse(file, member, f"names a place outside: {error.message}", code="unsafe_path")
 
 
 def _check_entry_points(file: str, text: bytes) -> None:
@@ -107,4 +107,4 @@ def _check_entry_points(file: str, text: bytes) -> None:
 def check_script_name(file: str, member: str, script: str) -> None:
     """Check that ``script`` is a name and no path: it becomes a file in ``bin``."""
     if not script or script in (".", "..") or "/" in script or "\\" in script or not script.isprintable():
-        refuse(file, member, f"has an entry point called `{ascii(script)[1:-1]}`, which is no name", "unsafe_path")
+        refuse(file, member, f"has an entry point called `{ascii(script)[1:-1]}`, which is no name", code="unsafe_path")
