@@ -139,11 +139,11 @@ def _without_flow_item(text: str, items: YamlSequence, index: int) -> str:
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Return ``text`` without start to end, the blanks behind it, and the line if nothing else is on it."""
+    """Return ``text`` without start to end, the blanks behind it, and the line if nothing else or only a comment is on it."""
     while text[end : end + 1] in (" ", "\t") and text[end : end + 1]:
         end += 1
     first, last = _line_start(text, start), _line_end(text, end)
-    if not (text[first:start] + text[end:last]).strip() and first:
+    if first and not text[first:start].strip() and text[end:last].strip()[:1] in ("", "#"):
         return text[:first] + text[last + 1 :]
     if text[end : end + 1] in ("]", "\n"):
         start = len(text[:start].rstrip(" \t"))
