@@ -48,7 +48,9 @@ class Command:
             raise _invalid(f"`{self.name[:80]}` is not the name of a module", "bad_command", "for a file leave `-m` out")
 
     @classmethod
-    def of(cls, *, script: str | None, module: str | None, command: Sequence[str] | None, arguments: Sequence[str] = ()) -> Command:
+    def of(
+        cls, *, script: str | None, module: str | None, command: Sequence[str] | None, arguments: Sequence[str] = ()
+    ) -> Command:
         """Return the command from the one that is given of script, module and command line.
 
         Raises:   InvalidInput: none or several are given.

@@ -20,21 +20,23 @@ class WriteFaults:
     def __init__(self, places: Iterable[Path]) -> None:
         self._places = [str(place).encode(errors="surrogateescape") for place in places]
         self._tails: dict[int, bytes] = {}
-        self.path = ""  # the first that was refused
+        self.path = ""  # that was refused
 
     def look(self, stream: int, chunk: bytes) -> None:
         """Look at the next piece of output of ``stream``."""
         if self.path or not self._places:
             return
         text = self._tails.get(stream, b"") + chunk
-        # the line may go on in the next piece
-        self._tails[stream] = text[max(text.rfind(b"\n") + 1, len(text) - _LINE_BYTES) :]
+        end = text.rfind(b"\n") + 1
+        self._tails[stream] = text[max(end, len(text) - _LINE_BYTES) :]  # a line that may go on in the next piece
+        self._look_at_lines(text[:end])
+
+    def _look_at_lines(self, text: bytes) -> None:
         for words in _REFUSED:
             at = text.find(words)
             while at >= 0 and not self.path:
-                start = text.rfind(b"\n", 0, at) + 1
                 end = text.find(b"\n", at)
-                self._look_at_line(text[start : end if end >= 0 else len(text)])
+                self._look_at_line(text[text.rfind(b"\n", 0, at) + 1 : end if end >= 0 else len(text)])
                 at = text.find(words, at + 1)
 
     def _look_at_line(self, line: bytes) -> None:
@@ -47,7 +49,9 @@ class WriteFaults:
 
     @property
     def note(self) -> str:
-        """What to tell the user; empty: nothing was seen."""
+        """What to tell the user after the last piece; empty: nothing was seen."""
+        for stream in list(self._tails):
+            self._look_at_lines(self._tails.pop(stream))
         if not self.path:
             return ""
         return (

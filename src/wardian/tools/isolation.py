@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MOUNTS = Path("/proc/self/mountinfo")
+_MOUNTS = Path("/proc/thread-self/mountinfo")  # /proc/self would list those of the main thread
 # statvfs and mount(2) number these alike; a remount that leaves them out would take them away
 _KEPT_FLAGS = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
 
 
-class IsolationRefused(OSError):  # noqa: N818 - the house names errors by what happened
+class IsolationRefused(OSError):
     """The kernel, or what confines this process, allows no private mounts."""
 
 
@@ -70,6 +71,9 @@ def bind_read_only(paths: Iterable[Path], *, writable: Iterable[Path] = ()) -> N
             if any(_is_below(point, path) for path in wanted) and not any(_is_below(point, path) for path in kept):
                 flags = os.statvfs(point).f_flag & _KEPT_FLAGS
                 kernel.mount("none", point, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
+        for path in wanted:
+            if not os.statvfs(path).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, "it stays writable", path)
     except OSError as error:
         raise IsolationRefused(error.errno, f"no private read-only mounts: {error.strerror}", error.filename) from error
 
