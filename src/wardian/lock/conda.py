@@ -230,7 +230,8 @@ class _Question:
             return found
 
         as_of = self.request.as_of.strftime("%Y-%m-%dT%H:%M:%SZ") if self.request.as_of else ""
-        return Clues(self.asked, self.request.platform.name, self._virtual(), [shown(url) for url in aliases], as_of, shown,
+        declared = frozenset(f"__{name.removeprefix('__')}" for name in self.request.environment.accelerators)
+        return Clues(self.asked, self.request.platform.name, self._virtual(), declared, [shown(url) for url in aliases], as_of, shown,
                      versions, self.index.names, rattler.normal_spec)  # fmt: skip
 
 

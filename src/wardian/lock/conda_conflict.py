@@ -36,6 +36,7 @@ class Clues:
     Attributes:
         requirements: as written, each with its field path, in order.
         virtual: what is assumed of the machine.
+        declared: which of that the definition says.
         searched: the channels' aliases.
         alias_of: the alias of a channel by its URL.
         versions: versions that the channels have of these packages, newest first; a name without any is left out.
@@ -46,6 +47,7 @@ class Clues:
     requirements: Sequence[tuple[str, str, str]]  # package name, requirement as written, field path
     platform: str
     virtual: Mapping[str, str]
+    declared: frozenset[str]
     searched: Sequence[str]
     as_of: str
     alias_of: Callable[[str], str]
@@ -169,7 +171,7 @@ def _rendered(roots: Sequence[_Node], clues: Clues) -> Iterator[str]:
         asking = clues.asking_for(root.text)
         shown = ", ".join(f"`{written}`" for written, _ in asking) or _plain(root.text, clues)
         if _NONE_AT_ALL.match(root.text):
-            shown = f"{shown}: no such version{_there(_name(root.text), clues)}"
+            shown = f"{shown}: nothing fits{_there(_name(root.text), clues)}"
         yield f"  {shown}"
         yield from _below(_folded(root.children, clues), "  ")
 
@@ -199,7 +201,7 @@ def _folded(nodes: Sequence[_Node], clues: Clues) -> list[_Node]:
         elif node.children:
             said.append(_Node(_plain(head, clues), _folded(node.children, clues)))
         elif _CLASH.search(head):
-            _collect(leaves, _CLASH.sub("", head), "does not go with the above")
+            _collect(leaves, _CLASH.sub("", head), "is ruled out by the rest")
         elif match := _EXCLUDED.match(head):
             _collect(leaves, match.group(1), _why(match.group(2), clues))
         else:
@@ -265,6 +267,8 @@ def _virtual(text: str) -> str:
 
 
 def _assumed(name: str, clues: Clues) -> str:
+    if name in clues.declared:
+        return f"the definition declares {clues.virtual[name]}"
     if name in clues.virtual:
         return f"{clues.platform} is taken to have {clues.virtual[name]}"
     if name in _OF_A_SYSTEM:
