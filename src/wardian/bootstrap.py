@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import NotFound
 from wardian.events import silent
-from wardian.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from wardian.prefix.interpreters import Interpreters
     from wardian.run.records import RunStore
     from wardian.run.surroundings import Surroundings
+    from wardian.settings import Settings
     from wardian.tools.http import Credentials, Http
     from wardian.tools.uv import Uv
     from wardian.workspace.artifacts import Artifacts
@@ -276,8 +276,11 @@ class Parts:
         from wardian.lock.locate import Locator
 
         return Locator(uv=self.uv, python=self.pythons, kept=self._kept, hint=self._hints.find,
-                       channel_url=lambda env, alias: self.conda.channel_url(env, alias), indexes=self.settings.indexes,
+                       channel_url=self._channel_url, indexes=self.settings.indexes,
                        credentials=self.credentials, environ=self.environ)  # fmt: skip
+
+    def _channel_url(self, environment: Environment, alias: str) -> str:
+        return self.conda.channel_url(environment, alias)
 
     def _kept(self, sha256: Digest, file: str) -> Path | None:
         return self.artifacts.find_file(sha256, file) or self.lock_store.find_wheel(sha256, file)

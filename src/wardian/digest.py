@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from wardian.errors import InvalidDigest
 
@@ -21,7 +21,7 @@ class Digest(str):
 
     __slots__ = ()
 
-    def __new__(cls, value: str) -> Digest:
+    def __new__(cls, value: str) -> Self:
         """Return ``value`` as a digest; a ``sha256:`` prefix is accepted.
 
         Raises:   InvalidDigest: anything but 64 lower-case hexadecimal characters.

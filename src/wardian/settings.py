@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,7 @@ def _default_home(env: Mapping[str, str]) -> Path:
     # platformdirs costs 15 ms to import; on Linux its answer is this
     if base := env.get("XDG_DATA_HOME"):
         return Path(base) / "wardian"
-    import sys
-
-    if sys.platform == "linux":
+    if os.uname().sysname == "Linux":
         return Path(env.get("HOME") or Path.home()) / ".local/share/wardian"
     import platformdirs
 

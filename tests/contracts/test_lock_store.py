@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.builders import a_lock, an_artifact, an_environment
@@ -12,6 +12,9 @@ from wardian.definition.identity import definition_hash
 from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.lock.store import DirectoryLockStore, LockStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLATFORM = get_platform("linux/amd64")
 HASH = definition_hash(an_environment())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from wardian.digest import Digest
 from wardian.errors import InvalidInput
 from wardian.events import Event, silent
 from wardian.prefix.cache import MARK, PrefixCache, Ready
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = Digest.of(b"one")
 OTHER = Digest.of(b"other")

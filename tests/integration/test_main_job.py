@@ -6,11 +6,14 @@ import signal
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import Cli
-from tests.support.index import Index
 from tests.support.wheels import make_sdist, make_wheel
+
+if TYPE_CHECKING:
+    from tests.support.index import Index
 
 OLD = datetime(2024, 1, 1, tzinfo=UTC)
 NEW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -126,7 +129,7 @@ def test_run_registers_what_a_file_names(cli: Cli, tmp_path: Path) -> None:
     third = cli.run("run", "-f", "environment.yml", "show.py")
     assert "registered shop:2: + gamma" in third.err
     history = cli.json("env", "history", "shop")["history"]
-    assert [(e["version"], e["change"]) for e in history][0] == ("2", "+ gamma")
+    assert (history[0]["version"], history[0]["change"]) == ("2", "+ gamma")
     exported = cli.ok("env", "export", "shop:1", "--to", "source").out
     assert "# needs beta" in exported
     edited = cli.write("edited.yml", exported.replace("alpha ", "alpha==1.0 "))

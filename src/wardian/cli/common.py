@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wardian.errors import WardianError
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from click.shell_completion import CompletionItem
+
     from wardian.events import Event
     from wardian.sdk.workspace import Workspace
+    from wardian.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +39,23 @@ class Session:
         from wardian.sdk.workspace import Workspace
 
         return Workspace.open(self._name, listener=self.progress)
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The settings in effect for this call."""
+        from dataclasses import replace
+
+        from wardian.settings import Settings
+
+        settings = Settings.load()
+        return settings if self._name is None else replace(settings, workspace=self._name)
+
+    @functools.cached_property
+    def machine(self) -> Workspace:
+        """The workspace with its records left closed: for what concerns the whole machine, and works if they are damaged."""
+        from wardian.sdk.workspace import Workspace
+
+        return Workspace(self.settings, listener=self.progress)
 
     def show(self, document: Any, text: Callable[[], str | Iterable[str]]) -> None:
         """Write ``document`` as JSON, or what ``text`` returns, to stdout."""
@@ -55,7 +79,7 @@ def command(function: F) -> F:
     """Give a command --json and --workspace, and its ``Session`` as first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
-    @click.option("-w", "--workspace", "workspace_name", metavar="NAME", help="The workspace to use.", shell_complete=_workspaces)
+    @click.option("-w", "--workspace", "workspace_name", metavar="NAME", help="The workspace to use.", shell_complete=complete_workspace)
     @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, workspace_name: str | None, **kwargs: Any) -> Any:
         session = Session(workspace_name, as_json)
@@ -67,24 +91,53 @@ def command(function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def _workspaces(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of workspaces; where something is wrong, nothing: the tab key is no place for errors."""
+    from wardian.sdk.workspaces import workspaces
+
+    try:
+        return [place.name for place in workspaces().list() if place.name.startswith(incomplete)]
+    except WardianError:
+        return []
+
+
+def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of environments, and after NAME: its versions."""
+    name, colon, _ = incomplete.partition(":")
+    try:
+        environments = _existing(ctx).environments
+        if colon:
+            found = [str(version) for version in environments.versions(name, limit=200)]
+        else:
+            found = [version.name or "" for version in environments.list(limit=1000)]
+    except WardianError:
+        return []
+    return [text for text in found if text.startswith(incomplete)]
+
+
+def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the ids of runs, newest first, each with what it ran."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        found = [(run.id, f"{run.record.state} {run.record.configuration.command}") for run in _existing(ctx).runs.list(limit=100)]
+    except WardianError:
+        return []
+    return [CompletionItem(run_id, help=text) for run_id, text in [*found, ("latest", "the newest")] if run_id.startswith(incomplete)]
+
+
+def _existing(ctx: click.Context) -> Workspace:
+    """Return the workspace that is meant, made by nobody's tab key.
+
+    Raises:   NotFound: it does not exist yet.
+    """
+    from wardian.errors import NotFound
     from wardian.sdk.workspace import Workspace
 
-    return [row.name for row in Workspace.list_all() if row.name.startswith(incomplete)]
-
-
-def complete_reference(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the names of environments."""
-    from wardian.sdk.workspace import Workspace
-
-    return [row.name or "" for row in Workspace.open().environments.list(limit=200) if (row.name or "").startswith(incomplete)]
-
-
-def complete_run(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the ids of runs."""
-    from wardian.sdk.workspace import Workspace
-
-    return [run.id for run in Workspace.open().runs.list(limit=100) if run.id.startswith(incomplete)]
+    session = Session(ctx.params.get("workspace_name"), as_json=True)
+    if not (session.settings.home / "workspaces" / session.settings.workspace).is_dir():
+        raise NotFound("there is no workspace yet")
+    return Workspace.open(session.settings.workspace)
 
 
 def examples(*lines: str) -> str:
@@ -99,7 +152,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def size(count: int | float | None) -> str:
+def size(count: float | None) -> str:
     """Return a number of bytes for people."""
     if count is None:
         return "?"
@@ -109,6 +162,20 @@ def size(count: int | float | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return ""
+
+
+def ago(moment: datetime | None) -> str:
+    """Return how long ago ``moment`` was, for people."""
+    if moment is None:
+        return ""
+    from datetime import UTC, datetime
+
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for count, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= count:
+            number = int(seconds // count)
+            return f"{number} {unit}{'s' if number > 1 else ''} ago"
+    return "just now"
 
 
 class Progress:

@@ -32,7 +32,7 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
     from datetime import UTC, datetime, timedelta
 
     try:
-        found = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        found = datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
             f"`{value}` is neither a date (2024-02-01) nor an RFC 3339 time (2024-02-01T12:00:00Z)"

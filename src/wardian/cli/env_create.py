@@ -13,6 +13,7 @@ from wardian.cli.views import version_row
 
 if TYPE_CHECKING:
     from wardian.definition.environment import Environment
+    from wardian.workspace.version import EnvironmentVersion
 
 
 @click.command(epilog=examples(
@@ -44,8 +45,10 @@ def create(session: Session, name: str, **options: Any) -> None:
     """Register a version of NAME; an existing version with the same content is returned as it is."""
     path, format_name = _file(options)
     environments = session.workspace.environments
-    environment = environments.get(options["source"]) if options["source"] else None
-    if path is None and environment is None:
+    environment: Environment | EnvironmentVersion | None = None
+    if options["source"]:
+        environment = environments.get(options["source"])
+    elif path is None:
         environment = _from_scratch(options)
     version, created = environments.create(
         name, environment, path=path, format_name=format_name, extras=options["extras"], groups=options["groups"], version=options["version"],

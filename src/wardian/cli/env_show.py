@@ -138,7 +138,7 @@ def diff(session: Session, left: str, right: str) -> None:
     document = {**comparison.as_document(), "left": left, "right": right}
 
     def text() -> list[str]:
-        lines = [comparison.definition.text().rstrip()] if comparison.definition else ["the definitions are the same"]
+        lines = [comparison.definition.text().rstrip()] if bool(comparison.definition) else ["the definitions are the same"]
         if comparison.same_hash:
             lines.append(f"same hash: @{first.definition_hash.short}")
         else:

@@ -84,7 +84,7 @@ def _ended(session: Session, found: Run) -> None:
     record = found.record
     for note in record.results.notes:
         session.say(f"note:  {note}")
-    if record.state != "completed" and record.code not in ("exited",):
+    if record.state != "completed" and record.code != "exited":
         session.say(f"run {record.id} {record.state}: {record.reason}")
     if record.results.outputs:
         session.say(f"outputs: {found.output_directory} ({len(record.results.outputs)} files) · run {record.id}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.pip_option import PipOption
 from wardian.errors import InvalidInput
-from wardian.tools.http import Credentials, without_credentials, with_credentials
+from wardian.tools.http import Credentials, with_credentials, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +104,7 @@ def plan_indexes(
             place = value if "://" in value else str(((base or Path()) / value).absolute())
             aliases[without_credentials(place).rstrip("/")] = f"#{position}"
             links.append(place)
-        elif option.name in ("--no-index",):
+        elif option.name == "--no-index":
             arguments.append(option.name)
         elif option.name in ("--no-binary", "--only-binary"):
             for name in re.split(r"[,\s]+", value):

@@ -222,7 +222,7 @@ class _Work:
 
     def _local_for(self, text: str) -> tuple[Path, int, PipRequirement] | None:
         path = unquote(urlsplit(text).path) if text.startswith("file:") else text.partition("[")[0]
-        resolved = str((Path("/nowhere") / path)) if path.startswith("/") else path
+        resolved = str(Path("/nowhere") / path) if path.startswith("/") else path
         for tree, (position, requirement) in self.local.items():
             if resolved == tree or (
                 not path.startswith("/") and Path(tree).name == Path(path).name and tree.endswith(path.lstrip("./"))

@@ -74,8 +74,8 @@ class SourceBuilder:
             sha256 = self.wheels.keep(tree)
             from packaging.utils import parse_wheel_filename
 
-            name, version, _, _ = parse_wheel_filename(tree.name)
-            return Artifact(kind="wheel", source="workspace", name=str(name), version=str(version), file=tree.name, sha256=sha256,
+            name, parsed, _, _ = parse_wheel_filename(tree.name)
+            return Artifact(kind="wheel", source="workspace", name=str(name), version=str(parsed), file=tree.name, sha256=sha256,
                             size_bytes=tree.stat().st_size)  # fmt: skip
         from wardian.formats.tree import tree_digest
 

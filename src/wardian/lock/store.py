@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from wardian.digest import Digest
@@ -13,6 +11,7 @@ from wardian.tools.disk import FileLock, atomic_writer, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from wardian.definition.platform import Platform
 
@@ -103,4 +102,4 @@ class DirectoryLockStore:
     def wheels(self) -> list[str]:
         """Return the digests of the built wheels that are kept."""
         place = self._root / "wheels"
-        return sorted(os.listdir(place)) if place.is_dir() else []
+        return sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []

@@ -67,7 +67,7 @@ def best_wheel(files: Iterable[str], platform: Platform, python_version: str) ->
         fitting = [ranks[tag] for tag in file_tags if tag in ranks]
         if not fitting:
             continue
-        number, text = build if build else (0, "")
+        number, text = build or (0, "")
         key = (min(fitting), (-number, text), file)  # highest build number first
         if best is None or key < best:
             best = key

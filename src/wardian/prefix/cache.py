@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wardian.digest import Digest
 from wardian.errors import InvalidInput, WardianError
 from wardian.events import Event
 from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, write_atomically
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from wardian.digest import Digest
     from wardian.events import Listener
 
 SCHEME = "wardian-prefix-1"

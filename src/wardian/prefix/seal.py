@@ -58,9 +58,5 @@ def _is_own(name: str) -> bool:
     """Whether no package's list vouches for the file: it lies outside site-packages, at its top, or is a list itself."""
     before, marker, inside = name.partition("site-packages/")
     if not marker:
-        return (
-            name.startswith("conda-meta/")
-            or not before.startswith(("lib/", "share/", "include/", "etc/", "ssl/"))
-            or name.startswith(("bin/", "pyvenv"))
-        )
+        return not before.startswith(("lib/", "share/", "include/", "etc/", "ssl/"))
     return "/" not in inside or ".dist-info/" in inside

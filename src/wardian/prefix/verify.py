@@ -91,8 +91,10 @@ def _walk(prefix: Path) -> list[str]:
     for directory, names, files in os.walk(root):
         found += [os.path.join(directory, name)[len(root) + 1 :] for name in files]  # noqa: PTH118
         found += [
-            os.path.join(directory, name)[len(root) + 1 :] for name in names if os.path.islink(os.path.join(directory, name))
-        ]  # noqa: PTH114, PTH118
+            os.path.join(directory, name)[len(root) + 1 :]  # noqa: PTH118
+            for name in names
+            if os.path.islink(os.path.join(directory, name))  # noqa: PTH114, PTH118
+        ]
     return found
 
 

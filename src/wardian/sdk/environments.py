@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
+from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from wardian.prefix.verify import Findings
     from wardian.workspace.locking import Locked
     from wardian.workspace.page import Page
-    from wardian.workspace.version import Ancestor, EnvironmentVersion, HistoryEntry, LabelMove
+    from wardian.workspace.version import Ancestor, HistoryEntry, LabelMove
 
 READER_VERSION = "1"  # changes with every change of the readers or of the rules of identity
 
@@ -116,7 +117,7 @@ class EnvironmentCollection:
             raise InvalidInput(
                 "there is nothing to create from", hint="give a definition, a file or a version", code="nothing_given"
             )
-        elif hasattr(environment, "content_key"):
+        elif isinstance(environment, EnvironmentVersion):
             parent = environment
             definition = environment.environment
             source = self._parts.environments.source(environment)

@@ -11,6 +11,7 @@ from wardian.events import silent
 from wardian.sdk.environments import EnvironmentCollection
 from wardian.sdk.runs import Run, RunCollection
 from wardian.settings import Settings
+from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.run.configuration import Resources, RunConfiguration
     from wardian.workspace.secrets import Secrets
-    from wardian.workspace.version import EnvironmentVersion
 
 
 class Workspace:
@@ -126,7 +126,7 @@ class Workspace:
     def _version(self, environment: Environment | EnvironmentVersion | str) -> EnvironmentVersion:
         if isinstance(environment, str):
             return self.environments.get(environment)
-        if hasattr(environment, "content_key"):
+        if isinstance(environment, EnvironmentVersion):
             return environment
         return self.environments.register(environment)[0]
 

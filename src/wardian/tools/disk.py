@@ -10,13 +10,13 @@ import os
 import shutil
 import stat
 import time
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from wardian.errors import DiskFull, Unavailable, WardianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -190,7 +190,7 @@ class FileLock:
 
     def _is_current(self, descriptor: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
         except FileNotFoundError:
             return False
 
@@ -200,7 +200,7 @@ class FileLock:
             return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
         return "another process"
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> Self:
         if self._descriptor is None:
             self.acquire()
         return self
@@ -212,7 +212,7 @@ class FileLock:
 def make_writable(root: Path) -> None:
     """Give the owner write permission on every directory below ``root``, so that it can be removed."""
     for directory, _, _ in os.walk(root):
-        mode = os.stat(directory).st_mode
+        mode = os.stat(directory).st_mode  # noqa: PTH116
         if not mode & stat.S_IWUSR:
             os.chmod(directory, stat.S_IMODE(mode) | stat.S_IRWXU)  # noqa: PTH101
 

@@ -180,14 +180,16 @@ class Uv:
         return _inspect(python)
 
     def installed_pythons(self) -> list[Found]:
-        """Return this machine's CPythons, each once, the newest first; ``path`` is the real executable."""
+        """Return this machine's CPythons, one for each version, the newest first; ``path`` is the real executable."""
         arguments = ["python", "list", "--only-installed", "--all-versions", "--output-format", "json"]
         done = self._run(arguments, cwd=Path("/"))
         if done.returncode != 0:
             return []
-        found = [(entry["version"], Path(os.path.realpath(entry["path"]))) for entry in json.loads(done.stdout)
-                 if entry["implementation"] == "cpython" and entry["path"] and entry["variant"] == "default"]  # fmt: skip
-        return [Found(version, path) for version, path in dict.fromkeys(found)]
+        places: dict[str, str] = {}
+        for entry in json.loads(done.stdout):
+            if entry["implementation"] == "cpython" and entry["path"] and entry["variant"] == "default":
+                places.setdefault(entry["version"], entry["path"])
+        return [found for place in places.values() if (found := self.inspect(Path(place))) is not None]
 
     def clear_cache(self, *, timeout_s: int = 5) -> bool:
         """Remove uv's own cache; return whether it is gone. It stays if a uv at work holds it for longer than ``timeout_s``."""
@@ -243,7 +245,7 @@ class Uv:
     def _solve_error(self, stderr: str) -> WardianError:
         text = without_urls_credentials(_clean(stderr))
         low = text.lower()
-        if "401" in text or "403" in text or "credentials" in low and "unauthorized" in low:
+        if re.search(r"\b40[13]\b.*(?:unauthorized|forbidden)|(?:unauthorized|forbidden).*\b40[13]\b", low, re.DOTALL):
             return Denied(
                 f"an index wants credentials: {_last(text)}",
                 hint="`wardian secret set NAME --url URL`, or a line in ~/.netrc",

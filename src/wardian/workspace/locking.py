@@ -189,7 +189,7 @@ class Locker:
 def _moment(text: str) -> datetime | None:
     from datetime import datetime as _datetime
 
-    return _datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+    return _datetime.fromisoformat(text) if text else None
 
 
 def _differences(first: Lock, second: Lock) -> list[str]:
