@@ -150,17 +150,13 @@ def difference(before: Environment, after: Environment) -> Difference:
         settings=tuple(_setting_changes(_settings(before), _settings(after))),
         variables=tuple(_setting_changes(before.variables, after.variables)),
         metadata=tuple(_setting_changes(_metadata(before), _metadata(after))),
-        reordered=tuple(field for field in _order(old, new) if _only_reordered(old.get(field), new.get(field))),
-        hashed=tuple(field for field in _order(old, new) if old.get(field) != new.get(field)),
+        reordered=tuple(field for field in sorted({*old, *new}) if _only_reordered(old.get(field), new.get(field))),
+        hashed=tuple(field for field in sorted({*old, *new}) if old.get(field) != new.get(field)),
     )
 
 
 def _items(fields: Mapping[str, Any], section: str) -> tuple[str, ...]:
     return tuple(fields.get(section, ()))
-
-
-def _order(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [*old, *(field for field in new if field not in old)]
 
 
 def _only_reordered(before: Any, after: Any) -> bool:

@@ -132,8 +132,6 @@ def _checked_run(text: str, kind: str, rest: str) -> str:
 def _guess(text: str) -> str | None:
     if match := re.fullmatch(rf"({NAME.pattern})\s*={{1,2}}\s*({VERSION.pattern})", text):
         return f"write `{match.group(1)}:{match.group(2)}`"
-    if match := re.fullmatch(r"sha256:([0-9a-f]{6,64})", text):
-        return f"write `@{match.group(1)}`"
     return None
 
 
