@@ -516,6 +516,20 @@ def test_whatever_refers_to_a_version_keeps_it(environments: Environments, datab
     assert references(environments.versions("sklearn")) == ["sklearn:1"]
 
 
+def test_a_run_keeps_the_version_that_it_ran_with(environments: Environments, database: Database) -> None:
+    ran_with, _ = environments.register(NUMPY_1.renamed(None))
+    with database.write():
+        database.execute(
+            "INSERT INTO runs (id, state, experiment, target, queued, specification, version_id) VALUES (?, 'completed', '', 'local', '', '{}', ?)",
+            "01h2xcej",
+            ran_with.id,
+        )
+    with pytest.raises(Conflict, match="in use: run 01h2xcej"):
+        environments.delete(ran_with.reference)
+    assert environments.archive(ran_with.reference).archived
+    assert not environments.restore(ran_with.reference).archived
+
+
 def test_delete_takes_pins_along(environments: Environments, database: Database) -> None:
     first, _ = environments.register(NUMPY_1)
     locks = Locks(database, Clock())

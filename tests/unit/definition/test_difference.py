@@ -56,6 +56,12 @@ def test_packages() -> None:
         ("conda", "numpy", "conda-forge::numpy>=2", "numpy * → >=2 from conda-forge"),
         ("conda", "numpy::numpy", "numpy", "numpy from numpy → *"),
         ("conda", "numpy=1.26=py311_0", "numpy=1.26=py312_0", "numpy =1.26=py311_0 → =1.26=py312_0"),
+        (
+            "conda",
+            "https://x.example/linux-64/numpy-1.26-h0_0.conda",
+            "numpy",
+            "numpy https://x.example/linux-64/numpy-1.26-h0_0.conda → *",
+        ),
         ("conda", "numpy[build='*cuda*']", "numpy", "numpy [build='*cuda*'] → *"),
     ],
 )
