@@ -279,6 +279,16 @@ def test_runs_are_not_resolved_here(environments: Environments) -> None:
         environments.find("run:abc")
 
 
+def test_the_records_own_number(environments: Environments) -> None:
+    first, _ = environments.register(NUMPY_1)
+    assert environments.by_id(first.id) == first
+    environments.delete("sklearn")
+    second, _ = environments.register(NUMPY_1)
+    assert second.id > first.id
+    with pytest.raises(NotFound, match="deleted"):
+        environments.by_id(first.id)
+
+
 def test_list_has_the_latest_of_each_name(environments: Environments) -> None:
     environments.register(NUMPY_1)
     environments.register(NUMPY_2)

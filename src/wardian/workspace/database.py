@@ -172,6 +172,10 @@ class Database:
         if self._process == os.getpid():
             self._connection.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):  # it may have failed to connect
+            self.close()
+
     def faults(self) -> list[str]:
         """Return what is unsound in the file, one sentence each; empty: nothing. Reads all of it."""
         with self._held() as connection:
