@@ -129,12 +129,19 @@ def verify(session: Session, target: str) -> int:
 @command
 def export(session: Session, target: str, to: str, output: Path | None) -> None:
     """Write the lock, or the definition, in another format."""
-    text = session.workspace.environments.export(version_of(session, target), to)
+    environments = session.workspace.environments
+    version = version_of(session, target)
+    text = environments.export(version, to)
     if output is None:
         session.progress.stop()
         sys.stdout.write(text)
         return
     from wardian.tools.disk import write_atomically
 
-    write_atomically(output.absolute(), text.encode())
-    session.show({"output": str(output), "format": to}, lambda: f"wrote {output}")
+    place = output.absolute()
+    beside = environments.export_archives(version, to)
+    for path, archive in beside.items():
+        write_atomically(place.parent / path, archive.read_bytes())
+    write_atomically(place, text.encode())
+    document = {"output": str(output), "format": to, "archives": sorted(beside)}
+    session.show(document, lambda: [f"wrote {output}", *(f"wrote {path}" for path in sorted(beside))])

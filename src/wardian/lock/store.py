@@ -6,14 +6,17 @@ import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from wardian.digest import Digest
+from wardian.events import Event
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from wardian.definition.platform import Platform
+    from wardian.events import Listener
 
 
 class LockStore(Protocol):
@@ -37,6 +40,10 @@ class LockStore(Protocol):
 
     def find_wheel(self, sha256: Digest, file: str) -> Path | None:
         """Return a built wheel that came with a lock, or None."""
+        ...
+
+    def single_flight(self, definition_hash: Digest, listener: Listener) -> AbstractContextManager[object]:
+        """Keep other processes from solving the same definition while the block runs; they wait."""
         ...
 
 
@@ -84,6 +91,12 @@ class DirectoryLockStore:
         """See ``LockStore``."""
         path = self._root / "wheels" / sha256 / file
         return path if path.exists() else None
+
+    def single_flight(self, definition_hash: Digest, listener: Listener) -> AbstractContextManager[object]:
+        """See ``LockStore``."""
+        lock = FileLock(self._root / "locks" / f"{definition_hash}.solve")
+        lock.acquire(on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which solves the same definition")))
+        return lock
 
     def _keep(self, wheel: Path) -> None:
         target = self._root / "wheels" / Digest.of_file(wheel) / wheel.name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
+from wardian.tools.http import without_credentials
 from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from wardian.definition.platform import Platform
     from wardian.formats.read_definition import ReadDefinition
     from wardian.lock.difference import LockDifference
-    from wardian.lock.lock import Lock
+    from wardian.lock.lock import Artifact, Lock
     from wardian.prefix.install import Prefix
     from wardian.prefix.verify import Findings
     from wardian.workspace.locking import Locked
@@ -468,27 +469,41 @@ class EnvironmentCollection:
     # -- export --------------------------------------------------------------------------------------------------------
 
     def export(self, version: EnvironmentVersion, to: str) -> str:
-        """Return the version in another format: ``requirements``, ``pylock``, ``pixi``, ``explicit``, ``conda`` (pinned), or as written.
+        """Return the version in another format.
 
+        Args:     to: ``requirements``, ``pylock``, ``pixi``, ``explicit`` or ``conda`` (pinned): the lock; ``source``: the
+                  definition as written; ``wardian``: the definition in Wardian's own YAML.
         Raises:   InvalidInput: an unknown format, or one that cannot hold this environment.
         """
         from wardian.lock import exports
 
-        if to in ("source", "wardian"):
+        if to == "source":
+            return self.source(version)[1]
+        environment = version.environment
+        if to == "wardian":
             from wardian import formats
 
-            return (
-                self.source(version)[1]
-                if to == "source"
-                else formats.write(version.environment.renamed(version.name), "wardian")
-            )
-        locks = self.lock(version)
-        environment = version.environment.renamed(version.name)
+            return formats.write(environment, "wardian")
+        return exports.export(to, environment, self.lock(version), self._url_in(environment))
 
-        def url_of(lock: Lock, artifact: Any) -> str | None:
-            return next(iter(self._parts.locator.urls(environment, lock, artifact)), None)
+    def export_archives(self, version: EnvironmentVersion, to: str) -> dict[str, Path]:
+        """Return what has to lie beside an export: relative path → the archive on this machine."""
+        from wardian.lock import exports
 
-        return exports.export(to, environment, locks, url_of)
+        environment, locks = version.environment, self.lock(version)
+        beside = exports.packages_beside(to, environment, locks, self._url_in(environment)) if to in exports.FORMATS else {}
+        first = next(iter(locks.values()), None)
+        if not beside or first is None:
+            return {}
+        archives = self._parts.fetch(environment, first, list(beside.values()))
+        return {path: archives[artifact.installed_sha256] for path, artifact in beside.items()}
+
+    def _url_in(self, environment: Environment) -> Callable[[Lock, Artifact], str | None]:
+        def url_of(lock: Lock, artifact: Artifact) -> str | None:
+            urls = self._parts.locator.urls(environment, lock, artifact)
+            return next((without_credentials(url) for url in urls if not url.startswith("file:")), None)
+
+        return url_of
 
 
 def with_more(environment: Environment, packages: Sequence[str]) -> Environment:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wardian.definition.platform import get_platform, this_platform
+from wardian.definition.platform import PLATFORMS, get_platform, this_platform
 from wardian.errors import Conflict, SolveFailed, WardianError
 from wardian.events import Event, silent
 from wardian.lock.solver import SolveRequest
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from wardian.definition.environment import Environment
     from wardian.definition.platform import Platform
     from wardian.digest import Digest
     from wardian.events import Listener
@@ -76,37 +75,78 @@ class Locker:
             self._refuse_other_time(pinned.chosen, as_of, version)
             return pinned
         wanted = self._wanted(platform, platforms)
-        first: Lock | None = None
+        if as_of is None and all(self._known(version, one) is not None for one in wanted):
+            return self._lock_all(version, wanted, platform, platforms, None, {})
+        with self._store.single_flight(version.definition_hash, self._listener):
+            return self._lock_all(version, wanted, platform, platforms, as_of, sources or {})
+
+    def _lock_all(
+        self, version: EnvironmentVersion, wanted: Sequence[Platform], platform: Platform, asked: Sequence[Platform], as_of: datetime | None,
+        sources: Mapping[Digest, Path],
+    ) -> Locked:  # fmt: skip
+        known = {one.name: found for one in wanted if (found := self._known(version, one)) is not None}
+        for lock, _ in known.values():
+            self._refuse_other_time_of(lock, as_of, version)
+        earlier = next((lock for lock, _ in known.values()), None) or self._any_lock(version)
+        first = earlier
         solver: Solver | None = None
-        result: Locked | None = pinned
+        result: Locked | None = None
         for one in wanted:
-            if (found := self._known(version, one)) is not None:
-                lock, origin = found
-                self._refuse_other_time_of(lock, as_of, version)
+            if one.name in known:
+                lock, origin = known[one.name]
             else:
                 solver = solver or self._solver()
+                request = SolveRequest(version.environment, one, preferred=first.artifacts if first else (), as_of=as_of, sources=sources,
+                                       offline=self._offline)  # fmt: skip
                 try:
-                    lock = self._solve(solver, version.environment, one, first, as_of, sources or {})
+                    lock = self._solve_like(solver, request, earlier) if earlier else solver.solve(request, self._listener)
                 except WardianError as error:
-                    if one == platform or one in platforms:
+                    if one == platform or one in asked:
                         raise
-                    self._listener(
-                        Event(
-                            "warning",
-                            f"{one} is not locked: {error.message.splitlines()[0]}",
-                            data={"platform": one.name, "error": error.as_document()},
-                        )
-                    )
+                    text = f"{one} is not locked: {error.message.splitlines()[0]}"
+                    self._listener(Event("warning", text, data={"platform": one.name, "error": error.as_document()}))
                     continue
+                self._tell_differences(first, lock)
                 origin = "solved"
             lock, pin, origin = self._adopt(version, lock, one, origin)
-            if first is None:
-                first = lock
-            if one == platform and result is None:
+            first = first or lock
+            if one == platform:
                 result = Locked(pin, origin)
         if result is None:
             raise SolveFailed(f"nothing was locked for {platform}")
         return result
+
+    def _solve_like(self, solver: Solver, request: SolveRequest, earlier: Lock) -> Lock:
+        """Solve a platform that is added later: the versions of ``earlier`` are preferred, and its time is the as-of.
+
+        An index that does not say when files were published knows no earlier time; then only the versions are preferred.
+        """
+        moment = _moment(earlier.provenance.as_of or earlier.provenance.created)
+        try:
+            return solver.solve(replace(request, as_of=moment), self._listener)
+        except SolveFailed:
+            found = solver.solve(request, self._listener)
+        self._listener(
+            Event(
+                "notice", f"{request.platform} is locked as of now: as of {earlier.provenance.created[:10]} nothing fits there"
+            )
+        )
+        return found
+
+    def _any_lock(self, version: EnvironmentVersion) -> Lock | None:
+        """Return a lock of the same definition on whatever platform, if there is one."""
+        for pin in self._locks.pins(version.id):
+            return self._locks.get(pin.lock_digest, definition_hash=version.definition_hash)
+        for one in PLATFORMS.values():
+            if (found := self._known(version, one)) is not None:
+                return found[0]
+        return None
+
+    def _tell_differences(self, first: Lock | None, lock: Lock) -> None:
+        differing = _differences(first, lock) if first is not None else []
+        if differing:
+            text = f"{lock.platform} differs: {', '.join(differing[:8])}"
+            self._listener(Event("notice", text, data={"platform": lock.platform, "differs": differing}))
 
     def _missing(self, version: EnvironmentVersion, platforms: Sequence[Platform]) -> bool:
         return any(self.find(version, one) is None for one in platforms)
@@ -127,26 +167,6 @@ class Locker:
             return self._locks.get(current.lock_digest, definition_hash=version.definition_hash), "workspace"
         lock = self._store.find_current(version.definition_hash, platform)
         return (lock, "machine") if lock is not None else None
-
-    def _solve(self, solver: Solver, environment: Environment, platform: Platform, first: Lock | None, as_of: datetime | None,
-               sources: Mapping[Digest, Path]) -> Lock:  # fmt: skip
-        preferred: tuple[Artifact, ...] = first.artifacts if first else ()
-        if first is not None and as_of is None:
-            as_of = _moment(first.provenance.as_of or first.provenance.created)
-        request = SolveRequest(environment, platform, preferred=preferred, as_of=as_of if first is None or first.provenance.as_of else None,
-                               sources=sources, offline=self._offline)  # fmt: skip
-        lock = solver.solve(request, self._listener)
-        if first is not None:
-            differing = _differences(first, lock)
-            if differing:
-                self._listener(
-                    Event(
-                        "notice",
-                        f"{platform} differs: {', '.join(differing[:8])}",
-                        data={"platform": platform.name, "differs": differing},
-                    )
-                )
-        return lock
 
     def _adopt(self, version: EnvironmentVersion, lock: Lock, platform: Platform, origin: str) -> tuple[Lock, ChosenLock, str]:
         """Keep what cannot be fetched again, offer the lock to the machine, then pin: the pin is written last."""
