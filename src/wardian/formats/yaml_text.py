@@ -182,8 +182,6 @@ class _Composer:
     def _scalar(self, event: Any) -> YamlScalar:
         self._check_tag(event)
         start, end, line = event.start_mark.index, event.end_mark.index, event.start_mark.line + 1
-        if "\0" in event.value:  # other control characters may stand there as escapes: a variable may need them
-            self._faults.add("nul_byte", "the text holds a NUL character", line=line)
         return YamlScalar(event.value, line, start, end, event.style or None)
 
     def _alias(self, event: Any) -> None:
@@ -249,7 +247,7 @@ def _note_syntax(text: str, error: Any, faults: Faults) -> None:
     at = text[mark.index : mark.index + 1] if mark else ""
     if at == "\t":
         faults.add("yaml_syntax", "a tab stands where YAML wants spaces", line=line, hint="indent with spaces")
-    elif at in ("@", "`", "%"):
+    elif at in ("@", "`", "%") and "cannot start any token" in str(error.problem):
         faults.add("yaml_syntax", f"no YAML value begins with `{at}`", line=line, hint="put the value in quotes")
     else:
         where = f" that begins in line {error.context_mark.line + 1}" if error.context and error.context_mark else ""
