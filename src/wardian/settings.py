@@ -74,6 +74,11 @@ class Settings:
         metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"},
     )
 
+    @staticmethod
+    def home_of(environ: Mapping[str, str]) -> Path:
+        """Return where the home is, without reading anything there."""
+        return _path(environ, "WARDIAN_HOME") or _default_home(environ)
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
         """Return the settings of this process.
@@ -82,7 +87,7 @@ class Settings:
         Raises:   InvalidSetting: a wrong value, with the name of the variable or ``file: key``.
         """
         env = os.environ if environ is None else environ
-        where = home or _path(env, "WARDIAN_HOME") or _default_home(env)
+        where = home or cls.home_of(env)
         values, origin = _file(where / "config.toml")
         for f in fields(cls):
             variable = f.metadata.get("variable")

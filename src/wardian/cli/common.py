@@ -79,7 +79,9 @@ def command(function: F) -> F:
     """Give a command --json and --workspace, and its ``Session`` as first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
-    @click.option("-w", "--workspace", "workspace_name", metavar="NAME", help="The workspace to use.", shell_complete=complete_workspace)
+    @click.option(
+        "-w", "--workspace", "workspace_name", metavar="NAME", help="The workspace to use.", shell_complete=complete_workspace
+    )
     @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, workspace_name: str | None, **kwargs: Any) -> Any:
         session = Session(workspace_name, as_json)
@@ -120,10 +122,12 @@ def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     from click.shell_completion import CompletionItem
 
     try:
-        found = [(run.id, f"{run.record.state} {run.record.configuration.command}") for run in _existing(ctx).runs.list(limit=100)]
+        runs = [run.record for run in _existing(ctx).runs.list(limit=100)]
     except WardianError:
         return []
-    return [CompletionItem(run_id, help=text) for run_id, text in [*found, ("latest", "the newest")] if run_id.startswith(incomplete)]
+    found = [(run.id, f"{run.state} {run.configuration.command}") for run in runs]
+    found.append(("latest", "the newest"))
+    return [CompletionItem(run_id, help=text) for run_id, text in found if run_id.startswith(incomplete)]
 
 
 def _existing(ctx: click.Context) -> Workspace:
@@ -198,8 +202,11 @@ class Progress:
         if self._quiet and event.kind != "warning":
             return
         if event.kind in ("notice", "warning", "output"):
-            prefix = "warning: " if event.kind == "warning" else ""
-            (self._live.console.print if self._live else lambda t, **_: sys.stderr.write(t + "\n"))(f"{prefix}{event.text}", **({"markup": False, "highlight": False} if self._live else {}))
+            line = f"warning: {event.text}" if event.kind == "warning" else event.text
+            if self._live is None:
+                sys.stderr.write(f"{line}\n")
+            else:
+                self._live.console.print(line, markup=False, highlight=False)
             return
         if not sys.stderr.isatty():
             if event.kind == "phase" and event.text != self._last and "run_id" not in event.data:
@@ -220,7 +227,13 @@ class Progress:
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Rich
 
-        self._live = Rich(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+        )
+        self._live = Rich(*columns, console=Console(stderr=True), transient=True)
         self._live.start()
         self._task = self._live.add_task("", total=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,24 @@ COMMANDS = {
 ALIASES = {"job": "runs", "jobs": "runs", "environment": "env"}
 
 
+def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:
+    if shell is None or ctx.resilient_parsing:
+        return
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is not None:
+        sys.stdout.write(kind(cli, {}, "wardian", "_WARDIAN_COMPLETE").source())
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES, epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )  # fmt: skip
 @click.version_option(package_name="wardian", prog_name="wardian")
+@click.option("--completion", type=click.Choice(["bash", "zsh", "fish"]), is_eager=True, expose_value=False, callback=_completion,
+              help='Print what completes commands, references and run ids: `eval "$(wardian --completion bash)"`.')  # fmt: skip
 def cli() -> None:
     """Environments for machine learning: define once, lock, build, run, reproduce."""
 
@@ -51,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=given, prog_name="wardian", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -60,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except WardianError as error:
         return _failed(error, given)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `wardian runs list | head`: nothing is wrong, and nothing is to be said at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the one place that turns a bug into words
         return _bug(error, given)
@@ -74,15 +89,11 @@ def _wants_json(given: Sequence[str]) -> bool:
 
 
 def _failed(error: WardianError, given: Sequence[str]) -> int:
-    if _wants_json(given):
-        import json
-
-        sys.stderr.write(json.dumps({"error": error.as_document()}, ensure_ascii=False) + "\n")
-    else:
-        sys.stderr.write(f"error: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"hint:  {error.hint}\n")
-    if given and given[0] == "run" and error.details.get("before_start", True):
+    document = error.as_document()
+    if error.exit_code in (2, 4) and (meant := _meant(given)):
+        document["hint"] = f"did you mean `{meant}`?"
+    _write(document, given)
+    if _is_program(given) and error.details.get("before_start", True):
         from wardian.errors import InvalidInput
 
         return error.exit_code if isinstance(error, InvalidInput) and error.stable_code == "usage" else 125
@@ -90,16 +101,41 @@ def _failed(error: WardianError, given: Sequence[str]) -> int:
 
 
 def _usage(error: click.ClickException, given: Sequence[str]) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(error.format_message() + "\n")
+        return 2
+    context: Any = getattr(error, "ctx", None)
+    document = {"code": "usage", "message": error.format_message()}
+    if meant := _meant(given):
+        document["hint"] = f"did you mean `{meant}`?"
+    elif context is not None:
+        document["hint"] = f"`{context.command_path} --help` shows examples"
+    _write(document, given)
+    return 2
+
+
+def _write(document: dict[str, Any], given: Sequence[str]) -> None:
     if _wants_json(given):
         import json
 
-        sys.stderr.write(json.dumps({"error": {"code": "usage", "message": error.format_message()}}, ensure_ascii=False) + "\n")
-    else:
-        context: Any = getattr(error, "ctx", None)
-        sys.stderr.write(f"error: {error.format_message()}\n")
-        if context is not None:
-            sys.stderr.write(f"hint:  `{context.command_path} --help` shows examples\n")
-    return 2
+        sys.stderr.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        return
+    sys.stderr.write(f"error: {document['message']}\n")
+    if document.get("hint"):
+        sys.stderr.write(f"hint:  {document['hint']}\n")
+
+
+def _meant(given: Sequence[str]) -> str | None:
+    from wardian.cli.habits import meant
+
+    return meant(given)
+
+
+def _is_program(given: Sequence[str]) -> bool:
+    """Whether the exit code belongs to a program of the user's, so that ours must be told from it."""
+    return given[:1] == ["run"] or (
+        given[:1] == ["shell"] and not any(word.startswith(("--kernel", "--remove-kernel")) for word in given)
+    )
 
 
 def _bug(error: Exception, given: Sequence[str]) -> int:

@@ -186,7 +186,7 @@ def _typed(field: Field[Any], entry: str | None, text: str) -> Any:
         items = [item.strip() for item in text.split(",") if item.strip()]
         return [_checked(field.name, _platform, item) for item in items] if field.name == "lock_platforms" else items
     if not text:
-        raise InvalidSetting(f"`{field.name}` has no empty value", hint=f"`wardian config set --unset {field.name}` removes it")
+        raise InvalidSetting(f"`{field.name}` has no empty value", hint=f"`wardian config unset {field.name}` removes it")
     return _checked(field.name, check_name, text) if field.name == "workspace" else text
 
 

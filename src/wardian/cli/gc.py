@@ -1,0 +1,104 @@
+"""`wardian gc`: what the caches could give back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wardian.cli.common import Session, ago, command, examples, size, table
+
+if TYPE_CHECKING:
+    from wardian.prefix.evict import EvictionPlan
+    from wardian.sdk.caches import Removable
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}  # fmt: skip
+_SHOWN = 40
+
+
+def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Parse a number of bytes: ``20000000000``, ``20GB``, ``500 MiB``."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:[._]?\d+)*)\s*([a-z]*)", value.strip().lower())
+    unit = {"k": "kb", "m": "mb", "g": "gb", "t": "tb"}.get(match.group(2), match.group(2)) if match else "?"
+    if match is None or unit not in _UNITS or match.group(1).count(".") > 1:
+        raise click.BadParameter(f"`{value}` is not a size: write 20000000000, 20GB or 500MiB")
+    return int(float(match.group(1)) * _UNITS[unit])
+
+
+@click.command(epilog=examples(
+    "wardian gc                     # what would go, nothing is changed",
+    "wardian gc --apply",
+    "wardian gc --limit 5GB --apply",
+    "wardian gc --all --apply       # everything but what runs are using",
+    "wardian gc --prefix 0f31c2 --apply   # one installation, after `env verify` found it damaged",
+))  # fmt: skip
+@click.option("--apply", is_flag=True, help="Remove it; without this, only show it.")
+@click.option(
+    "--limit",
+    "limit_bytes",
+    callback=parse_size,
+    metavar="SIZE",
+    help="Leave at most this: bytes, 20GB, 500MiB; default: cache_limit_bytes.",
+)
+@click.option("--all", "everything", is_flag=True, help="Everything that no run is using.")
+@click.option("--prefix", metavar="NAME", help="Only this prefix: its directory's name, or the beginning of it.")
+@command
+def gc(session: Session, apply: bool, limit_bytes: int | None, everything: bool, prefix: str | None) -> None:
+    """Show what the caches could give back; --apply removes it.
+
+    Leftovers of killed processes always go. Above the limit the caches of uv and rattler go, then the prefixes and archives that
+    were used least recently. What a run is using stays. Records, runs and artifacts of workspaces are never touched.
+    """
+    if sum((everything, limit_bytes is not None, prefix is not None)) > 1:
+        raise click.UsageError("give one of --limit, --all and --prefix")
+    from wardian.sdk.caches import Caches
+
+    caches = Caches(session.machine.parts)
+    if prefix is not None:
+        name = caches.remove_prefix(prefix) if apply else caches.get_prefix(prefix)
+        session.show(
+            {"prefix": name, "applied": apply},
+            lambda: f"removed {name}" if apply else f"would remove {name}; add --apply to do it",
+        )
+        return
+    plan = caches.plan(limit_bytes=0 if everything else limit_bytes)
+    if not apply:
+        session.show(_document(plan, caches.chosen(plan), None), lambda: _lines(plan, caches.chosen(plan)))
+        return
+    gone, freed = caches.apply(plan)
+    session.show(_document(plan, gone, freed), lambda: _done(plan, gone, freed))
+
+
+def _document(plan: EvictionPlan, items: list[Removable], freed: int | None) -> dict[str, Any]:
+    return {
+        "applied": freed is not None, "items": [item.as_document() for item in items], "freed_bytes": plan.freed_bytes if freed is None else freed,
+        "used_bytes": plan.used_bytes, "limit_bytes": plan.limit_bytes, "in_use": list(plan.kept), "installing": plan.installing,
+    }  # fmt: skip
+
+
+def _lines(plan: EvictionPlan, items: list[Removable]) -> list[str]:
+    lines = [f"caches: {size(plan.used_bytes)}, limit {size(plan.limit_bytes)}"]
+    if not items:
+        return [*lines, "nothing to remove", *_kept(plan)]
+    rows = [(item.kind, item.name[:32], ago(item.last_used), size(item.size_bytes), item.note) for item in items]
+    lines += table(("WHAT", "NAME", "LAST USED", "FREES", ""), rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        lines.append(f"… and {len(rows) - _SHOWN} more; --json lists all")
+    return [*lines, *_kept(plan), f"would free {size(plan.freed_bytes)}; add --apply to do it"]
+
+
+def _done(plan: EvictionPlan, gone: list[Removable], freed: int) -> list[str]:
+    stayed = len(plan.chosen) - len(gone)
+    return [
+        *_kept(plan),
+        *([f"{stayed} stayed: in use by now"] if stayed else []),
+        f"freed {size(freed)} ({freed:,} bytes), {len(gone)} removed",
+    ]
+
+
+def _kept(plan: EvictionPlan) -> list[str]:
+    lines = [f"stays: prefix {name}, which a run is using" for name in plan.kept]
+    return [*lines, "archives and tool caches stay: an installation is under way"] if plan.installing else lines

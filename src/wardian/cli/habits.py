@@ -1,0 +1,61 @@
+"""What people who come from other tools type, and how it is spelled here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RUNS = ("list", "ls", "show", "logs", "wait", "cancel", "delete", "export", "reproduce")
+_NAME, _VERSION = ("-n", "--name"), ("-v", "--version")
+_ENVIRONMENT = ("-e", "--env", "--environment-variable", "--environment-variables")
+
+
+def meant(given: Sequence[str]) -> str | None:
+    """Return the command that was probably meant by arguments which have failed; None: no habit that is known."""
+    words = list(given[: given.index("--")] if "--" in given else given)
+    if words[:1] == ["run"] and len(words) > 1 and words[1] in _RUNS and not Path(words[1]).exists():
+        return _spelled(["runs", *given[1:]])
+    if (found := _named(words)) is not None:
+        return _spelled([*found, *given[len(words) :]])
+    if (found := _variables(words)) != words:
+        return _spelled([*found, *given[len(words) :]])
+    return None
+
+
+def _named(words: Sequence[str]) -> list[str] | None:
+    """`env show -n NAME -v V` → `env show NAME:V`."""
+    rest, name, version = [], "", ""
+    position = 0
+    while position < len(words):
+        word = words[position]
+        option, equals, value = word.partition("=")
+        if option in (*_NAME, *_VERSION) and (equals or position + 1 < len(words)):
+            value = value if equals else words[position + 1]
+            position += 1 if equals else 2
+            name, version = (value, version) if option in _NAME else (name, value)
+            continue
+        rest.append(word)
+        position += 1
+    if not name or len(rest) < 1:
+        return None
+    head = 1 if rest[0] in ("run", "shell") else 2
+    reference = f"{name}:{version}" if version else name
+    return [*rest[:head], *(["-e"] if rest[0] == "run" else []), reference, *rest[head:]]
+
+
+def _variables(words: Sequence[str]) -> list[str]:
+    """`-e A=B` → `-V A=B`."""
+    found = list(words)
+    for position, word in enumerate(words[:-1]):
+        if word in _ENVIRONMENT and re.match(r"[A-Za-z_]\w*=", words[position + 1]):
+            found[position] = "-V"
+    return found
+
+
+def _spelled(arguments: Sequence[str]) -> str:
+    return shlex.join(["wardian", *arguments])
