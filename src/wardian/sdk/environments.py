@@ -305,7 +305,8 @@ class EnvironmentCollection:
         found = self.get(version) if isinstance(version, str) else version
         wanted = [get_platform(name) for name in platforms]
         self._parts.locker.ensure(found, wanted[0] if wanted else this_platform(), as_of=as_of, platforms=wanted)
-        pins = self._parts.locks.pins(found.id)
+        here = this_platform().name
+        pins = sorted(self._parts.locks.pins(found.id), key=lambda pin: (pin.platform != here, pin.platform))
         return {
             pin.platform: self._parts.locks.get(pin.lock_digest, definition_hash=found.definition_hash)
             for pin in pins

@@ -182,7 +182,13 @@ class Locker:
                 self._keep_wheel(artifact)
         self._locks.put(lock)
         self._locks.ensure_current(version.definition_hash, platform.name, lock.digest, origin)
-        pin = self._locks.pin(version.id, platform.name, lock.digest, origin)
+        try:
+            pin = self._locks.pin(version.id, platform.name, lock.digest, origin)
+        except Conflict:  # another process pinned this version meanwhile
+            there = self._locks.find_pin(version.id, platform.name)
+            if there is None:
+                raise
+            pin, lock, origin = there, self._locks.get(there.lock_digest, definition_hash=version.definition_hash), "pinned"
         return lock, pin, origin
 
     def _keep_wheel(self, artifact: Artifact) -> None:
