@@ -108,11 +108,13 @@ class _Wrap:
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> bool:
         if isinstance(error, InvalidDefinition):
             for fault in error.faults:
+                if fault.line is not None and fault.file:  # a place of its own, in an included file say
+                    self._faults.add(
+                        fault.code, fault.message, line=fault.line, field=fault.field, hint=fault.hint, file=fault.file
+                    )
+                    continue
                 line, field = self._places.get(fault.field, (self._line, self._field or fault.field))
-                line = fault.line if fault.line is not None else line
-                self._faults.add(
-                    fault.code, fault.message, line=line, field=field, hint=fault.hint, file=fault.file or self._file
-                )
+                self._faults.add(fault.code, fault.message, line=line, field=field, hint=fault.hint, file=self._file)
         elif isinstance(error, WardianError):
             self._faults.add(
                 error.stable_code, error.message, line=self._line, field=self._field, hint=error.hint, file=self._file

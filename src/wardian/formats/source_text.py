@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_BYTES = 4 << 20
+_LONGEST_CODING_LINES = 1000
 # longest first: the BOM of UTF-32-LE begins with that of UTF-16-LE
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -20,7 +21,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_CODING = re.compile(r"(?:[^\n]*\n)??([ \t\f]*#[^\n]*?coding[:=][ \t]*)([-\w.]+)")  # in the first line or the second
 _NO_CODING_LINE = frozenset({".yaml", ".yml", ".toml", ".json", ".lock"})
 
 
@@ -44,7 +45,7 @@ def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT
     except OSError as error:
         raise Unavailable(f"`{name}` cannot be read: {error.strerror}", code="unreadable_file") from error
     if len(content) > limit_bytes:
-        message = f"the file is larger than {limit_bytes:,} bytes, more than any definition needs"
+        message = f"`{name}` is larger than {limit_bytes:,} bytes, more than any definition needs"
         raise _fault("file_too_large", message, name, None, "check that this is the file you mean")
     return decode(content, file=name, coding_line=path.suffix.lower() not in _NO_CODING_LINE)
 
@@ -57,13 +58,14 @@ def decode(content: bytes, *, file: str, coding_line: bool = False) -> str:
     Source:   PEP 263; pip's requirements file format, "Encoding"
     """
     encoding, body = "utf-8", content
+    coding = None
     for bom, name in _BOMS:
         if content.startswith(bom):
             encoding, body = name, content[len(bom) :]
             break
     else:
-        if coding_line:
-            encoding = _coding_of(content, file)
+        if coding_line and (coding := _CODING.match(content[:_LONGEST_CODING_LINES].decode("ascii", errors="replace"))):
+            encoding = _known_encoding(coding, file)
     try:
         text = body.decode(encoding)
     except UnicodeError as error:
@@ -75,6 +77,8 @@ def decode(content: bytes, *, file: str, coding_line: bool = False) -> str:
     text = plain_text(text)
     if (at := text.find("\0")) >= 0:
         raise _fault("nul_byte", "the file holds a NUL byte: it is no text", file, _line_at(text[:at]))
+    if coding and encoding != "utf-8" and (said := _CODING.match(text)):  # kept as UTF-8, it must not say otherwise
+        text = f"{text[: said.start(2)]}utf-8{text[said.end(2) :]}"
     return text
 
 
@@ -83,16 +87,14 @@ def plain_text(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _coding_of(content: bytes, file: str) -> str:
-    for number, line in enumerate(content.split(b"\n", 2)[:2], start=1):
-        if match := _CODING.match(line):
-            name = match.group(1).decode()
-            try:
-                b"".decode(name)
-            except (LookupError, UnicodeError):
-                raise _fault("bad_encoding", f"`{name}` is no known encoding", file, number, "save the file as UTF-8") from None
-            return codecs.lookup(name).name
-    return "utf-8"
+def _known_encoding(coding: re.Match[str], file: str) -> str:
+    name = coding[2]
+    try:
+        b"\0\0\0\0".decode(name)  # a lookup alone also finds codecs of bytes, such as hex
+        return codecs.lookup(name).name
+    except (LookupError, UnicodeError):
+        line = _line_at(coding.string[: coding.start(2)])
+        raise _fault("bad_encoding", f"`{name}` is no known encoding", file, line, "save the file as UTF-8") from None
 
 
 def _line_at(before: str) -> int:
