@@ -22,7 +22,7 @@ NAMED = "https://conda.anaconda.org/"  # where channels are that are given by na
 DEFAULTS = {"pkgs/main": "https://repo.anaconda.com/pkgs/main", "pkgs/r": "https://repo.anaconda.com/pkgs/r"}
 SUBDIRS = frozenset({"noarch", *(platform.subdir for platform in PLATFORMS.values())})
 
-_TOKEN = re.compile(r"^/t/([^/]+)(?=/)")
+_TOKEN = re.compile(r"^/t/([^/]+)(?=/|$)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from wardian.errors import Denied, NotFound, Unavailable, WardianError
 from wardian.tools.http import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _STATUS = re.compile(r"\((\d{3}) [^)]*\) for url \((\S+)\)")
 _URL = re.compile(r"\b(?:https?|file|oci|s3|gcs)://[^\s')]+")
 
 
-def channel_error(text: str) -> WardianError:
-    """Return the error that ``text``, rattler's, stands for: which channel, what about it, what next; no credentials."""
-    url = without_credentials(match.group(0)) if (match := _URL.search(text)) else "a channel"
-    channel = re.sub(r"/[\w-]+/[\w.-]*(repodata|shards)[\w.-]*$", "", url).rstrip("/")
+def channel_error(text: str, asked: Sequence[str]) -> WardianError:
+    """Return the error that ``text``, rattler's, stands for: which channel, what about it, what next; no credentials.
+
+    Args:     asked: URLs of the channels, for words that name none.
+    """
+    url = match.group(0) if (match := _URL.search(text)) else " or ".join(url.rstrip("/") for url in asked)
+    channel = re.sub(r"/[\w-]+/[\w.-]*(repodata|shards)[\w.-]*$", "", without_credentials(url)).rstrip("/")
+    channel = channel.replace("/t/<token>", "", 1)
     reason = _URL.sub(lambda m: without_credentials(m.group(0)), text.splitlines()[-1].removeprefix("Caused by: "))
     if "could not find subdir" in text:
         return NotFound(f"there is no channel at {channel}", hint="check its name or URL", code="channel_not_found")

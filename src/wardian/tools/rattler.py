@@ -17,7 +17,7 @@ from wardian.tools.channel_errors import channel_error
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import rattler
@@ -30,7 +30,7 @@ _REPEATS = 2
 _LONGEST_ANSWER = 10  # times timeout_s: rattler knows only a limit for a whole answer, and repodata is large
 
 
-class NoSolution(WardianError):  # noqa: N818 - named after what happened, like the rest of the tree
+class NoSolution(WardianError):
     """The solver found nothing; the message is rattler's own tree, to be explained by who knows the definition."""
 
     code = "solve_failed"
@@ -145,7 +145,7 @@ class ChannelIndex:
 
         parsed, limits = [_match_spec(spec) for spec in specs], [_match_spec(spec) for spec in constraints]
         assumed = [_virtual_package(name, value) for name, value in virtual.items()]
-        with _gateway_errors():
+        with self._errors():
             try:
                 found = _run(
                     rattler.solve(
@@ -170,7 +170,7 @@ class ChannelIndex:
 
         Raises:   Unavailable, Denied, NotFound: a channel.
         """
-        with _gateway_errors():
+        with self._errors():
             found = _run(
                 self._gateway.query(self._channels, self._subdirs, [*names], recursive=False, channel_relations="disabled")
             )
@@ -181,9 +181,18 @@ class ChannelIndex:
 
         Raises:   Unavailable, Denied, NotFound: a channel.
         """
-        with _gateway_errors():
+        with self._errors():
             found = _run(self._gateway.names(self._channels, self._subdirs, channel_relations="disabled"))
         return frozenset(name.normalized for name in found)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        from rattler.exceptions import FetchRepoDataError, GatewayError
+
+        try:
+            yield
+        except (GatewayError, FetchRepoDataError) as error:
+            raise channel_error(str(error).strip(), [channel.base_url for channel in self._channels]) from None
 
 
 def as_rattler(record: Record) -> rattler.RepoDataRecord:
@@ -292,7 +301,7 @@ def link(
 
     reporter = Reporter()  # type: ignore[abstract]  # a protocol with bodies: what is left out does nothing
     layer = rattler.PackageCacheLayer(package_cache).with_validation_mode(rattler.ValidationMode.full())
-    config = rattler.Config.from_toml(f"allow-symbolic-links = false\nallow-hard-links = {str(not copy).lower()}\n")
+    config = rattler.Config.from_toml(f"allow-hard-links = {str(not copy).lower()}\n")
     work = rattler.install(
         [as_rattler(record) for record in records],
         prefix,
@@ -386,32 +395,30 @@ def _client(access: Access) -> rattler.networking.Client:
     from rattler.exceptions import AuthenticationStorageError
     from rattler.networking import Client, middleware
 
-    try:
-        stored = middleware.AuthenticationMiddleware()
-    except AuthenticationStorageError as error:
-        raise Denied(
-            f"rattler's credentials can't be read: {error}", hint="mend or remove that file", code="bad_credentials"
-        ) from None
     headers = {urlsplit(url): {"Authorization": _authorization(login)} for url, login in access.credentials.items()}
 
     def ours(host: str, path: str) -> dict[str, str] | None:
         fitting = [p for p in headers if p.hostname == host and _is_below(path, p.path)]
         return headers[max(fitting, key=lambda p: len(p.path))] if fitting else None
 
-    tokens = {url: [_with_token(url, token)] for url, token in access.tokens.items()}
-    return Client(
-        [
-            middleware.MirrorMiddleware(tokens),
-            middleware.RetryMiddleware(_REPEATS),
-            middleware.AddHeadersMiddleware(ours),
-            stored,
-            middleware.OciMiddleware(),
-            middleware.GCSMiddleware(),
-            middleware.S3Middleware(),
-        ],
-        user_agent="wardian",
-        timeout=max(1, round(access.timeout_s * _LONGEST_ANSWER)),
-    )
+    try:
+        return Client(
+            [
+                middleware.MirrorMiddleware({url: [_with_token(url, token)] for url, token in access.tokens.items()}),
+                middleware.RetryMiddleware(_REPEATS),
+                middleware.AddHeadersMiddleware(ours),
+                middleware.AuthenticationMiddleware(),
+                middleware.OciMiddleware(),
+                middleware.GCSMiddleware(),
+                middleware.S3Middleware(),
+            ],
+            user_agent="wardian",
+            timeout=max(1, round(access.timeout_s * _LONGEST_ANSWER)),
+        )
+    except AuthenticationStorageError as error:
+        raise Denied(
+            f"rattler's stored credentials can't be read: {error}", hint="mend or remove that file", code="bad_credentials"
+        ) from None
 
 
 def _is_below(path: str, prefix: str) -> bool:
@@ -427,16 +434,6 @@ def _authorization(login: Credentials) -> str:
 def _with_token(url: str, token: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"/t/{token}{parts.path}"))
-
-
-@contextlib.contextmanager
-def _gateway_errors() -> Any:
-    from rattler.exceptions import FetchRepoDataError, GatewayError
-
-    try:
-        yield
-    except (GatewayError, FetchRepoDataError) as error:
-        raise channel_error(str(error).strip()) from None
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
