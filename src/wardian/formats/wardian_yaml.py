@@ -117,20 +117,12 @@ class _WardianFile:
         fields, faults = self._fields, self._faults
         fields.check_keys(KEYS[""], _UNREAD)
         python, docker, spark = self._python(), self._docker(), self._spark()
-        environment = None
+        name = fields.text("name", as_="name")
+        description = fields.text("description", as_="description") or ""
+        tags, accelerators, variables = (fields.strings(key, as_=key) for key in ("tags", "accelerators", "variables"))
         with faults.wrap(places=self._places):
-            environment = Environment(
-                name=fields.text("name", as_="name"),
-                description=fields.text("description", as_="description") or "",
-                tags=fields.strings("tags", as_="tags"),
-                python=python,
-                docker=docker,
-                spark=spark,
-                accelerators=fields.strings("accelerators", as_="accelerators"),
-                variables=fields.strings("variables", as_="variables"),
-            )
-        if environment is None or faults:
-            raise InvalidDefinition(faults.found)
+            environment = Environment(name, python, docker, spark, accelerators, variables, description, tags)
+        faults.raise_if_any()
         alone = not environment.local_sources
         sources = {**self._code.places, **self._contexts}
         return ReadDefinition(environment, FORMAT, self._text, sources, alone, faults.warnings)

@@ -38,7 +38,7 @@ class Fields:
             return None
         if isinstance(node, YamlScalar):
             return node.value
-        self.wrong_type(node, self.field_path(key), "text")
+        self.wrong_type(node, self.field_path(key), "text", line=self._line(key, node))
         return None
 
     def items(self, key: str, *, example: str) -> list[tuple[YamlNode, str]]:
@@ -48,7 +48,7 @@ class Fields:
             return []
         path = self.field_path(key)
         if not isinstance(node, YamlSequence):
-            self.wrong_type(node, path, "a list", hint=f"write it as a list: `{key}: [{example}]`")
+            self.wrong_type(node, path, "a list", hint=f"write it as a list: `{key}: [{example}]`", line=self._line(key, node))
             return []
         found: list[tuple[YamlNode, str]] = []
         for i, item in enumerate(node.items):
@@ -77,7 +77,8 @@ class Fields:
             return None
         if isinstance(node, YamlMapping):
             return Fields(node, self.field_path(key), self.faults, self.places)
-        self.wrong_type(node, self.field_path(key), "a mapping", hint=f"write `{key}:` and its keys indented below it")
+        self.wrong_type(node, self.field_path(key), "a mapping", hint=f"write `{key}:` and its keys indented below it",
+                        line=self._line(key, node))  # fmt: skip
         return None
 
     def strings(self, key: str, *, as_: str) -> dict[str, str]:
@@ -90,7 +91,7 @@ class Fields:
             path = table.field_path(name.value)
             self.places[f"{as_}.{name.value}"] = (node.line, path)
             if not isinstance(node, YamlScalar):
-                self.wrong_type(node, path, "text")
+                self.wrong_type(node, path, "text", line=name.line)
             elif node.is_null:
                 self.faults.add(
                     "wrong_type", "a value is missing", line=node.line, field=path, hint='an empty text is written `""`'
@@ -107,18 +108,26 @@ class Fields:
                 self.faults.add("unknown_key", f"unknown key `{name.value[:80]}`", line=name.line,
                                 field=self.field_path(name.value[:80]), hint=hint)  # fmt: skip
 
-    def wrong_type(self, node: YamlNode, path: str, expected: str, hint: str | None = None) -> None:
+    def wrong_type(self, node: YamlNode, path: str, expected: str, hint: str | None = None, line: int | None = None) -> None:
         """Note that ``node`` is not what is expected at ``path``."""
         shown = f" (`{node.value[:60]}`)" if isinstance(node, YamlScalar) and node.value else ""
-        self.faults.add("wrong_type", f"this must be {expected}, not {node.kind}{shown}", line=node.line, field=path, hint=hint)
+        self.faults.add(
+            "wrong_type", f"this must be {expected}, not {node.kind}{shown}", line=line or node.line, field=path, hint=hint
+        )
 
     def _get(self, key: str, as_: str) -> YamlNode | None:
         node = self.node.find(key)
         if node is None or (isinstance(node, YamlScalar) and node.is_null):
             return None
         if as_:
-            self.places[as_] = (node.line, self.field_path(key))
+            self.places[as_] = (self._line(key, node), self.field_path(key))
         return node
+
+    def _line(self, key: str, node: YamlNode) -> int:
+        """Return where a reader looks for ``key``: the line of a text, but of the key itself for a list or mapping."""
+        if isinstance(node, YamlScalar):
+            return node.line
+        return next(name.line for name, _ in self.node.entries if name.value == key)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
