@@ -41,11 +41,11 @@ def _platform_tags(platform: Platform) -> Iterable[str]:
         arch = platform.machine
         newest = int(assumed["__glibc"].split(".")[1])
         oldest = 5 if arch == "x86_64" else 17
+        yield f"linux_{arch}"
         for minor in range(newest, oldest - 1, -1):
             yield f"manylinux_2_{minor}_{arch}"
             if old := _OLD_MANYLINUX.get((2, minor)):
                 yield f"{old}_{arch}"
-        yield f"linux_{arch}"
     elif platform.name.startswith("darwin/"):
         major, minor = (int(part) for part in assumed["__osx"].split(".")[:2])
         yield from tags.mac_platforms((major, minor), platform.machine)
