@@ -53,7 +53,7 @@ def submit_detached(
     """
     around = surroundings or Surroundings()
     means = Means(store, runs_dir, around, target or LocalTarget(), None, None, listener)
-    tree, results = check(configuration, means)
+    tree, results, _ = check(configuration, means)
     record = store.add(configuration, supervisor=processes.identify(), results=results)
     try:
         results, digest = take_snapshot(record, tree, means)

@@ -24,6 +24,7 @@ from wardian.run.variables import caller_variables, recorded
 from wardian.tools.processes import identify
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -59,14 +60,14 @@ def submit(
     Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
     """
     means = Means(store, runs_dir, surroundings or Surroundings(), target or LocalTarget(), stdout, stderr, listener)
-    tree, results = check(configuration, means)
+    tree, results, variables = check(configuration, means)
     with interruptible() as signals:
         record = store.add(configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results)
 
         def work() -> RunRecord:
             results, digest = take_snapshot(record, tree, means)
             preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
-            return _carry_out(preparing, prepare, means, signals)
+            return _carry_out(preparing, variables, prepare, means, signals)
 
         return _to_its_end(record, store, signals, work)
 
@@ -91,13 +92,18 @@ def supervise(
         record = store.hand_over(run_id, identify(), takes_signals=signals.takes_signals)
 
         def work() -> RunRecord:
-            return _carry_out(store.advance(record.id, PREPARING), prepare, means, signals)
+            preparing = store.advance(record.id, PREPARING)
+            around = means.surroundings
+            variables = caller_variables(record.configuration, around.pass_variables, around.environ)
+            return _carry_out(preparing, variables, prepare, means, signals)
 
         return _to_its_end(record, store, signals, work)
 
 
-def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | None, Results]:
-    """Check all that can be known before a run is recorded; return what is to be copied, and what is known already.
+def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | None, Results, dict[str, str]]:
+    """Check all that can be known before a run is recorded.
+
+    Returns what is to be copied, what there is to record already, and the run's variables, secrets included.
 
     Raises:   WardianError: a script, an input or a variable is missing, the source directory is too large …
     """
@@ -110,7 +116,7 @@ def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | N
         tree = scan(configuration.source, limits, leave_out=around.leave_out, home=around.home)
     check_script(configuration.command, tree)
     inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
-    return tree, Results(variables=recorded(variables), inputs=inputs)
+    return tree, Results(variables=recorded(variables), inputs=inputs), variables
 
 
 def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
@@ -121,9 +127,9 @@ def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> t
     return replace(record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=taken.notes), taken.digest
 
 
-def _carry_out(record: RunRecord, prepare: Prepare, means: Means, signals: Interruptible) -> RunRecord:
-    around = means.surroundings
-    variables = caller_variables(record.configuration, around.pass_variables, around.environ)
+def _carry_out(
+    record: RunRecord, variables: Mapping[str, str], prepare: Prepare, means: Means, signals: Interruptible
+) -> RunRecord:
     means.listener(Event("phase", "preparing", data={"run_id": record.id}))
     prepared = prepare(record, means.listener)
     with prepared.hold:

@@ -286,7 +286,7 @@ def test_what_a_run_made_and_changed(source: Path, tmp_path: Path) -> None:
 
 def test_unreadable_files_are_named(source: Path, tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root reads everything: tests/integration/test_run_as_user.py does this as an ordinary user")
+        pytest.skip("root reads everything: tests/integration/test_run_read_only.py does this as an ordinary user")
     put(source, "secret").chmod(0)
     with pytest.raises(Unavailable, match="secret cannot be read"):
         copy(scan(source), tmp_path / "copy")
