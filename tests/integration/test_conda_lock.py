@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,10 +27,10 @@ from wardian.tools.http import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from wardian.lock.lock import Artifact
 
+ROOT = Path(__file__).parents[2]
 LATER = datetime(2024, 6, 1, tzinfo=UTC)
 PLATFORMS = ("linux/amd64", "linux/arm64", "darwin/arm64")
 
@@ -228,6 +232,22 @@ def test_solving_works_inside_a_running_event_loop(channel: Channel, tmp_path: P
         return names(solved(tmp_path, "hello", channels=[channel.url]))
 
     assert asyncio.run(in_a_notebook()) == {"hello": "1.0"}
+
+
+def test_an_interrupt_ends_a_solve_at_once(channel: Channel, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.support.conda_solving import solved\n"
+        "solved(Path(sys.argv[1]), 'hello', channels=[sys.argv[2]])"
+    )
+    with channel.serve() as server:
+        server.fail("*/repodata.json", hold=threading.Event())
+        command = [sys.executable, "-c", code, str(tmp_path), server.url]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            server.wait_for_request(lambda r: r.path.endswith("/repodata.json") and r.method == "GET")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert said.strip().splitlines()[-1] == "KeyboardInterrupt"
 
 
 # -- digests --------------------------------------------------------------------------------------------------------------

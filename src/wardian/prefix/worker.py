@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +27,9 @@ from wardian.tools import rattler
 from wardian.tools.disk import FileLock, disk_errors, free_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LINK_SCRIPT = re.compile(r"(?:bin|Scripts)/\.(.+)-(?:pre-link|post-link|pre-unlink)\.(?:sh|bat)")
-_ABORTED = 3
-_ERRORS = {error.__name__: error for error in (BadArchive, DiskFull, InstallFailed)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def perform(task: Task, say: Any) -> None:
     with disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     # a worker whose parent was killed may be a moment behind it: the place is ours only when that one is gone
-    with FileLock(cache / "linking" / Digest.of(os.fsencode(prefix))[:32]) as lock:
+    with _user_of(cache), FileLock(cache / "linking" / Digest.of(os.fsencode(prefix))[:32]) as lock:
         _empty(prefix)
         try:
             failed = rattler.link(
@@ -120,9 +121,21 @@ def _paths(found: Mapping[str, bytes | None]) -> list[str]:
     return paths
 
 
-def _empty(prefix: Path) -> None:
-    import shutil
+@contextlib.contextmanager
+def _user_of(cache: Path) -> Iterator[None]:
+    """Be one of the workers that use the cache; who is the only one removes what killed workers had half unpacked."""
+    lock = FileLock(cache / "users")
+    if lock.try_acquire():
+        for path in (cache / "unpacked").glob(".*"):
+            if path.is_dir():  # rattler unpacks beside the final place and renames
+                shutil.rmtree(path)
+        lock.release()
+    lock.acquire(shared=True)
+    with lock:
+        yield
 
+
+def _empty(prefix: Path) -> None:
     with disk_errors(prefix):
         prefix.mkdir(parents=True, exist_ok=True)
         for path in prefix.iterdir():
@@ -157,7 +170,9 @@ def _watch() -> None:
     """End when the parent does: its end of our input is then closed."""
     while os.read(0, 1):
         pass
-    os._exit(_ABORTED)
+    if os.getpgrp() == os.getpid():  # as the parent has arranged
+        os.killpg(0, signal.SIGKILL)  # link scripts too
+    os._exit(1)
 
 
 if __name__ == "__main__":
