@@ -11,7 +11,7 @@ from wardian.prefix.disk_use import DiskUse
 from wardian.tools.disk import empty_trash, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from wardian.package.store import PackageStore
@@ -65,7 +65,13 @@ class EvictionPlan:
 
 
 def plan_eviction(
-    prefixes: PrefixCache, packages: PackageStore, *, limit_bytes: int, now: float, tools: Mapping[str, Path] | None = None
+    prefixes: PrefixCache,
+    packages: PackageStore,
+    *,
+    limit_bytes: int,
+    now: float,
+    tools: Mapping[str, Path] | None = None,
+    trash: Sequence[Path] = (),
 ) -> EvictionPlan:
     """Return what would go. Nothing is changed.
 
@@ -74,9 +80,10 @@ def plan_eviction(
     standalone Python goes only after the prefixes that need it.
 
     Args:     now: seconds since the epoch.  tools: directories that uv and rattler keep for themselves, by name.
+              trash: directories of removed trees that are still to be deleted.
     """
     found = _Found(prefixes, packages, now)
-    found.leftovers()
+    found.leftovers(trash)
     found.tools(tools or {})
     found.prefixes()
     found.packages()
@@ -101,10 +108,10 @@ class _Found:
         self._use.add(os.fspath(path), path)
         return Candidate(kind, path.name, path, used, 0, note)
 
-    def leftovers(self) -> None:
-        for root, note in ((self._prefixes.root, "of prefixes"), (self._packages.root, "of archives")):
-            if (root / "trash").is_dir() and any((root / "trash").iterdir()):
-                self._sure.append(self._candidate("trash", root / "trash", 0.0, note))
+    def leftovers(self, trash: Sequence[Path]) -> None:
+        for place in trash:
+            if place.is_dir() and any(place.iterdir()):
+                self._sure.append(self._candidate("trash", place, 0.0, f"of {place.parent}"))
         temporary = self._packages.root / "tmp"
         for path in sorted(temporary.iterdir()) if temporary.is_dir() else ():
             used = path.stat().st_mtime

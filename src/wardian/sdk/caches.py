@@ -42,6 +42,19 @@ class Removable:
         return {"kind": self.kind, "name": self.name, "note": self.note, "last_used": used, "size_bytes": self.size_bytes}
 
 
+def trash_directories(parts: Parts) -> tuple[Path, ...]:
+    """Return where removed trees wait for their deletion: what is in there was left by a killed process."""
+    workspaces = parts.settings.home / "workspaces"
+    of_runs = sorted(workspaces.glob("*/runs/.trash"))
+    return (
+        workspaces / ".trash",
+        *of_runs,
+        parts.cache / "trash",
+        parts.prefixes.root / "trash",
+        parts.packages.root / "trash",
+    )
+
+
 class Caches:
     """What a clean-up of the caches would remove, and the clean-up. Runs in progress keep what they use."""
 
@@ -57,7 +70,9 @@ class Caches:
         parts.listener(Event("phase", "measuring the caches"))
         limit = parts.settings.cache_limit_bytes if limit_bytes is None else limit_bytes
         tools = {"uv": parts.cache / "uv", "rattler": parts.cache / "conda-packages", "repodata": parts.cache / "repodata"}
-        return plan_eviction(parts.prefixes, parts.packages, limit_bytes=limit, now=self._now(), tools=tools)
+        return plan_eviction(
+            parts.prefixes, parts.packages, limit_bytes=limit, now=self._now(), tools=tools, trash=trash_directories(parts)
+        )
 
     def apply(self, plan: EvictionPlan) -> tuple[list[Removable], int]:
         """Remove what ``plan`` chose; return what went and the bytes freed. What was used since the plan was made stays."""

@@ -39,6 +39,15 @@ def network_file_system(directory: Path, mountinfo: Path = MOUNTINFO) -> str | N
     return None
 
 
+def file_system(directory: Path, mountinfo: Path = MOUNTINFO) -> str:
+    """Return the type of the file system that ``directory`` lies on, as the kernel calls it; empty: it cannot be told."""
+    try:
+        mounts = mountinfo.read_bytes()
+    except OSError:  # not Linux
+        return ""
+    return _type_at(os.path.realpath(directory), mounts.decode(errors="surrogateescape"))
+
+
 def _type_at(path: str, mounts: str) -> str:
     best, found = -1, ""
     for line in mounts.splitlines():

@@ -1,0 +1,131 @@
+"""What `doctor` asks beyond Wardian's own directories: interpreters, indexes, channels, git, container engines."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.errors import BadArchive, Denied, SolveFailed, WardianError
+from wardian.sdk.doctor import FAILED, OK, WARNING, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wardian.bootstrap import Parts
+
+ANSWER_WITHIN_S = 4
+ASKED_FOR = "pip"  # what every index has that serves more than its own packages
+ENGINES = ("docker", "podman", "nerdctl", "apptainer", "singularity", "enroot")
+
+
+def interpreters(parts: Parts) -> Check:
+    """Look for Pythons: the machine's own, and standalone ones that are unpacked."""
+    own = [f"{found.version} ({found.path})" for found in parts.uv.installed_pythons()]
+    standalone = sorted(
+        {ready.facts["python"] for _, ready, _ in parts.prefixes.entries() if ready and "python" in ready.facts}
+    )
+    found = "; ".join([*own, *([f"standalone {', '.join(standalone)}"] if standalone else [])])
+    if not found:
+        return Check(
+            "interpreters", WARNING, "none on this machine", "standalone ones are fetched where the catalogue can be reached"
+        )
+    return Check("interpreters", OK, found)
+
+
+def indexes(parts: Parts) -> Check:
+    """Ask every package index, as a solve would."""
+    if parts.settings.offline:
+        return Check("indexes", OK, "skipped: offline")
+    aliases = ["pypi", *(alias for alias in parts.settings.indexes if alias != "pypi")]
+    return _combined("indexes", {alias: _ask_index(parts, alias) for alias in aliases},
+                     "check the network, HTTPS_PROXY and `wardian config show`; WARDIAN_OFFLINE=1 works with what is here")  # fmt: skip
+
+
+def _ask_index(parts: Parts, alias: str) -> tuple[str, str]:
+    from wardian.definition.platform import this_platform
+    from wardian.lock.indexes import plan_indexes
+    from wardian.tools.http import without_credentials
+
+    options = [] if alias == "pypi" else [f"--index-url {alias}"]
+    plan = plan_indexes(
+        options, configured=parts.settings.indexes, credentials=parts.credentials, environ=parts.environ, strategy="first-index"
+    )
+    url = without_credentials(plan.environ["UV_DEFAULT_INDEX"]) if "UV_DEFAULT_INDEX" in plan.environ else "as uv is set up"
+    seconds = str(ANSWER_WITHIN_S)
+    environ = {**plan.environ, "UV_HTTP_TIMEOUT": seconds, "UV_HTTP_CONNECT_TIMEOUT": seconds, "UV_HTTP_RETRIES": "0"}
+    try:
+        parts.uv.compile(f"{ASKED_FOR}\n", python_version="3.12", uv_platform=this_platform().uv, python=Path(sys.executable),
+                         arguments=[*plan.arguments, "--no-deps", "--no-cache"], index_environ=environ)  # fmt: skip
+    except SolveFailed as error:
+        if "not found in" not in error.message:
+            return FAILED, f"{alias} ({url}): {error.message.splitlines()[-1].strip()}"
+        if alias == "pypi":
+            return WARNING, f"{alias} answers ({url}), but does not know `{ASKED_FOR}`: is it the URL of a simple index?"
+        return OK, f"{alias} answers ({url})"
+    except Denied as error:
+        return FAILED, f"{alias} wants a login ({url}): {error.hint}"
+    except WardianError as error:
+        return FAILED, f"{alias} does not answer ({url}): {error.message.splitlines()[-1].strip()}"
+    return OK, f"{alias} answers ({url})"
+
+
+def channels(parts: Parts) -> Check:
+    """Ask every configured conda channel."""
+    known = parts.settings.channels
+    if not known:
+        return Check("channels", OK, "none configured: names such as conda-forge mean their public places")
+    if parts.settings.offline:
+        return Check("channels", OK, f"skipped: offline ({', '.join(known)})")
+    return _combined("channels", {alias: _ask_channel(parts, alias) for alias in known},
+                     "check the URL with `wardian config show`, the network, and `wardian secret list`")  # fmt: skip
+
+
+def _ask_channel(parts: Parts, alias: str) -> tuple[str, str]:
+    from wardian.bootstrap import Parts
+    from wardian.definition.environment import PythonSection
+    from wardian.lock.conda_channels import plan_channels
+
+    section = PythonSection(manager="conda", channels=(alias,))
+    plan = plan_channels(section, configured=parts.settings.channels, mirrors=parts.settings.mirrors, environ=parts.environ)
+    channel = plan.get(alias)
+    http = Parts(replace(parts.settings, timeout_s=ANSWER_WITHIN_S), environ=parts.environ).http
+    try:
+        http.download(f"{channel.download_url}/noarch/repodata.json", io.BytesIO(), limit_bytes=1)
+    except BadArchive:  # it answers, with more than is wanted here
+        return OK, f"{alias} answers ({channel.url})"
+    except WardianError as error:
+        return FAILED, f"{alias}: {error.message}"
+    return WARNING, f"{alias} answers with nothing ({channel.url})"
+
+
+def git(parts: Parts) -> Check:
+    """Look for git, which requirements from repositories need."""
+    program = shutil.which("git", path=parts.environ.get("PATH"))
+    if program is None:
+        return Check("git", WARNING, "not found", "install git: requirements from repositories need it")
+    done = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=ANSWER_WITHIN_S
+    )
+    return Check("git", OK, done.stdout.strip() or program)
+
+
+def engines(parts: Parts) -> Check:
+    """Look for container engines; local runs need none."""
+    found = [name for name in ENGINES if shutil.which(name, path=parts.environ.get("PATH"))]
+    return Check("engines", OK, ", ".join(found) if found else "none; local runs need none")
+
+
+OUTSIDE: Mapping[str, Callable[[Parts], Check]] = {
+    "interpreters": interpreters, "indexes": indexes, "channels": channels, "git": git, "engines": engines,
+}  # fmt: skip
+
+
+def _combined(name: str, answers: Mapping[str, tuple[str, str]], hint: str) -> Check:
+    states = {state for state, _ in answers.values()}
+    state = next(one for one in (FAILED, WARNING, OK) if one in states)
+    return Check(name, state, "; ".join(text for _, text in answers.values()), "" if state == OK else hint)
