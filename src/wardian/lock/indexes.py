@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from wardian.definition.pip_option import PipOption
 from wardian.errors import InvalidInput
@@ -34,6 +35,12 @@ class IndexPlan:
     notes: tuple[str, ...] = ()
     require_hashes: bool = False
     default_alias: str = field(default=DEFAULT_ALIAS)
+    logins: Mapping[str, Credentials] = field(default_factory=dict)  # origin of an index (scheme, host, port) → its own login
+
+    def with_login(self, url: str) -> str:
+        """Return ``url`` with the login of the index whose origin it shares, if that index was given with one."""
+        login = self.logins.get(_origin(url))
+        return with_credentials(url, login) if login is not None else url
 
     def alias_of(self, url: str | None) -> str:
         """Return the alias under which packages from the index at ``url`` are recorded."""
@@ -129,7 +136,13 @@ def plan_indexes(
     for place in links:
         arguments += ["--find-links", place]
     arguments += ["--prerelease", prerelease]
-    return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias)
+    logins = {_origin(url): login for url in (default, *extras) if url is not None and (login := _own(url)) is not None}
+    return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias, logins)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _own(url: str) -> Credentials | None:

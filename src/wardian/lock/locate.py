@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from wardian.definition.platform import get_platform, with_declared
 from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.errors import SolveFailed, WardianError
-from wardian.lock.indexes import expand, plan_indexes
+from wardian.lock.indexes import IndexPlan, expand, plan_indexes
 from wardian.lock.python import STANDALONE
 
 if TYPE_CHECKING:
@@ -63,30 +63,28 @@ class Locator:
             requirement = PipRequirement.parse(environment.python.pip[int(alias)])
             yield expand(requirement.url or "", self._environ, f"python.pip[{alias}]").partition("#")[0]
             return
+        plan = self._plan(environment)
         hint = self._hint(artifact.sha256)
         if hint is not None:
-            yield hint
+            yield plan.with_login(hint)
         if artifact.source == STANDALONE:
             url = self._python.url_of(artifact)
             if url is not None:
                 yield url
             return
-        yield from self._from_index(environment, lock, artifact)
+        yield from self._from_index(environment, plan, lock, artifact)
 
     def conda_urls(self, environment: Environment, artifact: Artifact) -> Iterator[str]:
         """Yield the URL of a conda package."""
         alias = artifact.source.partition(":")[2]
         yield f"{self._channel_url(environment, alias).rstrip('/')}/{artifact.subdir}/{artifact.file}"
 
-    def _from_index(self, environment: Environment, lock: Lock, artifact: Artifact) -> Iterator[str]:
+    def _plan(self, environment: Environment) -> IndexPlan:
         python = environment.python
-        plan = plan_indexes(
-            python.pip_options,
-            configured=self._indexes,
-            credentials=self._credentials,
-            environ=self._environ,
-            strategy=python.index_strategy,
-        )
+        return plan_indexes(python.pip_options, configured=self._indexes, credentials=self._credentials, environ=self._environ,
+                            strategy=python.index_strategy)  # fmt: skip
+
+    def _from_index(self, environment: Environment, plan: IndexPlan, lock: Lock, artifact: Artifact) -> Iterator[str]:
         platform = with_declared(get_platform(lock.platform), environment.accelerators)
         version = lock.python.version if lock.python else "3.12"
         try:
@@ -100,4 +98,4 @@ class Locator:
                 continue
             for entry in (*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())):
                 if unquote(urlsplit(entry["url"]).path).rpartition("/")[2] == artifact.file:
-                    yield str(entry["url"])
+                    yield plan.with_login(str(entry["url"]))

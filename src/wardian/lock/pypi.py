@@ -69,18 +69,18 @@ class UvSolver:
         self, *, uv: Uv, archives: Archives, wheels: WheelKeeper, trees: Trees, indexes: Mapping[str, str],
         credentials: Callable[[str], Credentials | None], environ: Mapping[str, str],
     ):  # fmt: skip
-        self._uv = uv
-        self._archives = archives
-        self._trees = trees
-        self._indexes = indexes
-        self._credentials = credentials
-        self._environ = environ
-        self._wheels = wheels
+        self.uv = uv
+        self.archives = archives
+        self.trees = trees
+        self.indexes = indexes
+        self.credentials = credentials
+        self.environ = environ
+        self.wheels = wheels
 
     def plan(self, request: SolveRequest) -> IndexPlan:
         """Return the indexes that this definition speaks of."""
         python = request.environment.python
-        return plan_indexes(python.pip_options, configured=self._indexes, credentials=self._credentials, environ=self._environ,
+        return plan_indexes(python.pip_options, configured=self.indexes, credentials=self.credentials, environ=self.environ,
                             strategy=python.index_strategy)  # fmt: skip
 
     def solve(self, request: SolveRequest, target: PipTarget, listener: Listener) -> PipSolution:
@@ -115,7 +115,7 @@ class _Work:
         self.place = place
         self.listener = listener
         self.sources = SourceBuilder(
-            uv=solver._uv, wheels=solver._wheels, trees=solver._trees, origin=request.sources, place=place, target=target,  # noqa: SLF001
+            uv=solver.uv, wheels=solver.wheels, trees=solver.trees, origin=request.sources, place=place, target=target,
             plan=plan, as_of=self._as_of(), listener=listener, platform=request.platform,
         )  # fmt: skip
         self.notes: list[str] = list(plan.notes)
@@ -143,7 +143,7 @@ class _Work:
         return PipSolution(tuple(artifacts), roots, tuple(self.notes), self.sources.build_requirements)
 
     def _compile(self, lines: list[str], constraints: list[str], arguments: list[str]) -> str:
-        return self.s._uv.compile(  # noqa: SLF001
+        return self.s.uv.compile(
             "\n".join(lines) + "\n", constraints="\n".join(constraints), preferences=self._preferences(), arguments=arguments,
             python_version=self.target.version, uv_platform=self.platform.uv, index_environ=self.plan.environ,
             offline=self.request.offline,
@@ -160,11 +160,11 @@ class _Work:
         bare = PipRequirement(
             requirement.name, requirement.extras, requirement.specifier, requirement.url, None, requirement.marker
         )
-        return expand(str(bare), self.s._environ, f"python.pip[{position}]")  # noqa: SLF001
+        return expand(str(bare), self.s.environ, f"python.pip[{position}]")
 
     def _constraints(self) -> list[str]:
         python = self.request.environment.python
-        lines = [expand(text, self.s._environ, f"python.constraints[{i}]") for i, text in enumerate(python.constraints)]  # noqa: SLF001
+        lines = [expand(text, self.s.environ, f"python.constraints[{i}]") for i, text in enumerate(python.constraints)]
         lines += [f"{name}=={version}" for name, version in sorted(self.target.provided.items())]
         held = self.request.held
         lines += [
@@ -195,7 +195,7 @@ class _Work:
         lines = [pin.line for pin in pins if pin.version]
         if not lines:
             return {}
-        found = self.s._uv.files(  # noqa: SLF001
+        found = self.s.uv.files(
             "\n".join(lines) + "\n", python_version=self.target.version, uv_platform=self.platform.uv, arguments=arguments,
             index_environ=self.plan.environ, offline=self.request.offline,
         )  # fmt: skip
@@ -261,7 +261,7 @@ class _Work:
             raise SolveFailed(f"{pin.name} {pin.version} {why}", hint="choose another version or platform", code="no_file")
         file = _file_name(sdist)
         sha256, _ = self._digest(sdist, file, "sdist")
-        archive = self.s._archives.obtain([sdist["url"]], file, kind="sdist", sha256=sha256)  # noqa: SLF001
+        archive = self.s.archives.obtain([self.plan.with_login(sdist["url"])], file, kind="sdist", sha256=sha256)
         built = self.sources.build(archive.path, pin.name)
         return Artifact(kind="sdist", source=f"index:{alias}", name=pin.name, version=pin.version, file=file, sha256=sha256,
                         size_bytes=archive.size_bytes, depends=needs, markers=pin.marker, timestamp=_time(sdist), built=built)  # fmt: skip
@@ -272,7 +272,7 @@ class _Work:
         is_wheel = file.endswith(".whl")
         allowed = self._allowed_hashes(pin.name)
         wanted = url.partition("#sha256=")[2].partition("&")[0]
-        archive = self.s._archives.obtain([url.partition("#")[0]], file, kind="wheel" if is_wheel else "sdist",  # noqa: SLF001
+        archive = self.s.archives.obtain([url.partition("#")[0]], file, kind="wheel" if is_wheel else "sdist",
                                           sha256=Digest(wanted) if wanted else None)  # fmt: skip
         if allowed is not None and archive.sha256 not in allowed:
             raise SolveFailed(
@@ -299,9 +299,9 @@ class _Work:
         offered = entry.get("hashes", {}).get("sha256")
         if offered:
             sha256 = Digest(offered)
-            self.s._archives.note_location(sha256, split_credentials(entry["url"])[0])  # noqa: SLF001
+            self.s.archives.note_location(sha256, split_credentials(entry["url"])[0])
             return sha256, entry.get("size")
-        archive = self.s._archives.obtain([entry["url"]], file, kind=kind, sha256=None)  # noqa: SLF001
+        archive = self.s.archives.obtain([self.plan.with_login(entry["url"])], file, kind=kind, sha256=None)
         return archive.sha256, archive.size_bytes
 
     def _allowed_hashes(self, name: str) -> set[str] | None:

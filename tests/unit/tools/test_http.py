@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.server import DirectoryServer
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def served(tmp_path: Path, **options: object) -> DirectoryServer:
+def served(tmp_path: Path, **options: Any) -> DirectoryServer:
     place = tmp_path / "files"
     place.mkdir()
     (place / "a.bin").write_bytes(CONTENT)
-    return DirectoryServer(place, **options)  # type: ignore[arg-type]
+    return DirectoryServer(place, **options)
 
 
 def fetch(http: Http, url: str, limit: int = 10**9) -> bytes:
