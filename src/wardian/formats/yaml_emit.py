@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_PLAIN = re.compile(r"[A-Za-z_./][\w./+<>=,~!*|@$()^-]*(?: [\w./+<>=,~!*|@$()^;][\w./+<>=,~!*|@$()^;'\"-]*)*")
-_IN_FLOW = re.compile(r"[,\[\]{}]")
+# begins like text and holds nothing that YAML reads as its own: no `: `, no ` #`, single spaces
+_PLAIN = re.compile(r"""(?:[A-Za-z_./]|--?(?=[A-Za-z]))(?:[\w./+<>=,~!*|@$()^;'"\[\]{}%?&-]|:(?=\S)|(?<=\S)#|[ ](?=[^\s#]))*""")
+_IN_FLOW = re.compile(r"[,\[\]{}:?#]")
 # what YAML 1.1 or 1.2 takes for something else than text; words only, as _PLAIN excludes what begins with a digit
 _NOT_TEXT = re.compile(r"(?i)(?:~|null|true|false|yes|no|on|off|y|n|=|<<|[.]inf|[.]nan|[.][0-9_.e+-]*|---.*|[.]{3}.*)")
 _LONG_KEY = 1000  # YAML ends its search for the colon of a key after 1,024 characters
