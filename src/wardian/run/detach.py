@@ -12,9 +12,8 @@ from wardian.events import silent
 from wardian.run.directory import RunDirectory
 from wardian.run.job import Means
 from wardian.run.record import CANCELED, FAILED
-from wardian.run.submit import check, take_snapshot
+from wardian.run.submit import check, take_snapshot, target_named
 from wardian.run.surroundings import Surroundings
-from wardian.run.targets.local import LocalTarget
 from wardian.tools import processes
 from wardian.tools.disk import remove_tree
 
@@ -52,7 +51,7 @@ def submit_detached(
     Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
     """
     around = surroundings or Surroundings()
-    means = Means(store, runs_dir, around, target or LocalTarget(), None, None, listener)
+    means = Means(store, runs_dir, around, target or target_named(configuration.target), None, None, listener)
     tree, results, _ = check(configuration, means)
     record = store.add(configuration, supervisor=processes.identify(), results=results)
     try:

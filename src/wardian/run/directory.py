@@ -26,6 +26,11 @@ class RunDirectory:
         return self.path / "snapshot"
 
     @property
+    def snapshot_list(self) -> Path:
+        """What the snapshot held before the run, as JSON."""
+        return self.path / "snapshot.json"
+
+    @property
     def outputs(self) -> Path:
         """What the run is to leave: ``WARDIAN_OUTPUT_DIR``."""
         return self.snapshot / "outputs"

@@ -18,6 +18,7 @@ from wardian.run.source_tree import OUTPUTS
 from wardian.run.targets.target import Job
 from wardian.run.variables import job_variables
 from wardian.run.write_faults import WriteFaults
+from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +53,10 @@ def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str],
 
     Raises:   RunFailed: it could not be started for a reason that is not the script's.  DiskFull.
     """
-    configuration, around, listener = record.configuration, means.surroundings, means.listener
+    configuration, around = record.configuration, means.surroundings
     directory = RunDirectory.of(means.runs_dir, record.id)
-    directory.outputs.mkdir(exist_ok=True)
+    with disk_errors(directory.path):
+        directory.outputs.mkdir(exist_ok=True)
     before = frozenset(path for path, _ in new_and_changed(directory.snapshot, frozenset(), 0)[0])
     faults = WriteFaults(prepared.read_only if prepared.prefix is None else (prepared.prefix, *prepared.read_only))
     watch = _Watch(record, means, faults, stop)
@@ -68,7 +70,7 @@ def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str],
         grace_s=around.grace_s,
         merged=_are_one(means.stdout, means.stderr),
     )
-    listener(Event("phase", "running", data={"run_id": record.id}))
+    means.listener(Event("phase", "running", data={"run_id": record.id}))
     try:
         ended = means.target.run(job, watch, stop)
     finally:
@@ -76,8 +78,6 @@ def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str],
     if not watch.was_running and stop.cause and ended.cause == "exited":
         ended = replace(ended, cause="stopped")  # asked to cancel as it started, it was faster than the signal
     notes = [*_notes(ended, record), *watch.notes, *([faults.note] if faults.note else [])]
-    for note in notes:
-        listener(Event("warning", note, data={"run_id": record.id}))
     results = _with_files(record.results, directory, before, watch.began_ns)
     results = replace(results, notes=(*record.results.notes, *notes))
     state, code, reason = _verdict(ended, stop, configuration.timeout_s)

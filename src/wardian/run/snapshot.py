@@ -8,44 +8,69 @@ import os
 import stat
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest
 from wardian.errors import Unavailable
-from wardian.events import Event, silent
 from wardian.formats.tree import SCHEME
 from wardian.run.source_tree import IGNORE_HINT
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from wardian.events import Listener
     from wardian.run.source_tree import SourceFile, SourceTree
 
 _LARGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A copied source directory."""
+class Entry:
+    """One file or link of a snapshot: ``kind`` is ``file``, ``executable`` or ``link``; ``value`` its digest, or the link's text."""
 
-    digest: Digest
-    paths: frozenset[str]
-    size_bytes: int
+    path: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copied source directory, as it was before the run: what is in it, by path."""
+
+    entries: tuple[Entry, ...]
+    directories: tuple[str, ...]  # parents first
+    size_bytes: int = 0
     notes: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> Digest:
+        """The identity of the copy, by the rule of ``wardian.formats.tree``: paths, contents, link texts, and whether the owner
+        may execute a file.
+        """
+        entries = [[unicodedata.normalize("NFC", entry.path), entry.kind, entry.value] for entry in self.entries]
+        return Digest.of_document({"scheme": SCHEME, "entries": sorted(entries)})
 
-def copy(tree: SourceTree, target: Path, listener: Listener = silent) -> Snapshot:
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"entries": [[e.path, e.kind, e.value] for e in self.entries], "directories": list(self.directories)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Snapshot:
+        """Return the snapshot that ``as_document`` wrote, without its size and notes."""
+        entries = tuple(Entry(str(path), str(kind), str(value)) for path, kind, value in document["entries"])
+        return cls(entries, tuple(map(str, document["directories"])))
+
+
+def copy(tree: SourceTree, target: Path) -> Snapshot:
     """Copy ``tree`` into the new directory ``target`` and return the snapshot.
 
-    The digest is of the copy, by the rule of ``wardian.formats.tree``: paths, contents, link texts, and whether the owner may
-    execute a file. A file that changes meanwhile is copied as it was found; a note says so. File systems that can share blocks
-    between copies do.
+    A file that changes meanwhile is copied as it was found; a note says so. File systems that can share blocks between copies
+    do.
 
     Raises:   DiskFull.  WardianError: ``not_writable``.  Unavailable: ``unreadable_file``.
     """
-    entries: list[list[str]] = []
+    entries: list[Entry] = []
     notes: list[str] = []
     size_bytes = 0
     with disk_errors(target, tree.size_bytes):
@@ -53,11 +78,10 @@ def copy(tree: SourceTree, target: Path, listener: Listener = silent) -> Snapsho
         for directory in tree.directories:
             os.mkdir(f"{target}/{directory}")  # noqa: PTH102 - thousands of paths
         for file in tree.files:
-            name = unicodedata.normalize("NFC", file.path)
             place = f"{target}/{file.path}"
             if file.target is not None:
                 os.symlink(file.target, place)  # noqa: PTH211
-                entries.append([name, "link", file.target])
+                entries.append(Entry(file.path, "link", file.target))
                 continue
             copied = _copy_file(f"{tree.root}/{file.path}", place, file)
             if copied is None:
@@ -67,11 +91,8 @@ def copy(tree: SourceTree, target: Path, listener: Listener = silent) -> Snapsho
             if not is_steady:
                 notes.append(f"{file.path} changed while the source directory was copied")
             size_bytes += copied_bytes
-            entries.append([name, "executable" if file.mode & stat.S_IXUSR else "file", digest])
-    for note in notes:
-        listener(Event("warning", note))
-    digest = Digest.of_document({"scheme": SCHEME, "entries": sorted(entries)})
-    return Snapshot(digest, frozenset(file.path for file in tree.files), size_bytes, (*tree.notes, *notes))
+            entries.append(Entry(file.path, "executable" if file.mode & stat.S_IXUSR else "file", digest))
+    return Snapshot(tuple(entries), tree.directories, size_bytes, (*tree.notes, *notes))
 
 
 def new_and_changed(directory: Path, before: frozenset[str], since_ns: int) -> tuple[list[tuple[str, int]], list[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wardian.errors import WardianError
+from wardian.errors import NotFound, WardianError
 from wardian.events import Event, Listener, silent
 from wardian.run.configuration import Prepared
 from wardian.run.directory import RunDirectory
@@ -21,6 +22,7 @@ from wardian.run.source_tree import Limits, SourceTree, scan
 from wardian.run.surroundings import Surroundings
 from wardian.run.targets.local import LocalTarget
 from wardian.run.variables import caller_variables, recorded
+from wardian.tools.disk import disk_errors
 from wardian.tools.processes import identify
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def submit(
 
     Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
     """
-    means = Means(store, runs_dir, surroundings or Surroundings(), target or LocalTarget(), stdout, stderr, listener)
+    means = Means(
+        store, runs_dir, surroundings or Surroundings(), target or target_named(configuration.target), stdout, stderr, listener
+    )
     tree, results, variables = check(configuration, means)
     with interruptible() as signals:
         record = store.add(configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results)
@@ -86,7 +90,7 @@ def supervise(
 
     Raises:   WardianError: as ``submit``; ``Conflict``: it is not queued.
     """
-    place = target or LocalTarget(standard_input=False)
+    place = target or target_named(store.get(run_id).configuration.target, standard_input=False)
     means = Means(store, runs_dir, surroundings or Surroundings(), place, None, None, listener)
     with interruptible() as signals:
         record = store.hand_over(run_id, identify(), takes_signals=signals.takes_signals)
@@ -98,6 +102,16 @@ def supervise(
             return _carry_out(preparing, variables, prepare, means, signals)
 
         return _to_its_end(record, store, signals, work)
+
+
+def target_named(name: str, *, standard_input: bool = True) -> Target:
+    """Return the target called ``name``.
+
+    Raises:   NotFound: ``target_not_found``.
+    """
+    if name != LocalTarget.name:
+        raise NotFound(f"there is no target `{name}`", hint="leave `-t` out to run on this machine", code="target_not_found")
+    return LocalTarget(standard_input=standard_input)
 
 
 def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | None, Results, dict[str, str]]:
@@ -122,8 +136,10 @@ def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | N
 def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
     """Copy ``tree`` into the run's directory; return what to record of it."""
     directory = RunDirectory.of(means.runs_dir, record.id)
-    taken = copy(tree or SourceTree(directory.path, (), ()), directory.snapshot, means.listener)
-    files = len(taken.paths)
+    taken = copy(tree or SourceTree(directory.path, (), ()), directory.snapshot)
+    with disk_errors(directory.path):
+        directory.snapshot_list.write_text(json.dumps(taken.as_document(), separators=(",", ":")))
+    files = len(taken.entries)
     return replace(record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=taken.notes), taken.digest
 
 

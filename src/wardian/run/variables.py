@@ -57,18 +57,12 @@ def job_variables(
     """Return the whole environment of the job, in this order, the later ones winning: what is inherited, the environment's
     variables, the run's, Wardian's own.
 
-    Output is unbuffered (``PYTHONUNBUFFERED``), so a log shows what happened when it happened; the user's site-packages
-    (``PYTHONNOUSERSITE``) are no part of the environment; where the environment is read-only, no byte code is written
-    (``PYTHONDONTWRITEBYTECODE``). A run's variable of that name with an empty value undoes each.
+    Output is unbuffered (``PYTHONUNBUFFERED``), so a log shows what happened when it happened. A run's variable of that name with
+    an empty value undoes this, and what ``environment_variables`` sets.
 
     Source:   semantics §6
     """
-    variables = {name: value for name, value in environ.items() if _INHERITED.fullmatch(name)}
-    variables |= {"PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"}
-    if prepared.prefix is not None:
-        variables["PYTHONDONTWRITEBYTECODE"] = "1"
-    variables |= prepared.variables
-    variables["PATH"] = ":".join([*map(str, prepared.path_entries), prepared.variables.get("PATH", SYSTEM_PATH)])
+    variables = {"PYTHONUNBUFFERED": "1", **environment_variables(prepared, environ)}
     variables |= of_run
     variables |= {input_variable(name): str(path) for name, path in record.configuration.inputs.items()}
     return variables | {
@@ -76,3 +70,20 @@ def job_variables(
         "WARDIAN_EXPERIMENT": record.configuration.experiment,
         "WARDIAN_OUTPUT_DIR": str(outputs),
     }
+
+
+def environment_variables(prepared: Prepared, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what every process in an environment finds: what is inherited, then the environment's variables, its own first on PATH.
+
+    The user's site-packages (``PYTHONNOUSERSITE``) are no part of the environment; where it is read-only, no byte code is written
+    (``PYTHONDONTWRITEBYTECODE``).
+
+    Source:   semantics §6
+    """
+    variables = {name: value for name, value in environ.items() if _INHERITED.fullmatch(name)}
+    variables["PYTHONNOUSERSITE"] = "1"
+    if prepared.prefix is not None:
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
+    variables |= prepared.variables
+    variables["PATH"] = ":".join([*map(str, prepared.path_entries), prepared.variables.get("PATH", SYSTEM_PATH)])
+    return variables
