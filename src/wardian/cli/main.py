@@ -24,6 +24,8 @@ Examples:
   wardian runs list
 """
 
+_BEFORE_START = 125  # semantics §6: Wardian failed before the user's program started
+
 COMMANDS = {
     "run": ("wardian.cli.run:run", "Run a script in an environment; record exactly what it ran with."),
     "shell": ("wardian.cli.shell:shell", "A shell, a command or a Jupyter kernel in an environment."),
@@ -93,10 +95,8 @@ def _failed(error: WardianError, given: Sequence[str]) -> int:
     if error.exit_code in (2, 4) and (meant := _meant(given)):
         document["hint"] = f"did you mean `{meant}`?"
     _write(document, given)
-    if _is_program(given) and error.details.get("before_start", True):
-        from wardian.errors import InvalidInput
-
-        return error.exit_code if isinstance(error, InvalidInput) and error.stable_code == "usage" else 125
+    if _is_program(given) and error.details.get("before_start", True) and error.stable_code != "usage":
+        return int(error.details.get("process_exit_code", _BEFORE_START))
     return error.exit_code
 
 
