@@ -101,6 +101,7 @@ class Results:
         values["environment"] = RunEnvironment(**values.get("environment", {}))
         values["inputs"] = {name: InputRecord(**value) for name, value in values.get("inputs", {}).items()}
         values["outputs"] = tuple(OutputFile(**value) for value in values.get("outputs", ()))
+        values["variables"] = {str(n): v if v is None else str(v) for n, v in values.get("variables", {}).items()}
         for name in ("new_files", "changed_files", "notes"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

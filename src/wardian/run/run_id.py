@@ -30,3 +30,8 @@ def new_run_id(
 def is_id_or_prefix(text: str) -> bool:
     """Return whether ``text`` may be the beginning of a run id."""
     return bool(_TEXT.fullmatch(text))
+
+
+def is_run_id(text: object) -> bool:
+    """Return whether ``text`` is a whole run id."""
+    return isinstance(text, str) and len(text) == LENGTH and is_id_or_prefix(text)
