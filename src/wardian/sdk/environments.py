@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
@@ -175,6 +176,36 @@ class EnvironmentCollection:
         if read.self_contained and path.is_file():
             self._parts.parsed.put(digest, key, READER_VERSION, read.environment)
         return found
+
+    def adopt(
+        self, environment: Environment, lock: Lock | None, archives: Mapping[Digest, Path], *, note: str
+    ) -> EnvironmentVersion:
+        """Return an anonymous version of ``environment`` that is pinned to exactly ``lock``, with its archives in the cache.
+
+        Raises:   BadArchive: an archive is not what its digest says, or is hostile.
+        """
+        from wardian.package.archive import validate_archive
+
+        version, _ = self._parts.environments.register(environment.content, lineage_note=note)
+        if lock is None:
+            return version
+        pin = self._parts.locks.find_pin(version.id, lock.platform)
+        if pin is not None and pin.lock_digest != lock.digest:
+            version, _ = self._parts.environments.register(environment.content, lineage_note=note, always_new=True)
+        for artifact in lock.artifacts:
+            archive = archives.get(artifact.installed_sha256)
+            if archive is None:
+                continue
+            kind = "wheel" if artifact.built else artifact.kind
+            validate_archive(archive, kind)
+            if artifact.built is not None or artifact.source == "workspace":
+                self._parts.artifacts.keep(archive)
+            self._parts.packages.ensure(
+                artifact.installed_sha256, artifact.installed_file, _writer(archive), lambda _path: None
+            )
+        self._parts.locks.put(lock)
+        self._parts.locks.pin(version.id, lock.platform, lock.digest, note)
+        return version
 
     def with_packages(self, version: EnvironmentVersion, packages: Sequence[str]) -> EnvironmentVersion:
         """Return an anonymous version: ``version`` with further pip requirements."""
@@ -527,3 +558,11 @@ def _named(version: EnvironmentVersion) -> str:
             f"{version} is anonymous", hint=f"give it a name: `wardian env create NAME --from {version}`", code="anonymous"
         )
     return version.name
+
+
+def _writer(path: Path) -> Callable[[IO[bytes]], None]:
+    def write(stream: IO[bytes]) -> None:
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, stream)
+
+    return write

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.sdk.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     from wardian.bootstrap import Parts
+    from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.lock.lock import Lock
     from wardian.run.configuration import Prepared, RunConfiguration
@@ -199,6 +200,61 @@ class RunCollection:
         from wardian.run.detach import follow
 
         return follow(run_id, self._parts.runs, self.root)
+
+    def export(self, run_id: str, target: Path, *, packages: bool = False) -> tuple[str, ...]:
+        """Write a run with all that it takes to run it again to the file ``target``; return what is left out, in words.
+
+        Args:     packages: the archives of its lock too, so that it needs no index.
+        Raises:   Conflict, NotFound: its snapshot cannot be had any more.  What fetching raises, with ``packages``.
+        """
+        from wardian.run.export import export_run
+
+        run = self.get(run_id)
+        version, lock = run.environment, run.lock
+        archives: dict[Digest, Path] = {}
+        if packages and lock is not None and version is not None:
+            wanted = [artifact for artifact in lock.artifacts if artifact.source != "host"]
+            archives = self._parts.fetch(version.environment, lock, wanted)
+        return export_run(run.record, target, runs_dir=self.root, environment=version.environment if version else None, lock=lock,
+                          packages=archives)  # fmt: skip
+
+    def reproduce(
+        self, run: str | Path, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, on_prepared: Callable[[str], None] | None = None
+    ) -> Run:  # fmt: skip
+        """Do again what a run did, with the same lock, source and variables: a run of this workspace, or a run file.
+
+        Raises:   as ``export``; ``load_run`` for a file.  What locking and installing raise.
+        """
+        import tempfile
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=self.root) as place:
+            if isinstance(run, str):
+                version, configuration = self._again(run, Path(place) / "source")
+            else:
+                version, configuration = self._from_file(run, Path(place) / "run")
+            return self.submit(version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared)
+
+    def _again(self, run_id: str, source: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
+        from wardian.errors import NotFound
+        from wardian.run.reproduce import reproduction, restore_source
+
+        run = self.get(run_id)
+        version = run.environment
+        if version is None:
+            raise NotFound(f"run `{run.id}` never had an environment", code="environment_not_found")
+        return version, reproduction(run.record, source=restore_source(run.record, self.root, source))
+
+    def _from_file(self, path: Path, directory: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
+        from wardian.errors import NotFound
+        from wardian.run.load import load_run
+        from wardian.run.reproduce import reproduction
+
+        loaded = load_run(path, directory)
+        if loaded.environment is None:
+            raise NotFound(f"{path} holds no environment", code="environment_not_found")
+        version = self.environments.adopt(loaded.environment, loaded.lock, loaded.packages, note=f"run {loaded.record.id}")
+        return version, reproduction(loaded.record, source=loaded.source, inputs=loaded.inputs)
 
     def delete(self, run_id: str) -> None:
         """Delete the record and files of a run that has ended."""
