@@ -69,7 +69,7 @@ def run(session: Session, words: tuple[str, ...], **options: object) -> int:
     out = (sys.stderr if session.as_json else sys.stdout).buffer
     found = workspace.runs.submit(version, configuration, detach=False, stdout=out, stderr=sys.stderr.buffer,
                                   on_prepared=lambda summary: _summary(session, summary, started))  # fmt: skip
-    _ended(session, found)
+    say_ended(session, found)
     if session.as_json:
         session.show(found.record.as_document(), lambda: "")
     code = found.record.process_exit_code
@@ -80,7 +80,8 @@ def _summary(session: Session, summary: str, started: float) -> None:
     session.say(f"{summary} · {time.monotonic() - started:.2f} s")
 
 
-def _ended(session: Session, found: Run) -> None:
+def say_ended(session: Session, found: Run) -> None:
+    """Say on stderr how a run ended, where its outputs are, and what the reader should know."""
     record = found.record
     for note in record.results.notes:
         session.say(f"note:  {note}")

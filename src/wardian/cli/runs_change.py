@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, examples
+from wardian.cli.common import Session, command, complete_run, examples, size
 from wardian.cli.runs_show import get_run, run_argument, run_document
 
 if TYPE_CHECKING:
+    from wardian.sdk.run_comparison import RunComparison
     from wardian.sdk.runs import Run
 
 
@@ -57,3 +60,52 @@ def _ended(session: Session, run: Run) -> int:
     record = run.record
     session.show(run_document(run), lambda: f"{record.id} {record.state}" + (f": {record.reason}" if record.reason else ""))
     return 0 if record.state == "completed" else 1
+
+
+@click.command(
+    epilog=examples("wardian runs export latest -o churn.wardian --packages", "wardian runs reproduce churn.wardian")
+)
+@run_argument
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("--packages", is_flag=True, help="With every archive of its lock: it needs no index then.")
+@command
+def export(session: Session, run_id: str, output: Path, packages: bool) -> None:
+    """Write a run to one file: record, definition, lock, snapshot, small inputs; `runs reproduce FILE` runs it anywhere."""
+    run = get_run(session, run_id)
+    left_out = session.workspace.runs.export(run.id, output.absolute(), packages=packages)
+    for what in left_out:
+        session.say(f"note:  {what}")
+    size_bytes = output.stat().st_size
+    session.show({"id": run.id, "output": str(output), "size_bytes": size_bytes, "packages": packages, "left_out": list(left_out)},
+                 lambda: f"wrote {output} ({size(size_bytes)})")  # fmt: skip
+
+
+@click.command(epilog=examples("wardian runs reproduce latest", "wardian runs reproduce churn.wardian"))
+@click.argument("target", metavar="ID|FILE", shell_complete=complete_run)
+@command
+def reproduce(session: Session, target: str) -> int:
+    """Run it again, with the same packages, code, inputs and variables. Exits as the script does.
+
+    What a run of this workspace left, and what it leaves now, are compared: log, exit code, every output.
+    """
+    from wardian.cli.run import say_ended
+
+    original = None if "/" in target or target.endswith(".wardian") else get_run(session, target)
+    out = (sys.stderr if session.as_json else sys.stdout).buffer
+    found = session.workspace.runs.reproduce(original.id if original else Path(target), stdout=out, stderr=sys.stderr.buffer,
+                                             on_prepared=session.say)  # fmt: skip
+    say_ended(session, found)
+    comparison = _compared(original, found)
+    if comparison is not None:
+        session.say(comparison.text())
+    if session.as_json:
+        session.show({**run_document(found), "comparison": comparison.as_document() if comparison else None}, lambda: "")
+    return found.record.process_exit_code or 0
+
+
+def _compared(original: Run | None, found: Run) -> RunComparison | None:
+    if original is None:
+        return None
+    from wardian.sdk.run_comparison import compare_runs
+
+    return compare_runs(original, found)
