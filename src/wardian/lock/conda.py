@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.platform import with_declared
@@ -16,6 +15,7 @@ from wardian.errors import SolveFailed
 from wardian.events import Event
 from wardian.lock.conda_channels import ChannelPlan, plan_channels, searchable
 from wardian.lock.conda_conflict import Clues, explain
+from wardian.lock.conda_record import to_record
 from wardian.lock.lock import Artifact
 from wardian.lock.version_order import CondaVersion
 from wardian.tools import rattler
@@ -132,17 +132,6 @@ class CondaSolver:
             depends=record.depends, constrains=record.constrains, noarch=record.noarch,
             site_packages_path=record.site_packages_path, license=record.license, timestamp=record.timestamp,
         )  # fmt: skip
-
-
-def to_record(artifact: Artifact, url: str) -> rattler.Record:
-    """Return ``artifact`` as the linker wants it, its archive at ``url``."""
-    return rattler.Record(
-        name=artifact.name, version=artifact.version, build=artifact.build, build_number=artifact.build_number,
-        subdir=artifact.subdir, file=artifact.file, url=url, channel=quote(artifact.source, safe=":/"),
-        sha256=artifact.sha256, size_bytes=artifact.size_bytes, depends=artifact.depends, constrains=artifact.constrains,
-        noarch=artifact.noarch, license=artifact.license, timestamp=artifact.timestamp,
-        site_packages_path=artifact.site_packages_path,
-    )  # fmt: skip
 
 
 _HELD = "held://held"  # where a package lies that is taken over from another lock: nowhere that is asked

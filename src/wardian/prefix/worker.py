@@ -16,12 +16,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest
 from wardian.errors import BadArchive, DiskFull, InstallFailed, WardianError
-from wardian.lock.conda import to_record
+from wardian.lock.conda_record import to_record
 from wardian.lock.lock import Artifact
 from wardian.tools import rattler
 from wardian.tools.disk import FileLock, disk_errors, free_bytes
@@ -29,6 +29,7 @@ from wardian.tools.disk import FileLock, disk_errors, free_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_INFO = ("info/paths.json", "info/files", "info/link.json")
 LINK_SCRIPT = re.compile(r"(?:bin|Scripts)/\.(.+)-(?:pre-link|post-link|pre-unlink)\.(?:sh|bat)")
 
 
@@ -64,8 +65,11 @@ def perform(task: Task, say: Any) -> None:
     """
     prefix, cache = Path(task.prefix), Path(task.package_cache)
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda a: _check(a, Path(task.archives[a.sha256]), task.link_scripts), task.artifacts):
+        for _ in pool.map(lambda a: _check_digest(a, Path(task.archives[a.sha256])), task.artifacts):
             pass
+    found = rattler.read_info([Path(task.archives[a.sha256]) for a in task.artifacts], _INFO)
+    for artifact, info in zip(task.artifacts, found, strict=True):
+        _check_paths(artifact, info, task.link_scripts)
     records = [to_record(a, Path(task.archives[a.sha256]).as_uri()) for a in task.artifacts]
     with disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
@@ -90,35 +94,42 @@ def perform(task: Task, say: Any) -> None:
         path.chmod(0o644)  # rattler writes them for the owner alone; prefixes are shared
 
 
-def _check(artifact: Artifact, archive: Path, link_scripts: str) -> None:
-    """Compare an archive with its digest, and look at what the linker will believe of it."""
+def _check_digest(artifact: Artifact, archive: Path) -> None:
     try:
-        if Digest.of_file(archive) != artifact.sha256:
-            raise BadArchive(f"{artifact.file} has changed since it was fetched: its digest is not {artifact.sha256.short}…",
-                             code="wrong_digest", hint="remove it from the cache: it is fetched again")  # fmt: skip
-        found = rattler.read_info(archive, ["info/paths.json", "info/files", "info/link.json"])
-        paths = _paths(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadArchive(f"{artifact.file} can't be read as a conda package: {error}", code="damaged_archive") from error
+        actual = Digest.of_file(archive)
+    except OSError as error:
+        raise BadArchive(f"{artifact.file} can't be read: {error.strerror}", code="unreadable_archive") from error
+    if actual != artifact.sha256:
+        raise BadArchive(f"{artifact.file} has changed since it was fetched: its digest is not {artifact.sha256.short}…",
+                         code="wrong_digest", hint="remove it from the cache: it is fetched again")  # fmt: skip
+
+
+def _check_paths(artifact: Artifact, info: Mapping[str, bytes] | str, link_scripts: str) -> None:
+    """Look at all that the linker will believe of an archive."""
+    if isinstance(info, str):
+        raise BadArchive(f"{artifact.file} can't be read as a conda package: {info}", code="damaged_archive")
+    try:
+        paths = _paths(info)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadArchive(
+            f"{artifact.file} has a list of files that can't be read: {error!r}", code="damaged_archive"
+        ) from error
     for path in paths:
-        if PurePosixPath(path).is_absolute() or ".." in path.split("/") or "\0" in path or not path:
+        if not path or path[0] == "/" or "\0" in path or (".." in path and ".." in path.split("/")):
             raise BadArchive(f"{artifact.file} would write to `{path[:200]}`, outside its place", code="unsafe_path")
-        if link_scripts == "refuse" and (script := LINK_SCRIPT.fullmatch(path)):
-            raise InstallFailed(
-                f"{artifact.name} {artifact.version} has a link script, `{path}`, that would run while it is installed",
-                hint="if you trust it, set `link_scripts: run` in the definition's python section; else leave the package out",
-                code="link_script_refused", details={"package": artifact.name, "script": script.group(0)},
-            )  # fmt: skip
+    if link_scripts == "refuse" and (script := next(filter(LINK_SCRIPT.fullmatch, paths), None)):
+        raise InstallFailed(
+            f"{artifact.name} {artifact.version} has a link script, `{script}`, that would run while it is installed",
+            hint="if you trust it, set `link_scripts: run` in the definition's python section; else leave the package out",
+            code="link_script_refused", details={"package": artifact.name, "script": script},
+        )  # fmt: skip
 
 
-def _paths(found: Mapping[str, bytes | None]) -> list[str]:
-    listed = found["info/paths.json"]
-    paths = [entry["_path"] for entry in json.loads(listed)["paths"]] if listed else []
-    paths += (found["info/files"] or b"").decode(errors="replace").splitlines()
-    if link := found["info/link.json"]:
-        entry_points = (json.loads(link).get("noarch") or {}).get("entry_points") or []
-        paths += [f"bin/{text.partition('=')[0].strip()}" for text in entry_points]
-    return paths
+def _paths(info: Mapping[str, bytes]) -> list[str]:
+    paths = [entry["_path"] for entry in json.loads(info.get(_INFO[0], b'{"paths": []}'))["paths"]]
+    paths += info.get(_INFO[1], b"").decode(errors="replace").splitlines()
+    entry_points = (json.loads(info.get(_INFO[2], b"{}")).get("noarch") or {}).get("entry_points") or []
+    return paths + [f"bin/{text.partition('=')[0].strip()}" for text in entry_points]
 
 
 @contextlib.contextmanager

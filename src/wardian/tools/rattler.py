@@ -320,21 +320,24 @@ def link(
     return tuple(reporter.failed)
 
 
-def read_info(archive: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-    """Return these files of a conda archive, by path; None for what it does not hold.
-
-    Raises:   OSError: it can't be read as an archive.
-    """
+def read_info(archives: Sequence[Path], names: Sequence[str]) -> list[dict[str, bytes] | str]:
+    """Return, for each conda archive, these files by path, as far as it holds them; or why it can't be read."""
     from rattler.exceptions import ExtractError, IoError
     from rattler.package_streaming import PackageArchive
 
-    async def read() -> dict[str, bytes | None]:
-        return await (await PackageArchive.from_path(archive)).read_files(names)
+    async def read(archive: Path) -> dict[str, bytes] | str:
+        try:
+            found = await (await PackageArchive.from_path(archive)).read_files(names)
+        except (ExtractError, IoError, OSError) as error:
+            return str(error).splitlines()[0]
+        return {name: content for name, content in found.items() if content is not None}
 
-    try:
-        return _run(read())
-    except (ExtractError, IoError) as error:
-        raise OSError(str(error).splitlines()[0]) from None
+    async def read_all() -> list[dict[str, bytes] | str]:
+        import asyncio
+
+        return await asyncio.gather(*map(read, archives))
+
+    return _run(read_all())
 
 
 # -- activation -----------------------------------------------------------------------------------------------------------
