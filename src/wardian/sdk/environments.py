@@ -435,7 +435,7 @@ class EnvironmentCollection:
         _named(version)
         kind, text = self.source(version)
         changed = change(text, kind, version.environment.python.manager)
-        read = formats.read_text(changed, kind, file=f"{version}", local=version.environment.python.local)
+        read = formats.read_text(changed, kind, file=f"{version}", local=version.environment.local_sources)
         environment = replace(read.environment, name=version.name, description=version.description, tags=version.tags,
                               variables=read.environment.variables or version.environment.variables)  # fmt: skip
         return self.register(environment, source=(kind, changed), parent=version, note=note)
@@ -464,7 +464,7 @@ class EnvironmentCollection:
 
             kind, current = self.source(version)
             changed = formats.add(current, kind, moved_pins, manager=environment.python.manager)
-            environment = replace(formats.read_text(changed, kind, file=str(version), local=environment.python.local).environment, name=version.name,
+            environment = replace(formats.read_text(changed, kind, file=str(version), local=environment.local_sources).environment, name=version.name,
                                   variables=environment.variables)  # fmt: skip
             text = (kind, changed)
         moving = {canonical_name(re.split(r"[\s\[=<>~!;]", p)[0]) for p in packages}
