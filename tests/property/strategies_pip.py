@@ -44,15 +44,15 @@ def versions(draw: st.DrawFn, *, local: bool = False, least: int = 1) -> str:
 @st.composite
 def clauses(draw: st.DrawFn) -> str:
     """One comparison of a specifier, without white space."""
-    operator = draw(st.sampled_from(["==", "!=", ">=", "<=", ">", "<", "~=", "===", "==.*", "!=.*"]))
+    operator = draw(st.sampled_from(["==", "!=", ">=", "<=", ">", "<", "~=", "==.*", "!=.*"]))
     if operator.endswith(".*"):
         return f"{operator[:2]}{draw(releases())}.*"
-    if operator == "===":
-        return f"==={draw(st.text(_LOWER + '.+-', min_size=1, max_size=8))}"
     return f"{operator}{draw(versions(local=operator in ('==', '!='), least=2 if operator == '~=' else 1))}"
 
 
-specifiers = st.lists(clauses(), max_size=3).map(",".join)
+# `===` takes all that follows, commas too, so it stands alone
+arbitrary = st.text(_LOWER + ".+-", min_size=1, max_size=8).filter(lambda text: text[0] != "-").map(lambda text: f"==={text}")
+specifiers = st.lists(clauses(), max_size=3).map(",".join) | arbitrary
 
 # -- markers -------------------------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ def urls(draw: st.DrawFn) -> str:
 def paths(draw: st.DrawFn) -> str:
     """A relative path in normal form."""
     parts = draw(st.lists(st.text(string.ascii_letters + string.digits + "._ é", min_size=1, max_size=6), max_size=3))
-    parts = [part.strip() for part in parts if part.strip(". ")]
+    parts = [part.strip() for part in parts if part.strip(". ") and not part.endswith(".whl")]  # wheels have names of their own
     up = draw(st.integers(0, 2))
     parts = [*[".."] * up, *parts]
     body = "/".join(parts)

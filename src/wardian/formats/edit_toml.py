@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _REST_OF_LINE = re.compile(r"[ \t]*(#[^\n]*)?(?=\n|\Z)")
-_TO_COMMA = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*,")
+_TO_COMMA = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+,")  # possessive: a comma in a comment is none
 
 
 def add_to_array(text: str, path: TomlPath, requirements: Sequence[str], *, also: Sequence[TomlPath]) -> str:

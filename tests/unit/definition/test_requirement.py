@@ -255,9 +255,9 @@ def test_hashing_parses_nothing() -> None:
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     action()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize(

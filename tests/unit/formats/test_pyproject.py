@@ -313,9 +313,9 @@ def test_avalanches_of_groups_and_extras_are_stopped() -> None:
     deep = "".join(f"g{i} = [{{include-group = 'g{i + 1}'}}]\n" for i in range(2000))
     assert faults_of(P + f"[dependency-groups]\n{deep}g2000 = ['x']\n", groups=("g0",))[0][2] == "too_deep"
     extras = "".join(f"e{i} = [\"p[e{i + 1}]; os_name == 'a'\", \"p[e{i + 1}]; os_name == 'b'\"]\n" for i in range(40))
-    started = time.perf_counter()
+    started = time.process_time()
     assert faults_of(P + f"[project.optional-dependencies]\n{extras}e40 = ['x']\n", extras=("e0",))[0][2] == "too_deep"
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_long_key_does_not_eat_the_memory() -> None:

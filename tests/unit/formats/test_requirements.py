@@ -343,10 +343,10 @@ def test_an_avalanche_of_includes_is_stopped(tmp_path: Path) -> None:
 
 
 def test_many_faults_end_the_reading(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = faults_of(tmp_path, {"requirements.txt": "a=1\n" * 500_000})
     assert len(found) == MOST_FAULTS
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_extras_are_for_projects() -> None:
@@ -380,10 +380,10 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     huge = tmp_path / "huge.txt"
     with huge.open("wb") as stream:
         stream.truncate(100 << 20)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidDefinition, match="file_too_large"):
         read_source(huge)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     found = faults_of(tmp_path, {"requirements.txt": "a\n-r huge.txt\n"})
     assert found == [("requirements.txt", 2, "--requirement", "file_too_large")]
 

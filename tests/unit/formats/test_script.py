@@ -133,10 +133,10 @@ def test_a_second_block_names_the_first() -> None:
 
 def test_many_open_blocks_take_no_time() -> None:  # the specification's expression looks through all that follow, each time
     text = "# /// script\n" * 100_000
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidDefinition):
         read(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # the expression that PEP 723 gives
