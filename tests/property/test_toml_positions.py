@@ -58,7 +58,7 @@ def _written(draw: st.DrawFn, value: Any, *, inline: bool = False) -> str:
         return _text(draw, value)
     if isinstance(value, list):
         items = [f"{draw(gap)}{_written(draw, item, inline=inline)}{draw(gap)}" for item in value]
-        comma = "," if items and draw(st.booleans()) else ""
+        comma = draw(st.sampled_from(["", ","])) if items else ""
         return f"[{','.join(items)}{comma}{draw(gap)}]"
     if isinstance(value, dict):
         space = st.sampled_from(["", " "])
