@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: _remove(home))
     if "PYENV_ROOT" not in os.environ and (REAL_HOME / ".pyenv").is_dir():
         os.environ["PYENV_ROOT"] = str(REAL_HOME / ".pyenv")
-    for name in [n for n in os.environ if n.startswith(_OURS)]:
+    for name in [n for n in os.environ if n.startswith(_OURS) and n != "WARDIAN_UPDATE_GOLDEN"]:
         del os.environ[name]
     os.environ.update(_variables(home))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -61,18 +62,35 @@ class Session:
         """Write ``document`` as JSON, or what ``text`` returns, to stdout."""
         self.progress.stop()
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            write_out(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
             return
         lines = text()
         out = lines if isinstance(lines, str) else "\n".join(lines)
         if out:
-            sys.stdout.write(out.rstrip("\n") + "\n")
+            write_out(out.rstrip("\n") + "\n")
 
     def say(self, line: str) -> None:
         """Write a line for people to stderr; silent with --json."""
         self.progress.stop()
         if not self.as_json:
             sys.stderr.write(line + "\n")
+
+
+def write_out(text: str | bytes) -> None:
+    """Write to stdout, at once. A reader that has gone (`| head`) is no fault.
+
+    Raises:   WardianError: code ``output_failed``: it cannot be written, which must not look like success.
+    """
+    try:
+        if isinstance(text, str):
+            sys.stdout.write(text)
+        else:
+            sys.stdout.buffer.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said about it when Python ends
+        if not isinstance(error, BrokenPipeError):
+            raise WardianError(f"stdout cannot be written to: {error.strerror}", code="output_failed") from error
 
 
 def command(function: F) -> F:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from wardian.cli.common import write_out
 from wardian.cli.lazy import LazyGroup
 from wardian.errors import WardianError
 
@@ -47,7 +47,7 @@ def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) 
 
     kind = get_completion_class(shell)
     if kind is not None:
-        sys.stdout.write(kind(cli, {}, "wardian", "_WARDIAN_COMPLETE").source())
+        write_out(kind(cli, {}, "wardian", "_WARDIAN_COMPLETE").source())
     ctx.exit()
 
 
@@ -67,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=given, prog_name="wardian", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -77,9 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except WardianError as error:
         return _failed(error, given)
-    except BrokenPipeError:  # `wardian runs list | head`: nothing is wrong, and nothing is to be said at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - the one place that turns a bug into words
         return _bug(error, given)
     return code if isinstance(code, int) else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wardian.cli.lazy import LazyGroup
+from wardian.cli.common import examples
+from wardian.cli.lazy import SHORT_NAMES, LazyGroup
 
 COMMANDS = {
     "list": ("wardian.cli.runs_show:list_", "List runs, the newest first."),
@@ -18,11 +19,12 @@ COMMANDS = {
 }
 
 
-@click.group(
-    cls=LazyGroup,
-    commands_at=COMMANDS,
-    aliases={"ls": "list", "rm": "delete", "stop": "cancel", "log": "logs", "stream": "logs"},
-)
+ALIASES = {**SHORT_NAMES, "stop": "cancel", "log": "logs", "stream": "logs"}
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES, epilog=examples(
+    "wardian runs list", "wardian runs show latest", "wardian runs logs -f latest", "wardian runs export latest -o churn.wardian --packages",
+))  # fmt: skip
 def runs() -> None:
     """Runs: records of what ran with what, their logs and outputs.
 

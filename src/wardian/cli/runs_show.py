@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, ago, command, complete_run, examples, size, table
+from wardian.cli.common import Session, ago, command, complete_run, examples, size, table, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,14 +140,11 @@ def logs(session: Session, run_id: str, follow: bool, tail: int | None) -> None:
     start = _start_of_tail(log, tail) if tail is not None else 0
     if session.as_json:
         text = b"".join(_pieces(log, start)).decode("utf-8", "replace")
-        sys.stdout.write(
-            json.dumps({"id": run.id, "state": run.record.state, "log": text}, indent=2, ensure_ascii=False) + "\n"
-        )
+        session.show({"id": run.id, "state": run.record.state, "log": text}, lambda: "")
         return
     session.progress.stop()
     for piece in _following(run, start) if follow else _pieces(log, start):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        write_out(piece)
     if not follow and run.record.is_active:
         session.say(f"run {run.id} is {run.record.state}; -f follows it")
 

@@ -48,7 +48,9 @@ class RunComparison:
     def text(self) -> str:
         """Return it in a line for people."""
         if self.is_same:
-            return f"the same as {self.other}: packages, exit code, log, {self.outputs} outputs"
+            return (
+                f"the same as {self.other}: packages, exit code, log, {self.outputs} output{'' if self.outputs == 1 else 's'}"
+            )
         named = {"packages": self.lock, "exit code": self.exit_code, "log": self.log}
         parts = [what for what, same in named.items() if not same]
         parts += [
