@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
 
 SCHEME = "wardian-prefix-1"
+_TRIES = 50
 LONGEST_PATH = 200  # bytes: conda's placeholder is 255, and shebang lines are cut at 127 to 255 by older kernels
 MARK = ".wardian/ready.json"
 
@@ -115,9 +116,8 @@ class PrefixCache:
             if ready is not None:
                 return ready, True
             path = self.path(key)
-            self._clear(path)
             with disk_errors(self.root):
-                path.mkdir(parents=True)
+                self._make_empty(path)
                 try:
                     ready = install(path)
                     if ready.key != key:
@@ -178,6 +178,18 @@ class PrefixCache:
             with use:
                 self._clear(self.root / name)
         return True
+
+    def _make_empty(self, path: Path) -> None:
+        """Make the directory anew; what a killed installer's dying child puts there meanwhile is removed again."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            self._clear(path)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return
+        raise WardianError(f"something keeps writing into {path}", hint="end the process that does", code="prefix_busy")
 
     def _clear(self, path: Path) -> None:
         remove_tree(path, self.root / "trash")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -231,8 +233,10 @@ class Uv:
         if offline or self._offline:
             full["UV_OFFLINE"] = "1"
         try:
-            return subprocess.run([self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True,
-                                  text=True, errors="replace", check=False)  # fmt: skip
+            return subprocess.run(
+                [self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                check=False, preexec_fn=_die_with_us,
+            )  # fmt: skip
         except OSError as error:
             raise WardianError(
                 f"uv cannot be started: {error}", hint="install it again: `pip install uv`", code="uv_missing"
@@ -303,6 +307,14 @@ def _pylock(wheels: Sequence[tuple[str, str, Path, str]]) -> str:
             f"wheels = [{{ name = {json.dumps(path.name)}, path = {json.dumps(str(path))}, hashes = {{ sha256 = {json.dumps(sha256)} }} }}]",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _die_with_us() -> None:
+    """Have uv killed when this process is: an orphan would go on writing into a prefix that somebody else installs."""
+    if sys.platform == "linux":
+        from wardian.tools import system_calls
+
+        system_calls.die_with_parent(signal.SIGKILL)
 
 
 @cache
