@@ -118,6 +118,24 @@ def test_stored_logins_are_used(channel: Channel, tmp_path: Path, login: Credent
             a_solver(tmp_path / "other").solve_conda(a_request("hello", channels=[server.url]), silent)
 
 
+@pytest.mark.parametrize("same_path", [False, True], ids=["another-path", "same-path"])
+def test_a_login_goes_to_its_own_server_only(tmp_path: Path, *, same_path: bool) -> None:
+    """The two differ in their port alone, which rattler does not tell: where the path decides nothing, no login is sent."""
+    mine, theirs = "a", "a" if same_path else "b"
+    Channel(tmp_path / "one" / mine).publish(Package("x"))
+    Channel(tmp_path / "two" / theirs).publish(Package("y"))
+    login = Credentials("me", "pass")
+    with DirectoryServer(tmp_path / "one", user="me", password="pass") as closed, DirectoryServer(tmp_path / "two") as opened:
+        channels = [f"{closed.url}/{mine}", f"{opened.url}/{theirs}"]
+        solver = a_solver(tmp_path, credentials=lambda url: login if url.startswith(closed.url) else None)
+        if same_path:
+            with pytest.raises(Denied):
+                solver.solve_conda(a_request("x", "y", channels=channels), silent)
+        else:
+            assert names(solver.solve_conda(a_request("x", "y", channels=channels), silent)) == {"x": "1.0", "y": "1.0"}
+        assert not any("authorization" in request.headers for request in opened.requests)
+
+
 def test_user_and_password_from_variables_in_the_url(channel: Channel, tmp_path: Path) -> None:
     with channel.serve(user="me", password="p@ss") as server:
         written = server.url.replace("://", "://${ME}:${PASS}@")

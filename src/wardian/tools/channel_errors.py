@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STATUS = re.compile(r"\((\d{3}) [^)]*\) for url \((\S+)\)")
+_SUBDIR = re.compile(r"/(?:noarch|linux-\w+|osx-\w+|win-\w+)$")
 _URL = re.compile(r"\b(?:https?|file|oci|s3|gcs)://[^\s')]+")
 
 
@@ -22,7 +23,7 @@ def channel_error(text: str, asked: Sequence[str]) -> WardianError:
     """
     url = match.group(0) if (match := _URL.search(text)) else " or ".join(url.rstrip("/") for url in asked)
     channel = re.sub(r"/[\w-]+/[\w.-]*(repodata|shards)[\w.-]*$", "", without_credentials(url)).rstrip("/")
-    channel = channel.replace("/t/<token>", "", 1)
+    channel = _SUBDIR.sub("", channel.replace("/t/<token>", "", 1))
     reason = _URL.sub(lambda m: without_credentials(m.group(0)), text.splitlines()[-1].removeprefix("Caused by: "))
     if "could not find subdir" in text:
         return NotFound(f"there is no channel at {channel}", hint="check its name or URL", code="channel_not_found")

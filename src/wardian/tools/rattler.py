@@ -9,6 +9,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -63,7 +64,7 @@ class Access:
     """How channels are reached, beside rattler's own credential files and netrc.
 
     Attributes:
-        credentials: user and password, or bearer token, by URL prefix.
+        credentials: user and password, or bearer token, by channel URL.
         tokens: conda tokens by channel URL; sent as ``/t/<token>/``, and never stored in the cache.
         timeout_s: seconds without an answer before a request fails; a whole answer may take ten times that.
         offline: only what is cached (and ``file://`` channels) is read.
@@ -118,7 +119,7 @@ class ChannelIndex:
         self._subdirs: Any = [subdir, "noarch"]
         config = rattler.SourceConfig(cache_action="force-cache-only") if access.offline else None
         cache.mkdir(parents=True, exist_ok=True)
-        self._gateway = rattler.Gateway(cache_dir=cache, default_config=config, client=_client(access))
+        self._gateway = rattler.Gateway(cache_dir=cache, default_config=config, client=_client(channels, access))
 
     def solve(
         self,
@@ -394,15 +395,18 @@ def activation(prefix: Path, *, timeout_s: float = 60.0) -> Activation:
 # -- inside ---------------------------------------------------------------------------------------------------------------
 
 
-def _client(access: Access) -> rattler.networking.Client:
+def _client(channels: Sequence[str], access: Access) -> rattler.networking.Client:
     from rattler.exceptions import AuthenticationStorageError
     from rattler.networking import Client, middleware
 
-    headers = {urlsplit(url): {"Authorization": _authorization(login)} for url, login in access.credentials.items()}
+    places = [(urlsplit(url), access.credentials.get(url)) for url in dict.fromkeys([*channels, *access.credentials])]
 
     def ours(host: str, path: str) -> dict[str, str] | None:
-        fitting = [p for p in headers if p.hostname == host and _is_below(path, p.path)]
-        return headers[max(fitting, key=lambda p: len(p.path))] if fitting else None
+        """Return the header for a request. Scheme and port are not told: where they would decide, nobody's login is sent."""
+        fitting = [(len(p.path), login) for p, login in places if p.hostname == host.strip("[]") and _is_below(path, p.path)]
+        logins = {login for length, login in fitting if length == max(fitting, key=itemgetter(0))[0]}
+        login = logins.pop() if len(logins) == 1 else None
+        return {"Authorization": _authorization(login)} if login else None
 
     try:
         return Client(
