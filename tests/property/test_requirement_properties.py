@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -276,6 +277,14 @@ def test_a_requirement_ends_where_pip_says(text: str) -> None:
         assert not parts.editable
     else:
         assert parts.editable == (parts.requirement is not None)
+
+
+@given(st.sampled_from(["-r ", "-c ", "-e ", "./", "-f ", "a @ ./", "file:"]), st.text(max_size=20) | st.just("x" * 5000))
+def test_any_path_is_found_or_refused_by_name(before: str, path: str) -> None:
+    try:
+        requirements_file.read(before + path, file="requirements.txt", base=Path(__file__).parent)
+    except InvalidDefinition as error:
+        assert all(fault.code and fault.line for fault in error.faults)  # noqa: PT017 - the error is the fact
 
 
 @given(st.text(max_size=60))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.environment import LocalSource
 from wardian.definition.local_path import is_archive_name
-from wardian.errors import InvalidInput, NotFound
+from wardian.errors import InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,9 +42,13 @@ class LocalCode:
         if path in self._digests:
             return
         place = self._base / path if self._base is not None else None
-        if place is None or not place.exists():
+        try:
+            there = place is not None and place.exists()
+        except OSError as error:  # too long a name, or a directory that may not be searched
+            raise Unavailable(f"`{path[:120]}` cannot be read: {error.strerror}", code="unreadable_file") from error
+        if place is None or not there:
             if path not in self._known:
-                raise _missing(path, place)
+                raise _missing(path[:120], place)
             self._digests[path] = self._known[path]
             return
         if place.is_dir():

@@ -225,6 +225,8 @@ class PipReading:
             if self._base is None:
                 raise InvalidInput(f"`{value[:120]}` cannot be included: this text stands in no directory",
                                    hint="read the file itself", code="include_without_place")  # fmt: skip
+            if not value.isprintable():
+                raise InvalidInput(f"{value[:120]!a} is no path", code="bad_path")
             path = self._base / place.folder / value
             inner = _Place(
                 file=os.path.normpath(os.path.join(os.path.dirname(place.file), value)),  # noqa: PTH118, PTH120 - a name, no path
