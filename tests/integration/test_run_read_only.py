@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         pytest.skip(
             "no Python ≥ 3.11 of this machine can be executed by an ordinary user, or the sources cannot be read by one"
         )
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)  # pytest's own are private
+    for parent in tmp_path.parents:
+        if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
+            parent.chmod(0o755)  # pytest's own are private
     return Place(tmp_path, user, python)
 
 
