@@ -27,7 +27,7 @@ def make_index(tmp_path: Path) -> Iterator[Callable[..., Index]]:
 
         def make(*packages: str, **options: Any) -> Index:
             number = next(count)
-            found = stack.enter_context(Index(tmp_path / f"index-{number}", **options))
+            found: Index = stack.enter_context(Index(tmp_path / f"index-{number}", **options))
             place = tmp_path / f"wheels-{number}"
             place.mkdir()
             for name in packages:

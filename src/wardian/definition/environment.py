@@ -191,6 +191,19 @@ class Environment:
 
         return formats.read(path, format_name="pyproject", extras=extras, groups=groups).environment.renamed(name)
 
+    @classmethod
+    def from_existing_conda_environment(
+        cls, name: str | None, prefix: str | PathLike[str], *, exact: bool = False
+    ) -> Environment:
+        """Read what is installed in a conda environment.
+
+        Args:     prefix: its directory, or its name among those that conda knows.
+                  exact: every package with version and build; else what was asked for when it was made.
+        """
+        from wardian.formats import conda_prefix
+
+        return conda_prefix.read_prefix(prefix, exact=exact).renamed(name)
+
 
 def looks_secret(name: str, value: str) -> bool:
     """Return whether the variable ``name`` with this value should be in no definition and no record."""

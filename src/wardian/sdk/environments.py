@@ -368,6 +368,8 @@ class EnvironmentCollection:
         chosen = locked.chosen
         host = chosen.python_version if chosen.python_source == "host" else ""
         prefix = self._parts.installer.find(chosen.install_digest, host)
+        if locked.origin in ("workspace", "machine"):
+            self._tell_age(found, locked)
         if prefix is None:
             lock = self._parts.locks.get(chosen.lock_digest, definition_hash=found.definition_hash)
             environment = found.environment
@@ -380,6 +382,15 @@ class EnvironmentCollection:
             self._parts.listener(Event("phase", "compiling modules"))
             compile_prefix(self._parts.prefixes, prefix.key[:32])
         return prefix, locked
+
+    def _tell_age(self, version: EnvironmentVersion, locked: Locked) -> None:
+        """Say once which versions an existing lock holds, and since when: unpinned packages are not the newest [S25]."""
+        lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
+        roots = [f"{a.name} {a.version}" for a in lock.artifacts if a.name in lock.provenance.roots]
+        shown = ", ".join(roots[:4]) + (f" and {len(roots) - 4} more" if len(roots) > 4 else "")  # noqa: PLR2004
+        where = "this workspace" if locked.origin == "workspace" else "this machine"
+        text = f"{version} takes the lock that {where} has for it: {shown}, locked {lock.provenance.created[:10]}"
+        self._parts.listener(Event("notice", text, data={"lock_digest": lock.digest, "origin": locked.origin}))
 
     def verify(self, version: EnvironmentVersion | str) -> tuple[Prefix, Findings]:
         """Compare the version's prefix on this machine with what was installed, file by file."""

@@ -25,7 +25,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
         prefix, locked = environments.build(version)
         stack.enter_context(parts.prefixes.hold(prefix.key))
         chosen = locked.chosen
-        how = "cached" if prefix.cached else "installed"
+        how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
         notes: tuple[str, ...] = ()
         if chosen.as_of:
