@@ -121,18 +121,21 @@ def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete:
         return []
 
 
-def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the names of environments, and after NAME: its versions."""
+def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of environments, after NAME: its versions, and where none fits the names of files."""
+    from click.shell_completion import CompletionItem
+
     name, colon, _ = incomplete.partition(":")
-    try:
-        environments = _existing(ctx).environments
-        if colon:
-            found = [str(version) for version in environments.versions(name, limit=200)]
-        else:
-            found = [version.name or "" for version in environments.list(limit=1000)]
-    except WardianError:
-        return []
-    return [text for text in found if text.startswith(incomplete)]
+    found: list[str] = []
+    if "/" not in incomplete:
+        try:
+            environments = _existing(ctx).environments
+            versions = environments.versions(name, limit=200) if colon else environments.list(limit=1000)
+            found = [str(version) if colon else version.name or "" for version in versions]
+        except WardianError:
+            found = []
+    fitting = [CompletionItem(text) for text in found if text.startswith(incomplete)]
+    return fitting or [CompletionItem(incomplete, type="file")]
 
 
 def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

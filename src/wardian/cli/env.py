@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wardian.cli.common import examples
 from wardian.cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -30,7 +31,10 @@ COMMANDS = {
 ALIASES = {"register": "create", "clone": "create", "refresh": "upgrade", "ls": "list", "rm": "remove"}
 
 
-@click.group(cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES)
+@click.group(cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES, epilog=examples(
+    "wardian env create sklearn -r requirements.txt", "wardian env show sklearn --packages", "wardian env upgrade sklearn joblib",
+    "wardian env diff sklearn:1 sklearn:2",
+))  # fmt: skip
 def env() -> None:
     """Environments: definitions with versions, labels, history and locks.
 

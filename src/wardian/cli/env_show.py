@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Only those whose packages Wardian installs, or only user-managed ones.",
 )
 @click.option("--archived", is_flag=True, help="Archived ones too.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most this many.")
 @click.option("--after", metavar="NAME", help="The page after this name.")
 @command
 def list_(session: Session, kind: str | None, archived: bool, limit: int, after: str | None) -> None:
@@ -97,7 +97,7 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
 
 @click.command(epilog=examples("wardian env history sklearn"))
 @click.argument("name", shell_complete=complete_reference)
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most this many.")
 @command
 def history(session: Session, name: str, limit: int) -> None:
     """What changed from version to version, the newest first."""
