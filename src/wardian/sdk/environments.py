@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from wardian.digest import Digest
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from os import PathLike
-    from pathlib import Path
 
     from wardian.bootstrap import Parts
     from wardian.definition.difference import Difference
@@ -145,6 +145,7 @@ class EnvironmentCollection:
         """Register ``environment``; see ``wardian.workspace.environments.Environments.register``. Local code is kept first."""
         for digest, path in (sources or {}).items():
             self._parts.artifacts.keep_tree(digest, path)
+        self._keep_local_code(environment)
         found, created = self._parts.environments.register(environment, version=version, source=source, parent=parent, lineage_note=note,
                                                            always_new=always_new)  # fmt: skip
         if created and found.name is not None:
@@ -152,6 +153,19 @@ class EnvironmentCollection:
             if parent is not None and parent.definition_hash == found.definition_hash and not always_new:
                 self._parts.locks.copy_pins(parent.id, found.id, f"copy of {parent}")
         return found, created
+
+    def _keep_local_code(self, environment: Environment) -> None:
+        """See to it that all local code of a definition is kept: what no file gave is looked for below the working directory."""
+        from wardian.formats.tree import tree_digest
+
+        for source in environment.python.local:
+            if self._parts.artifacts.find(source.digest, {}) is not None:
+                continue
+            path = Path(source.path)
+            if not path.exists() or tree_digest(path) != source.digest:
+                raise NotFound(f"the local code `{source.path}` (tree {source.digest.short}) is not here", code="local_code_missing",
+                               hint="change to the directory of the definition, or give the file: `environments.create(NAME, path=FILE)`")  # fmt: skip
+            self._parts.artifacts.keep_tree(source.digest, path)
 
     def register_file(
         self, path: Path, *, format_name: str | None = None, extras: Sequence[str] = (), groups: Sequence[str] = (), with_packages: Sequence[str] = (),
