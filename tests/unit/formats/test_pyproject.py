@@ -195,6 +195,29 @@ explicit = true
     assert [(w.line, w.field) for w in result.warnings] == [(14, "tool.uv.resolution"), (25, "tool.uv.index[3]")]
 
 
+def test_settings_that_a_definition_has_no_word_for_are_told() -> None:
+    text = """\
+[project]
+name = "p"
+dependencies = ["a", "b", "c"]
+[tool.uv]
+prerelease = "disallow"
+override-dependencies = ["x"]
+[tool.uv.sources]
+a = { git = "git+https://example.org/a" }
+b = { path = "b", subdirectory = "x" }
+c = { url = "https://example.org/c.zip", marker = "os_name == 'nt'" }
+"""
+    result = read(text)
+    assert result.environment.python.pip == ("a @ git+https://example.org/a", "b", "c")
+    assert [(w.line, w.field) for w in result.warnings] == [
+        (5, "tool.uv.prerelease"),
+        (6, "tool.uv.override-dependencies"),
+        (9, "tool.uv.sources.b"),
+        (10, "tool.uv.sources.c"),
+    ]
+
+
 def test_keys_that_no_standard_knows_are_told() -> None:
     assert [(w.line, w.field, w.code) for w in read('[project]\nname = "p"\ndependancies = ["x"]\n').warnings] == [
         (3, "project.dependancies", "unknown_key")

@@ -100,6 +100,13 @@ def test_faulty_lines_are_left_alone() -> None:
     assert requirements.add("b=1\n--nope\na\n", ["a>1"], manager="uv") == "b=1\n--nope\na>1\n"
 
 
+def test_a_faulty_item_of_an_array_is_left_alone() -> None:
+    text = "[project]\ndependencies = ['b=1', 2, 'a']\n"
+    assert pyproject.add(text, ["a>1"], manager="uv") == text.replace("'a'", '"a>1"')
+    with pytest.raises(NotFound, match="`b=1`"):
+        pyproject.remove(text, ["b=1"])
+
+
 # -- TOML ----------------------------------------------------------------------------------------------------------------
 
 LAYOUTS = [

@@ -57,6 +57,11 @@ def test_the_block_alone_is_kept() -> None:
     assert read(SCRIPT + "print(1)\n").text == result.text
 
 
+def test_a_script_has_no_extras() -> None:
+    with pytest.raises(InvalidDefinition, match="no_extras_here"):
+        script.read(SCRIPT, file="train.py", base=None, extras=("dev",))
+
+
 def test_local_code_is_digested(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg/setup.py").write_text("")
