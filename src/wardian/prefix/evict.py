@@ -150,7 +150,7 @@ class _Found:
     def packages(self) -> None:
         for sha256, used in self._packages.entries():
             path = self._packages.root / sha256
-            file = next((entry.name for entry in os.scandir(path)), "")
+            file = next((entry.name for entry in path.iterdir()), "")
             self._aging.append(self._candidate("package", path, used, file))
 
     def plan(self, limit_bytes: int) -> EvictionPlan:
