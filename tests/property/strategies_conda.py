@@ -152,7 +152,7 @@ def _variables() -> st.SearchStrategy[dict[str, str]]:
 def project_of(line: str) -> str:
     """What pip takes for the same project: such lines stand once in a file."""
     requirement = PipRequirement.parse(line)
-    return f"{requirement.project}{requirement.path or requirement.url or ''}"
+    return requirement.project or requirement.path or requirement.url or ""
 
 
 pip_lists = st.lists(pip_requirements, max_size=4, unique_by=project_of)
@@ -261,7 +261,8 @@ def conda_files(draw: st.DrawFn) -> tuple[str, Environment]:
     blocks: list[list[str]] = []
     if env.name is not None:
         blocks.append([f"name: {draw(quoted(env.name, flow=False))}"])
-    if python.channels or draw(st.booleans()):
+    empty_list = draw(st.booleans())
+    if python.channels or empty_list:
         blocks.append(draw(listing("channels", list(python.channels), 0)))
     pip = [*python.pip_options, *python.pip]
     dependencies = draw(listing("dependencies", list(python.conda), 0))

@@ -12,8 +12,8 @@ class FrozenMap(Mapping[str, str]):
     __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()):
-        pairs = dict(items)
-        self._items: dict[str, str] = {clean_text(k): clean_text(pairs[k]) for k in sorted(pairs)}
+        cleaned = {clean_text(key): clean_text(value) for key, value in dict(items).items()}
+        self._items: dict[str, str] = dict(sorted(cleaned.items()))  # sorted last: NFC may move a key
 
     def __getitem__(self, key: str) -> str:
         return self._items[key]

@@ -22,6 +22,13 @@ def test_equal_frozen_maps_have_one_hash() -> None:
     assert hash(FrozenMap({"a": "1"})) != hash(FrozenMap({"a": "2"}))
 
 
+def test_maps_that_are_equal_after_nfc_are_alike_in_every_respect() -> None:
+    composed, decomposed = FrozenMap({"B": "", "\u00c0": ""}), FrozenMap({"A\u0300": "", "B": ""})
+    assert composed == decomposed
+    assert list(composed) == list(decomposed)
+    assert hash(composed) == hash(decomposed)
+
+
 def test_a_frozen_map_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         FrozenMap({"a": "1"})["a"] = "2"  # type: ignore[index]
