@@ -23,10 +23,12 @@ from tests.support.conda_channel import (
     standard_channel,
 )
 from tests.support.conda_solving import archives_in, installed, solved
+from tests.support.jobs import still_there, wait_until
 
 from wardian.digest import Digest
 from wardian.errors import BadArchive, InstallFailed, WardianError
 from wardian.events import Event, silent
+from wardian.prefix.activation import activation
 from wardian.prefix.conda import conda_files, install_conda
 
 
@@ -57,15 +59,15 @@ def difference(prefix: Path) -> tuple[list[str], list[str], list[str]]:
 
 def test_solve_lock_install_run(channel: Channel, cache: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "prefix"
-    activation = installed(channel, prefix, "greeter", "numlib", "old-format", cache=cache)
+    set_by = installed(channel, prefix, "greeter", "numlib", "old-format", cache=cache)
     script = tmp_path / "train.py"
     script.write_text("import sys, ssl, sqlite3, ctypes, lzma, greeter; greeter.main(); print(sys.prefix)")
     assert run(prefix / "bin/python", script).splitlines() == ["hello from greeter 1.0", str(prefix)]
     assert run(prefix / "bin/greet") == "hello from greeter 1.0\n"  # the entry point
-    assert run("/usr/bin/env", f"PATH={':'.join(activation.path_entries)}:/usr/bin:/bin", "greet-script") == "script\n"
+    assert run("/usr/bin/env", f"PATH={':'.join(set_by.path_entries)}:/usr/bin:/bin", "greet-script") == "script\n"
     assert (prefix / "share/old").read_text() == "old\n"  # from a .tar.bz2
-    assert activation.variables == {"CONDA_PREFIX": str(prefix)}
-    assert activation.path_entries == (f"{prefix}/bin",)
+    assert set_by.variables == {"CONDA_PREFIX": str(prefix)}
+    assert set_by.path_entries == (f"{prefix}/bin",)
 
 
 @pytest.mark.skipif(not has_compiler(), reason="gcc is missing: apt-get install gcc")
@@ -82,8 +84,8 @@ def test_placeholders_are_replaced_in_programs_and_texts(channel: Channel, cache
 
 
 def test_activation_is_computed_once(channel: Channel, cache: Path, tmp_path: Path) -> None:
-    activation = installed(channel, tmp_path / "prefix", "activating", cache=cache)
-    assert activation.variables == {
+    set_by = installed(channel, tmp_path / "prefix", "activating", cache=cache)
+    assert set_by.variables == {
         "CONDA_PREFIX": str(tmp_path / "prefix"),
         "ACTIVATING_HOME": str(tmp_path / "prefix/share/activating"),
         "ACTIVATING_TEXT": "two words",
@@ -93,9 +95,9 @@ def test_activation_is_computed_once(channel: Channel, cache: Path, tmp_path: Pa
 def test_activation_may_add_to_the_path_and_say_things(tmp_path: Path) -> None:
     script = 'echo chatter\necho more >&2\nexport PATH="$CONDA_PREFIX/tools:$PATH"\nexport LINES_TWO="a\nb"\nunset NOTHING\n'
     channel = Channel(tmp_path / "channel").publish(Package("tool", files={"etc/conda/activate.d/tool.sh": script}))
-    activation = installed(channel, tmp_path / "prefix", "tool", cache=tmp_path)
-    assert activation.path_entries == (f"{tmp_path}/prefix/tools", f"{tmp_path}/prefix/bin")
-    assert activation.variables == {"CONDA_PREFIX": f"{tmp_path}/prefix", "LINES_TWO": "a\nb"}
+    set_by = installed(channel, tmp_path / "prefix", "tool", cache=tmp_path)
+    assert set_by.path_entries == (f"{tmp_path}/prefix/tools", f"{tmp_path}/prefix/bin")
+    assert set_by.variables == {"CONDA_PREFIX": f"{tmp_path}/prefix", "LINES_TWO": "a\nb"}
 
 
 def test_environment_variables_of_a_package_are_part_of_activation(tmp_path: Path) -> None:
@@ -111,6 +113,17 @@ def test_an_activation_script_that_fails_is_named_and_nothing_is_left(tmp_path: 
         installed(channel, tmp_path / "prefix", "bad", cache=tmp_path)
     assert caught.value.stable_code == "activation_failed"
     assert not (tmp_path / "prefix").exists()
+
+
+def test_an_activation_script_that_hangs_is_ended(tmp_path: Path) -> None:
+    scripts = tmp_path / "etc/conda/activate.d"
+    scripts.mkdir(parents=True)
+    (scripts / "slow.sh").write_text("sleep 600\n")
+    with pytest.raises(InstallFailed, match=r"slow\.sh.*did not end within 0\.2 s"):
+        activation(tmp_path, timeout_s=0.2)
+    (scripts / "slow.sh").write_text("sleep 600 &\nexport PID=$!\n")
+    pid = int(activation(tmp_path, timeout_s=60).variables["PID"])
+    wait_until(lambda: not still_there([pid]))
 
 
 # -- what is recorded -----------------------------------------------------------------------------------------------------
@@ -239,6 +252,22 @@ def test_a_file_with_as_many_links_as_it_may_have_is_copied(tmp_path: Path) -> N
     assert (tmp_path / "second/share/x").read_text() == "x\n"
     assert (tmp_path / "second/share/x").stat().st_nlink == 1
     shutil.rmtree(tmp_path / "links")
+
+
+@pytest.mark.root
+def test_a_file_that_may_not_be_linked_is_copied(tmp_path: Path) -> None:
+    channel = Channel(tmp_path / "channel").publish(Package("x", files={"share/x": "x\n"}))
+    installed(channel, tmp_path / "first", "x", cache=tmp_path)
+    path = tmp_path / "first/share/x"
+    if not shutil.which("chattr") or subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this file system has no immutable files (chattr +i)")
+    try:
+        with pytest.raises(PermissionError):
+            (tmp_path / "link").hardlink_to(path)
+        installed(channel, tmp_path / "second", "x", cache=tmp_path)
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+    assert (tmp_path / "second/share/x").read_text() == "x\n"
 
 
 # -- damage and hostility -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wardian.digest import Digest
     from wardian.lock.lock import Artifact
-    from wardian.tools.rattler import Activation
+    from wardian.prefix.activation import Activation
 
 
 def a_solver(place: Path, **changes: Any) -> CondaSolver:
@@ -41,7 +41,9 @@ def a_fetcher(place: Path) -> Fetcher:
     return Fetcher(PackageStore(place / "packages"), Http(), Hints(place / "hints"), limit_bytes=1 << 30)
 
 
-def a_request(*conda: str, channels: Sequence[str], platform: str = "linux/amd64", pip: Sequence[str] = (), **changes: Any) -> SolveRequest:
+def a_request(
+    *conda: str, channels: Sequence[str], platform: str = "linux/amd64", pip: Sequence[str] = (), **changes: Any
+) -> SolveRequest:
     """Return a request for these conda requirements; ``accelerators`` goes to the definition, the rest to the request."""
     environment = an_environment(conda=conda, channels=channels, pip=pip, accelerators=changes.pop("accelerators", {}))
     return SolveRequest(environment, get_platform(platform), **changes)
@@ -62,7 +64,9 @@ def archives_in(channel: Channel, artifacts: Sequence[Artifact]) -> dict[Digest,
     return {a.sha256: channel.directory / a.subdir / a.file for a in artifacts}
 
 
-def installed(channel: Channel, prefix: Path, *conda: str, cache: Path, events: list[Event] | None = None, **changes: Any) -> Activation:
+def installed(
+    channel: Channel, prefix: Path, *conda: str, cache: Path, events: list[Event] | None = None, **changes: Any
+) -> Activation:
     """Solve over ``channel`` and install into ``prefix``; ``changes`` go to ``install_conda``."""
     artifacts = solved(cache, *conda, channels=[channel.url])
     values: dict[str, Any] = {"package_cache": cache / "conda-packages", "link_scripts": "refuse"}

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from wardian.errors import BadArchive, DiskFull, InstallFailed
 from wardian.events import Event
+from wardian.prefix.activation import Activation, activation
 from wardian.prefix.cache import LONGEST_PATH
 from wardian.prefix.worker import Task
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.lock.lock import Artifact
-    from wardian.tools.rattler import Activation
 
 _CLOBBERED = "__clobbers__"
 
@@ -65,8 +65,6 @@ def install_conda(
     try:
         _work(task, listener)
         _tell_clobbers(prefix, listener)
-        from wardian.tools.rattler import activation
-
         return activation(prefix)
     except BaseException:
         _clear(prefix, keep=existed)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
-import subprocess
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -341,55 +339,11 @@ def read_info(archives: Sequence[Path], names: Sequence[str]) -> list[dict[str, 
     return _run(read_all())
 
 
-# -- activation -----------------------------------------------------------------------------------------------------------
-
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SHELL_OWN = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "CONDA_SHLVL"})
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """What activating a prefix does to a process: ``variables``, and ``path_entries`` before the system's PATH."""
-
-    variables: Mapping[str, str]
-    path_entries: tuple[str, ...]
-
-
-def activation(prefix: Path, *, timeout_s: float = 60.0) -> Activation:
-    """Return what activating ``prefix`` sets: PATH, CONDA_PREFIX, and what its activate.d scripts export.
-
-    The scripts run once, here, in an otherwise empty environment. To be kept with the prefix, so that a run needs no shell.
-
-    Raises:   InstallFailed: a script fails or hangs; code ``activation_failed``.
-    """
-    places = ("etc/conda/activate.d", "etc/conda/env_vars.d", "conda-meta/state")
-    if not any((prefix / place).exists() for place in places):
-        return Activation({"CONDA_PREFIX": str(prefix)}, (f"{prefix}/bin",))
+def activation_script(prefix: Path, path: Sequence[str]) -> str:
+    """Return the bash script that activates ``prefix`` for a process whose PATH is ``path``."""
     from rattler.shell import ActivationVariables, Shell, activate
 
-    script = activate(prefix, ActivationVariables(None, _SYSTEM_PATH.split(":")), Shell.bash).script
-    command = ["bash", "--noprofile", "--norc", "-e", "-c", f"exec 3>&1 >/dev/null\n{script}\nexec /usr/bin/env -0 >&3"]
-    try:
-        done = subprocess.run(
-            command, env={"PATH": _SYSTEM_PATH}, cwd=prefix, stdin=subprocess.DEVNULL, capture_output=True, check=True,
-            timeout=timeout_s,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise InstallFailed("activation scripts need bash, and there is none", code="activation_failed") from None
-    except subprocess.TimeoutExpired:
-        raise InstallFailed(f"the activation scripts did not end within {timeout_s:g} s", code="activation_failed") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()
-        names = ", ".join(sorted(path.name for path in (prefix / places[0]).glob("*.sh")))
-        raise InstallFailed(
-            f"an activation script failed ({names}): {said[-1] if said else f'exit code {error.returncode}'}",
-            hint="the package that brought it is broken here; leave it out or take another version", code="activation_failed",
-        ) from None  # fmt: skip
-    pairs = (line.partition("=") for line in os.fsdecode(done.stdout).split("\0") if line)
-    variables = {name: value for name, _, value in pairs if name not in _SHELL_OWN}
-    system = _SYSTEM_PATH.split(":")
-    entries = [entry for entry in variables.pop("PATH").split(":") if entry not in system]
-    return Activation(variables, tuple(dict.fromkeys(entries)))
+    return activate(prefix, ActivationVariables(None, path), Shell.bash).script
 
 
 # -- inside ---------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.builders import an_artifact
 
+from wardian.prefix.activation import Activation, activation
 from wardian.prefix.conda import conda_files
 from wardian.prefix.worker import LINK_SCRIPT, Task
 
@@ -42,6 +43,10 @@ def test_files_and_their_digests_as_installed(tmp_path: Path) -> None:
 
 def test_no_conda_packages_no_files(tmp_path: Path) -> None:
     assert conda_files(tmp_path) == {}
+
+
+def test_a_prefix_without_scripts_needs_no_shell(tmp_path: Path) -> None:
+    assert activation(tmp_path) == Activation({"CONDA_PREFIX": str(tmp_path)}, (f"{tmp_path}/bin",))
 
 
 def test_a_task_comes_through_the_pipe_as_it_was() -> None:

@@ -40,13 +40,6 @@ def test_a_match_spec_that_is_none() -> None:
     assert caught.value.stable_code == "bad_match_spec"
 
 
-def test_a_prefix_without_scripts_needs_no_shell(tmp_path: object) -> None:
-    from pathlib import Path
-
-    prefix = Path(str(tmp_path))
-    assert rattler.activation(prefix) == rattler.Activation({"CONDA_PREFIX": str(prefix)}, (f"{prefix}/bin",))
-
-
 def test_secrets_are_not_printed() -> None:
     access = rattler.Access({"https://x": Credentials("me", "hunter2")}, {"https://x": "t0ken"})
     assert "hunter2" not in repr(access)
