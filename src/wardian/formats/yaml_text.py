@@ -96,9 +96,11 @@ def compose(text: str, faults: Faults) -> YamlNode | None:
     """
     if match := _CONTROL.search(text):
         line = text.count("\n", 0, match.start()) + 1
-        code = "nul_byte" if match.group() == "\0" else "control_character"
-        faults.add(code, f"the character U+{ord(match.group()):04X} has no place in a text file", line=line,
-                   hint='in double quotes it can be written as an escape, such as "\\x1b"')  # fmt: skip
+        if match.group() == "\0":
+            faults.add("nul_byte", "a NUL character has no place in a text file", line=line)
+        else:
+            faults.add("control_character", f"the character U+{ord(match.group()):04X} has no place in a text file", line=line,
+                       hint='in double quotes it can be written as an escape, such as "\\x1b"')  # fmt: skip
         return None
     if match := _TAG_DIRECTIVE.search(text):
         faults.add("yaml_tag", "a %TAG directive has no place in a definition", line=text.count("\n", 0, match.start()) + 1)
@@ -142,7 +144,9 @@ class _Composer:
                 case "DocumentStartEvent":
                     documents += 1
                     if documents > 1:
-                        self._stop("several_documents", "a definition is one YAML document; a second one begins here", event)
+                        self._fatal_fault(
+                            "several_documents", "a definition is one YAML document; a second one begins here", event
+                        )
                 case "ScalarEvent":
                     self._add(self._scalar(event), 1, event.anchor)
                 case "SequenceStartEvent" | "MappingStartEvent":
@@ -156,13 +160,13 @@ class _Composer:
             return None
         return self._root
 
-    def _stop(self, code: str, message: str, event: Any, hint: str | None = None) -> None:
+    def _fatal_fault(self, code: str, message: str, event: Any, hint: str | None = None) -> None:
         self._faults.add(code, message, line=event.start_mark.line + 1, hint=hint)
         raise _StopError
 
     def _open(self, event: Any) -> None:
         if len(self._stack) >= LIMIT_DEPTH:
-            self._stop("too_deep", f"lists and mappings are nested more than {LIMIT_DEPTH} deep", event)
+            self._fatal_fault("too_deep", f"lists and mappings are nested more than {LIMIT_DEPTH} deep", event)
         self._check_tag(event)
         if event.anchor:
             self._anchors[event.anchor] = None
@@ -186,17 +190,17 @@ class _Composer:
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
-            self._stop(
+            self._fatal_fault(
                 "undefined_alias", f"`*{event.anchor}` stands for nothing: there is no `&{event.anchor}` before it", event
             )
         found = self._anchors[event.anchor]
         if found is None:
-            self._stop("recursive_alias", f"`*{event.anchor}` holds itself", event)
+            self._fatal_fault("recursive_alias", f"`*{event.anchor}` holds itself", event)
             return
         node, size = found
         self._repeated += size
         if self._repeated > LIMIT_REPEATED:
-            self._stop("yaml_bomb", f"the aliases of this file repeat more than {LIMIT_REPEATED:,} values", event)
+            self._fatal_fault("yaml_bomb", f"the aliases of this file repeat more than {LIMIT_REPEATED:,} values", event)
         self._add(node, size, None)
 
     def _add(self, node: YamlNode, size: int, anchor: str | None) -> None:
@@ -222,8 +226,8 @@ class _Composer:
                 merged += value.items if isinstance(value, YamlSequence) else [value]
             elif key.value in entries:
                 first = entries[key.value][0].line
-                message = f"the key `{key.value}` stands twice: in line {first} and in line {key.line}"
-                self._faults.add("duplicate_key", message, line=key.line, field=key.value, hint="merge the two, or remove one")
+                self._faults.add("duplicate_key", f"the key `{key.value}` stands twice: in line {first} and in line {key.line}",
+                                 line=key.line, field=key.value, hint="merge the two, or remove one")  # fmt: skip
             else:
                 entries[key.value] = (key, value)
         for mapping in merged:

@@ -108,7 +108,7 @@ FAULTY = [
     ("? [a]\n: b\n", "bad_key", 1, "a key is text, not a list"),
     ("<<: 3\n", "wrong_type", 1, "merges mappings"),
     ("a: 1\nb: x\x07\n", "control_character", 2, "U+0007"),
-    ("a: 1\n\nb: \x00\n", "nul_byte", 3, "U+0000"),
+    ("a: 1\n\nb: \x00\n", "nul_byte", 3, "NUL"),
     ("a: x\u2028y\n", "control_character", 1, "U+2028"),
     ("a: \ud800\n", "control_character", 1, "U+D800"),
     ("a: " + "[" * 60, "too_deep", 1, "more than 50"),
