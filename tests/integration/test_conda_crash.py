@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.conda_channel import Channel, File, Package, greeter, python_package
 from tests.support.conda_solving import archives_in, solved
+from tests.support.jobs import still_there
 
 from wardian.digest import Digest
 from wardian.errors import DiskFull, InstallFailed
@@ -38,13 +39,6 @@ def until(happened: Callable[[], Any], what: str) -> Any:
             return answer
         time.sleep(0.001)
     pytest.fail(f"{what} did not happen within {DEADLINE_S:g} s")
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def workers(parent: int) -> list[int]:
@@ -157,7 +151,7 @@ def test_a_worker_that_dies_while_it_links_fails_the_installation(place: Place, 
     assert [error.stable_code for error in errors] == ["linker_died"]
     assert how.name in errors[0].message
     assert not prefix.exists()
-    until(lambda: not is_alive(script), "the end of the link script")
+    until(lambda: not still_there([script]), "the end of the link script")
     place.install(prefix, place.solved("greeter"))
     assert_clean(prefix)
 
@@ -170,8 +164,8 @@ def test_a_parent_that_is_killed_takes_worker_and_link_scripts_along(
     script = place.started_pid()
     (worker,) = workers(parent.pid)
     os.kill(parent.pid, signal.SIGKILL)
-    until(lambda: not is_alive(worker), "the end of the worker")
-    until(lambda: not is_alive(script), "the end of the link script")
+    until(lambda: not still_there([worker]), "the end of the worker")
+    until(lambda: not still_there([script]), "the end of the link script")
     assert (prefix / "conda-meta").is_dir()  # left behind, for the next installer to remove
     shutil.rmtree(prefix)
     place.install(prefix, place.solved("greeter"))
@@ -185,7 +179,7 @@ def test_an_interrupt_leaves_nothing_behind(place: Place, processes: list[subpro
     os.kill(parent.pid, signal.SIGINT)
     assert parent.wait(DEADLINE_S) != 0
     assert not prefix.exists()
-    until(lambda: not is_alive(script), "the end of the link script")
+    until(lambda: not still_there([script]), "the end of the link script")
 
 
 @pytest.mark.parametrize("victim", ["worker", "group"])

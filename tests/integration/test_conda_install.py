@@ -105,6 +105,15 @@ def test_environment_variables_of_a_package_are_part_of_activation(tmp_path: Pat
     assert installed(channel, tmp_path / "prefix", "v", cache=tmp_path).variables["FROM_JSON"] == "yes"
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", '{"B": "a\\u0000b"}'])
+def test_environment_variables_that_cannot_be_read_fail_the_installation(tmp_path: Path, text: str) -> None:
+    channel = Channel(tmp_path / "channel").publish(Package("v", files={"etc/conda/env_vars.d/v.json": text}))
+    with pytest.raises(InstallFailed) as caught:
+        installed(channel, tmp_path / "prefix", "v", cache=tmp_path)
+    assert caught.value.stable_code == "activation_failed"
+    assert not (tmp_path / "prefix").exists()
+
+
 def test_an_activation_script_that_fails_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     channel = Channel(tmp_path / "channel").publish(
         Package("bad", files={"etc/conda/activate.d/bad.sh": "echo no licence >&2\nexit 4\n"})

@@ -340,10 +340,24 @@ def read_info(archives: Sequence[Path], names: Sequence[str]) -> list[dict[str, 
 
 
 def activation_script(prefix: Path, path: Sequence[str]) -> str:
-    """Return the bash script that activates ``prefix`` for a process whose PATH is ``path``."""
+    """Return the bash script that activates ``prefix`` for a process whose PATH is ``path``.
+
+    Raises:   InstallFailed: what packages say about it can't be read; code ``activation_failed``.
+    """
+    from rattler.exceptions import ActivationError, ActivationScriptFormatError, IoError
     from rattler.shell import ActivationVariables, Shell, activate
 
-    return activate(prefix, ActivationVariables(None, path), Shell.bash).script
+    try:
+        script = activate(prefix, ActivationVariables(None, path), Shell.bash).script
+    except (ActivationError, ActivationScriptFormatError, IoError) as error:
+        reason = str(error)
+    else:
+        if "\0" not in script:
+            return script
+        reason = "a variable holds a NUL character"
+    raise InstallFailed(
+        f"the environment can't be activated: {reason}", hint="one of its packages is broken", code="activation_failed"
+    )
 
 
 # -- inside ---------------------------------------------------------------------------------------------------------------
