@@ -151,6 +151,12 @@ class Parts:
             return None
         return self.secrets.credentials_for(url)
 
+    def _download_credentials(self, url: str) -> Credentials | None:
+        """Return the login for a download: a stored one, else what uv and rattler keep for themselves; netrc comes after."""
+        from wardian.tools.tool_logins import ToolLogins
+
+        return self.credentials(url) or ToolLogins(self.environ).find(url)
+
     @cached_property
     def http(self) -> Http:
         """Downloads."""
@@ -159,7 +165,7 @@ class Parts:
         bundle = next(
             (self.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if self.environ.get(n)), None
         )
-        return Http(timeout_s=self.settings.timeout_s, credentials=self.credentials, mirrors=self.settings.mirrors, ca_bundle=bundle,
+        return Http(timeout_s=self.settings.timeout_s, credentials=self._download_credentials, mirrors=self.settings.mirrors, ca_bundle=bundle,
                     offline=self.settings.offline)  # fmt: skip
 
     @cached_property

@@ -22,11 +22,12 @@ _TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a server wants: user and password (Basic), or a token (Bearer). Never printed."""
+    """What a server wants: user and password (Basic), a token (Bearer), or conda's token (in the path). Never printed."""
 
     user: str = ""
     password: str = ""
     token: str = ""
+    conda_token: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -143,14 +144,17 @@ class Http:
         bare, in_url = split_credentials(url)
         credentials = self._credentials(bare) or in_url
         auth: Any = None
-        if credentials is not None:
+        if credentials is not None and credentials.conda_token:
+            parts = urlsplit(bare)
+            bare = urlunsplit(parts._replace(path=f"/t/{quote(credentials.conda_token, safe='')}{parts.path}"))
+        elif credentials is not None:
             auth = _Bearer(credentials.token) if credentials.token else (credentials.user, credentials.password)
         response = self._session().get(bare, headers=headers, auth=auth, stream=True, timeout=self._timeout_s)
         code = response.status_code
         if code < requests.codes.bad_request:
             return response
         response.close()
-        shown = without_credentials(url)
+        shown = without_credentials(url)  # the URL as it was asked for: no token in it
         if code in (requests.codes.not_found, requests.codes.gone):
             raise NotFound(f"{shown} does not exist (HTTP {code})", code="no_such_file")
         if code in (requests.codes.unauthorized, requests.codes.forbidden):
