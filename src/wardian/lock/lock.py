@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from wardian.digest import Digest
-from wardian.errors import WardianError
+from wardian.errors import BadArchive, WardianError
 
 SCHEMA = 1
 KINDS = ("python", "conda", "wheel", "sdist", "jar")
+_NO_NAME = re.compile(r"[/\\\0]")
 
 
 class UnreadableLock(WardianError):
@@ -66,6 +68,20 @@ class Artifact:
     requires_python: str = ""
     revision: str = ""
     built: BuiltWheel | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what a hostile index, channel or lock could lead out of a cache or a prefix with: these become paths.
+
+        Raises:   BadArchive: code ``unsafe_path``.
+        """
+        place = self.site_packages_path
+        values = {"file": self.installed_file, "build": self.build, "subdir": self.subdir}
+        wrong = {key: value for key, value in values.items() if value in (".", "..") or _NO_NAME.search(value)}
+        if place.startswith("/") or "\\" in place or "\0" in place or ".." in place.split("/"):
+            wrong["site-packages"] = place
+        for key, value in wrong.items():
+            raise BadArchive(f"{self.name} {self.version} is announced with the {key} {value[:200]!a}, which leads out of its place",
+                             code="unsafe_path", hint="do not use this package; tell who publishes it")  # fmt: skip
 
     @property
     def installed_file(self) -> str:

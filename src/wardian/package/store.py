@@ -28,7 +28,7 @@ class PackageStore:
 
     def path(self, sha256: Digest, file: str) -> Path:
         """Return where the archive ``file`` with this digest lies, or would lie."""
-        return self.root / sha256 / file
+        return self.root / sha256 / _plain(file)
 
     def find(self, sha256: Digest, file: str) -> Path | None:
         """Return the archive's path, or None. Marks it as used."""
@@ -98,13 +98,14 @@ class PackageStore:
     @contextlib.contextmanager
     def temporary(self, file: str) -> Iterator[Path]:
         """Yield a path for a file in the making, on the store's file system; removed afterwards unless moved."""
+        name = _plain(file)
         place = self.root / "tmp" / f"{os.getpid()}.{os.urandom(6).hex()}"
         with disk_errors(self.root):
             place.mkdir(parents=True)
         try:
-            yield place / file
+            yield place / name
         finally:
-            (place / file).unlink(missing_ok=True)
+            (place / name).unlink(missing_ok=True)
             place.rmdir()
 
     def remove(self, sha256: Digest) -> None:
@@ -121,3 +122,17 @@ class PackageStore:
 
     def _lock(self, sha256: Digest) -> FileLock:
         return FileLock(self.root / "locks" / sha256[:2] / f"{sha256}.lock")
+
+
+def _plain(file: str) -> str:
+    """Return ``file`` if it is a name and no path: indexes and channels say what it is.
+
+    Raises:   BadArchive: code ``unsafe_path``.
+    """
+    if file in ("", ".", "..") or "/" in file or "\\" in file or "\0" in file:
+        raise BadArchive(
+            f"an archive is called {file[:200]!a}: a path, not a name",
+            code="unsafe_path",
+            hint="do not use it; tell who publishes it",
+        )
+    return file
