@@ -158,6 +158,9 @@ MACHINE: Mapping[str, Callable[[Parts], Check]] = {
 def _place(name: str, path: Path, hint: str) -> Check:
     from wardian.workspace.file_system import file_system
 
+    in_the_way = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+    if in_the_way is not None:
+        return Check(name, FAILED, f"{path} cannot be made: {in_the_way} is not a directory", hint)
     there = _existing(path)
     free = shutil.disk_usage(there).free
     kind = file_system(there)
