@@ -200,16 +200,19 @@ class _Keeper:
 
     def _reap(self) -> bool:
         """Take leave of all children that have ended; return whether none is left."""
+        was_running = bool(self.main)
         while True:
             try:
                 child, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return True
             if child == 0:
-                return False
+                break
             if child == self.main:
                 self.main, self.status = 0, status
-                self._end_stragglers()
+        if was_running and not self.main:
+            self._end_stragglers()
+        return False
 
     def _end_stragglers(self) -> None:
         left = processes.descendants(os.getpid())
