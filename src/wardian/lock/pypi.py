@@ -16,6 +16,7 @@ from wardian.events import Event
 from wardian.lock.indexes import IndexPlan, expand, plan_indexes
 from wardian.lock.lock import Artifact
 from wardian.lock.pins import Pin, depends, parse_pins
+from wardian.lock.pip_conflict import explain
 from wardian.lock.sources import SourceBuilder
 from wardian.lock.stubs import write_stubs
 from wardian.lock.wheel_choice import best_wheel
@@ -143,11 +144,17 @@ class _Work:
         return PipSolution(tuple(artifacts), roots, tuple(self.notes), self.sources.build_requirements)
 
     def _compile(self, lines: list[str], constraints: list[str], arguments: list[str]) -> str:
-        return self.s.uv.compile(
-            "\n".join(lines) + "\n", constraints="\n".join(constraints), preferences=self._preferences(), arguments=arguments,
-            python_version=self.target.version, uv_platform=self.platform.uv, index_environ=self.plan.environ,
-            offline=self.request.offline,
-        )  # fmt: skip
+        try:
+            return self.s.uv.compile(
+                "\n".join(lines) + "\n", constraints="\n".join(constraints), preferences=self._preferences(), arguments=arguments,
+                python_version=self.target.version, uv_platform=self.platform.uv, index_environ=self.plan.environ,
+                offline=self.request.offline,
+            )  # fmt: skip
+        except SolveFailed as error:
+            python = self.request.environment.python
+            text = explain(error.message, python.pip, python.constraints, tuple(self.target.provided))
+            hint = error.hint or "loosen one of the lines marked ✗; `--as-of DATE` solves as of then"
+            raise SolveFailed(text, hint=hint, code=error.stable_code, details={"explanation": error.message}) from error
 
     def _line(self, position: int, requirement: PipRequirement) -> str:
         marker = f" ; {requirement.marker}" if requirement.marker else ""
