@@ -145,7 +145,7 @@ def test_edits_change_what_they_name_and_nothing_else(
         body = "".join(f"# {line}\n" for line in f"dependencies = {array}\n# end".split("\n"))
         text, edit = f"# /// script\n{body}# ///\nprint()\n", script
     else:
-        text, edit = f"[project]\nname = 'p'\ndependencies = {array}\n# end\n", pyproject
+        text, edit = f"[project]\nname = 'itself-only'\ndependencies = {array}\n# end\n", pyproject
     before = [str(r) for r in wanted]
     more = edit.add(text, [str(new)], manager="uv")
     same = [i for i, r in enumerate(wanted) if r.name == name]
