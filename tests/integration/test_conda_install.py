@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.conda_channel import (
@@ -30,6 +31,9 @@ from wardian.errors import BadArchive, InstallFailed, WardianError
 from wardian.events import Event, silent
 from wardian.prefix.activation import activation
 from wardian.prefix.conda import conda_files, install_conda
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="session")
@@ -282,12 +286,32 @@ def test_a_file_that_may_not_be_linked_is_copied(tmp_path: Path) -> None:
 # -- damage and hostility -------------------------------------------------------------------------------------------------
 
 
-def test_a_file_of_the_package_cache_that_was_written_to_is_made_anew(tmp_path: Path) -> None:
-    channel = Channel(tmp_path / "channel").publish(Package("x", files={"share/x": "right\n"}))
-    installed(channel, tmp_path / "first", "x", cache=tmp_path)
-    (tmp_path / "first/share/x").write_text("wrong\n")  # through the hard link, as root can
-    installed(channel, tmp_path / "second", "x", cache=tmp_path)
-    assert (tmp_path / "second/share/x").read_text() == "right\n"
+def append(path: Path) -> None:
+    with path.open("a") as stream:
+        stream.write("more\n")
+
+
+def same_size(path: Path) -> None:
+    path.write_text("wrong\n")
+
+
+TOUCHES: dict[str, Callable[[Path], object]] = {"append": append, "same size": same_size, "delete": Path.unlink}
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+@pytest.mark.parametrize("place", ["prefix", "cache"])
+def test_a_file_of_the_package_cache_that_was_touched_is_made_anew(tmp_path: Path, touch: str, place: str) -> None:
+    channel = Channel(tmp_path / "channel").publish(
+        Package("x", files={"share/x": "right\n"}), Package("y", files={"share/y": "y\n"})
+    )
+    for first in ("first", "second"):  # the second finds all as it was validated
+        installed(channel, tmp_path / first, "x", "y", cache=tmp_path)
+    cached = next((tmp_path / "conda-packages/unpacked").glob("x-*/share/x"))
+    TOUCHES[touch](tmp_path / "second/share/x" if place == "prefix" else cached)  # one inode: as root a prefix is not safe
+    for later in ("third", "fourth"):
+        installed(channel, tmp_path / later, "x", "y", cache=tmp_path)
+        assert (tmp_path / later / "share/x").read_text() == "right\n"
+        assert difference(tmp_path / later) == ([], [], [])
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])

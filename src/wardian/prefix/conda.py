@@ -43,7 +43,7 @@ def install_conda(
 
     All or nothing: after an error, a kill of the worker or an interrupt the prefix is empty. Safe between processes that
     share ``package_cache``, and against ``kill -9`` of any of them. Archives are compared with their digests, unpacked
-    files with their packages' own lists. Where two packages own one path, the later one in topological order has it; the
+    files with their packages' own lists, again whenever one of them has been touched. Where two packages own one path, the later one in topological order has it; the
     other's file is kept under ``__clobbers__/<package>/``, and the listener is told.
 
     Args:     archives: where each artifact's archive lies, validated (``wardian.package.archive``).

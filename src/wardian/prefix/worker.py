@@ -23,6 +23,7 @@ from wardian.digest import Digest
 from wardian.errors import BadArchive, DiskFull, InstallFailed, WardianError
 from wardian.lock.conda_record import to_record
 from wardian.lock.lock import Artifact
+from wardian.prefix.unpacked import Unpacked
 from wardian.tools import rattler
 from wardian.tools.disk import FileLock, disk_errors, free_bytes
 
@@ -75,17 +76,22 @@ def perform(task: Task, say: Any) -> None:
         cache.mkdir(parents=True, exist_ok=True)
     # a worker whose parent was killed may be a moment behind it: the place is ours only when that one is gone
     with _user_of(cache), FileLock(cache / "linking" / Digest.of(os.fsencode(prefix))[:32]) as lock:
+        unpacked = Unpacked(cache / "unpacked")
+        packages = [(a, Path(task.archives[a.sha256])) for a in task.artifacts]
+        validate = not unpacked.are_as_validated(packages)
         _empty(prefix)
         try:
             failed = rattler.link(
-                records, prefix, package_cache=cache / "unpacked", run_scripts=task.link_scripts == "run", copy=task.copy,
-                on_linked=lambda name, done, total: say(progress=[name, done, total]),
+                records, prefix, package_cache=unpacked.root, validate=validate, run_scripts=task.link_scripts == "run",
+                copy=task.copy, on_linked=lambda name, done, total: say(progress=[name, done, total]),
             )  # fmt: skip
         except InstallFailed as error:
             if "os error 28" in error.message or "os error 122" in error.message:
                 place = prefix if free_bytes(prefix) <= free_bytes(cache) else cache
                 raise DiskFull(str(place), needed_bytes=None, free_bytes=free_bytes(place)) from error
             raise
+        if validate:
+            unpacked.note_validated(packages)
         lock.path.unlink(missing_ok=True)
     if failed:
         raise InstallFailed(f"the link script of {', '.join(failed)} failed", code="link_script_failed",

@@ -253,14 +253,16 @@ def link(
     prefix: Path,
     *,
     package_cache: Path,
+    validate: bool,
     run_scripts: bool,
     copy: bool,
     on_linked: Callable[[str, int, int], None],
 ) -> tuple[str, ...]:
     """Link ``records`` into the empty ``prefix``; return the names of packages whose link script failed.
 
-    Archives are unpacked into ``package_cache`` first, a key for each archive's URL, and validated in full there. Files are
-    hard-linked, copied where that can't be; ``copy``: never hard-linked.
+    Archives are unpacked into ``package_cache`` first, a key for each archive's path. ``validate``: the content of every file
+    that is there is compared with its package's own list, and what differs is unpacked anew; else it only has to exist.
+    Files are hard-linked, copied where that can't be; ``copy``: never hard-linked.
 
     Args:     on_linked: called with name, number and total, from any thread.
     Raises:   InstallFailed: rattler's reason.
@@ -299,7 +301,8 @@ def link(
                 self.failed.append(self.names[index])
 
     reporter = Reporter()  # type: ignore[abstract]  # a protocol with bodies: what is left out does nothing
-    layer = rattler.PackageCacheLayer(package_cache).with_validation_mode(rattler.ValidationMode.full())
+    mode = rattler.ValidationMode.full() if validate else rattler.ValidationMode.fast()
+    layer = rattler.PackageCacheLayer(package_cache).with_validation_mode(mode)
     config = rattler.Config.from_toml(f"allow-hard-links = {str(not copy).lower()}\n")
     work = rattler.install(
         [as_rattler(record) for record in records],
