@@ -248,3 +248,53 @@ def test_warm_and_offline_nothing_is_contacted(cli: Cli, shop: Index) -> None:
     done = cli.run("run", "-r", "more.txt", "show.py", variables={"WARDIAN_OFFLINE": "1"})
     assert done.code == 125
     assert "offline" in done.err
+
+
+def test_what_does_not_count_here_is_said(cli: Cli) -> None:
+    cli.write(
+        "e.yml", "python:\n  manager: uv\n  pip: [gamma]\ndocker:\n  base_image: debian:12\nspark:\n  packages: ['a:b:1']\n"
+    )
+    done = cli.ok("run", "-f", "e.yml", "--", "python", "-c", "import gamma")
+    assert "base image debian:12 does not count" in done.err
+    assert "Spark section" in done.err
+    elsewhere = cli.run("run", "-t", "moon", "-f", "e.yml", "--", "python", "-V")
+    assert elsewhere.code == 125
+    assert "no target `moon`" in elsewhere.err
+
+
+def test_a_user_managed_environment_runs_as_it_is(cli: Cli) -> None:
+    import sys
+
+    cli.ok("env", "create", "mine", "--manager", "user", "--interpreter", sys.executable, "-V", "COLOR=blue")
+    record = cli.json("run", "-e", "mine", "--", "python", "-c", "import os; print(os.environ['COLOR'])")
+    observed = record["results"]["environment"]["observed"]
+    assert observed["observed"] is True
+    assert observed["executable"] == sys.executable
+    assert "pytest" in {d["name"] for d in observed["distributions"]}
+    cli.ok("env", "create", "gone", "--manager", "user", "--interpreter", "/no/such/python")
+    done = cli.run("run", "-e", "gone", "--", "python", "-V")
+    assert done.code == 125
+    assert "/no/such/python" in done.err
+    assert cli.run("env", "build", "mine").code == 2
+    assert cli.run("env", "lock", "mine").code == 1
+
+
+def test_a_script_with_inline_metadata_needs_no_option(cli: Cli) -> None:
+    cli.write("inline.py", "# /// script\n# dependencies = ['gamma']\n# ///\nimport gamma\nprint(gamma.version)\n")
+    assert cli.ok("run", "inline.py").out == "1.0\n"
+    assert cli.ok("run", "--with", "alpha", "inline.py").out == "1.0\n"
+    assert cli.run("run", "show.py").code == 2
+
+
+def test_detached_runs_are_listed_followed_and_canceled(cli: Cli) -> None:
+    cli.write("requirements.txt", "gamma\n")
+    cli.write("slow.py", "import time\nprint('begun', flush=True)\ntime.sleep(100)\n")
+    run_id = cli.ok("run", "-d", "-r", "requirements.txt", "slow.py").out.strip()
+    follower = cli.start("runs", "logs", "-f", run_id)
+    assert follower.stdout
+    assert follower.stdout.readline() == "begun\n"
+    assert cli.json("runs", "show", run_id)["state"] == "running"
+    assert cli.ok("runs", "cancel", run_id).out.split()[1] == "canceled"
+    follower.communicate(timeout=20)
+    assert follower.returncode == 0
+    assert cli.run("runs", "wait", run_id).code == 1

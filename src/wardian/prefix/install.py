@@ -69,7 +69,7 @@ class Installer:
             if found is None:
                 return None
             identity = found.identity
-        key = prefix_key(install_digest, identity)
+        key = prefix_key(install_digest, identity, copied=self._copy())
         ready = self.cache.find(key)
         return Prefix(self.cache.path(key), key, ready, cached=True) if ready else None
 
@@ -86,7 +86,7 @@ class Installer:
         Raises:   InstallFailed: with the cause.  What ``fetch`` raises.  DiskFull: checked before, and on the way.
         """
         interpreter = self._interpreter(lock, fetch, listener)
-        key = prefix_key(lock.install_digest, interpreter.identity if interpreter else None)
+        key = prefix_key(lock.install_digest, interpreter.identity if interpreter else None, copied=self._copy())
 
         def install(path: Path) -> Ready:
             artifacts = [a for a in lock.artifacts if a.kind != "python"]
@@ -155,9 +155,14 @@ class Installer:
                      requires=interpreter.requires if interpreter else (), facts=facts)  # fmt: skip
 
 
-def prefix_key(install_digest: Digest, interpreter_identity: dict[str, str] | None) -> Digest:
-    """Return the cache key of a prefix: what is installed, how, and on which interpreter where the lock does not pin it."""
+def prefix_key(install_digest: Digest, interpreter_identity: dict[str, str] | None, *, copied: bool = False) -> Digest:
+    """Return the cache key of a prefix: what is installed, how, and on which interpreter where the lock does not pin it.
+
+    Args:     copied: no file of it is a link to a cache: another prefix than the linked one, which would not be safe there.
+    """
     document: dict[str, object] = {"scheme": SCHEME, "install": install_digest}
     if interpreter_identity:
         document["interpreter"] = interpreter_identity
+    if copied:
+        document["files"] = "copied"
     return Digest.of_document(document)

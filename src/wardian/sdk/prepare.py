@@ -28,12 +28,13 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
-        notes: tuple[str, ...] = ()
+        notes = _ignored(version)
         if chosen.as_of:
-            notes = (f"locked as of {chosen.as_of}",)
+            notes = (*notes, f"locked as of {chosen.as_of}")
         protects = not isolation.is_needed() or isolation.available()
         if not protects:
-            notes = (*notes, "this is root, and the environment cannot be made read-only for it: its files are copies, so no other environment changes with it")
+            text = "this is root, and the environment cannot be made read-only for it: its files are copies, so no other environment changes with it"
+            notes = (*notes, text)
         if parts.settings.byte_code == "background":
             from wardian.prefix.bytecode import compile_in_background
 
@@ -61,13 +62,24 @@ def _user_managed(version: EnvironmentVersion) -> Prepared:
     if observed is None:
         raise RunFailed(f"the interpreter `{interpreter}` of {version} does not run on this machine", code="interpreter_missing",
                         hint="user-managed environments are set up by hand: install it there, or name another with --interpreter")  # fmt: skip
-    notes = []
-    if environment.docker.base_image:
-        notes.append(f"the base image {environment.docker.base_image} does not count for a local run")
     return Prepared(
         prefix=None, python=observed["executable"], variables=dict(version.document.get("variables", {})), path_entries=(Path(observed["executable"]).parent,),
         environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                                    summary=f"{version} · user-managed, Python {observed['python']}, {len(observed['distributions'])} distributions observed",
                                    observed=observed),
-        notes=tuple(notes),
+        notes=_ignored(version),
     )  # fmt: skip
+
+
+def _ignored(version: EnvironmentVersion) -> tuple[str, ...]:
+    """Return what a definition says that does not count on this machine: a run says so."""
+    document = version.document
+    docker = document.get("docker", {})
+    found = []
+    if image := docker.get("base_image"):
+        found.append(f"the base image {image} does not count for a local run")
+    elif docker.get("dockerfile") or docker.get("build_context"):
+        found.append("the Docker steps do not count for a local run")
+    if document.get("spark"):
+        found.append("the Spark section does not count for a local run")
+    return tuple(found)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wardian.errors import NotFound
 from wardian.sdk.prepare import prepare
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class RunCollection:
                   on_prepared: told in one line what it runs with, before it starts.
         Raises:   see ``Workspace.submit``.
         """
+        if configuration.target != "local":
+            raise NotFound(
+                f"there is no target `{configuration.target}`", hint="runs go to `local`, this machine", code="target_not_found"
+            )
         configuration = replace(configuration, environment=str(version))
         if detach:
             return self._detached(version, configuration)
@@ -236,7 +241,6 @@ class RunCollection:
             return self.submit(version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared)
 
     def _again(self, run_id: str, source: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
-        from wardian.errors import NotFound
         from wardian.run.reproduce import reproduction, restore_source
 
         run = self.get(run_id)
@@ -246,7 +250,6 @@ class RunCollection:
         return version, reproduction(run.record, source=restore_source(run.record, self.root, source))
 
     def _from_file(self, path: Path, directory: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
-        from wardian.errors import NotFound
         from wardian.run.load import load_run
         from wardian.run.reproduce import reproduction
 
