@@ -215,10 +215,16 @@ class Parts:
     def installer(self) -> Installer:
         """From a lock to a prefix."""
         from wardian.prefix.install import Installer
-        from wardian.tools import isolation
 
         return Installer(cache=self.prefixes, interpreters=self.interpreters, uv=self.uv, conda_packages=self.cache / "conda-packages",
-                         copy=lambda: isolation.is_needed() and not isolation.available())  # fmt: skip
+                         copy=lambda: not self.protects)  # fmt: skip
+
+    @cached_property
+    def protects(self) -> bool:
+        """Whether runs cannot write into environments: not as root, or root with private mounts. Else prefixes are copies."""
+        from wardian.tools import isolation
+
+        return not isolation.is_needed() or isolation.available()
 
     @cached_property
     def lock_store(self) -> DirectoryLockStore:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import RunFailed
 from wardian.run.configuration import Prepared, RunEnvironment
-from wardian.tools import isolation
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
@@ -31,8 +30,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
         notes = _ignored(version)
         if chosen.as_of:
             notes = (*notes, f"locked as of {chosen.as_of}")
-        protects = not isolation.is_needed() or isolation.available()
-        if not protects:
+        if not parts.protects:
             text = "this is root, and the environment cannot be made read-only for it: its files are copies, so no other environment changes with it"
             notes = (*notes, text)
         if parts.settings.byte_code == "background":
@@ -46,7 +44,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
             path_entries=tuple(Path(entry) for entry in prefix.ready.path_entries),
             environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                                        lock_digest=chosen.lock_digest, prefix_key=prefix.key, summary=summary),
-            read_only=(parts.cache,) if protects else (),
+            read_only=(parts.cache,) if parts.protects else (),
             hold=stack.pop_all(),
             notes=notes,
         )  # fmt: skip
