@@ -33,7 +33,7 @@ from wardian.formats.yaml_text import YamlMapping, YamlScalar, YamlSequence, com
 SCHEMA = jsonschema.Draft7Validator(load_schema())
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(environments)
 def test_wardian_yaml_gives_back_every_environment(env: Environment) -> None:
     text = formats.write(env, "wardian")
@@ -44,7 +44,7 @@ def test_wardian_yaml_gives_back_every_environment(env: Environment) -> None:
     assert formats.write(read.environment, "wardian") == text
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(environments)
 def test_what_is_written_fits_the_schema_for_every_reader_of_yaml(env: Environment) -> None:
     document = yaml.safe_load(formats.write(env, "wardian"))
@@ -55,7 +55,7 @@ def test_what_is_written_fits_the_schema_for_every_reader_of_yaml(env: Environme
     assert document["python"].get("pip", []) == list(env.python.pip)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(conda_environments)
 def test_a_conda_file_gives_back_every_conda_environment(env: Environment) -> None:
     text = formats.write(env, "conda")
@@ -68,7 +68,7 @@ def test_a_conda_file_gives_back_every_conda_environment(env: Environment) -> No
     assert [item for item in document["dependencies"] if isinstance(item, str)] == list(env.python.conda)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(conda_files())
 def test_a_conda_file_is_read_alike_in_every_style(written: tuple[str, Environment]) -> None:
     text, env = written
@@ -80,7 +80,7 @@ def comments_of(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip().startswith("#")]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(conda_files(), match_specs())
 def test_adding_a_conda_package_is_the_change_of_the_value_and_keeps_every_line_of_comment(
     written: tuple[str, Environment], spec: str
@@ -96,7 +96,7 @@ def test_adding_a_conda_package_is_the_change_of_the_value_and_keeps_every_line_
     assert formats.add(changed, "conda", [spec], manager="conda") == changed
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(conda_files(), pip_requirements)
 def test_adding_a_pip_package_is_the_change_of_the_value_and_keeps_every_line_of_comment(
     written: tuple[str, Environment], line: str
@@ -113,7 +113,7 @@ def test_adding_a_pip_package_is_the_change_of_the_value_and_keeps_every_line_of
     assert comments_of(changed) == comments_of(text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(conda_files(), st.data())
 def test_removing_a_package_takes_it_out_and_keeps_every_line_of_comment(
     written: tuple[str, Environment], data: st.DataObject
@@ -134,12 +134,12 @@ def test_removing_a_package_takes_it_out_and_keeps_every_line_of_comment(
     assert comments_of(changed) == comments_of(text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(environments, names, comments)
 def test_wardian_yaml_is_edited_where_it_stands(env: Environment, name: str, comment: str) -> None:
     lines = formats.write(env, "wardian").split("\n")
     text = "\n".join([comment, *lines])
-    requirement = f"{name}==1.5" if env.python.manager == "conda" else f"x{name.replace('_', 'u')}y==1.5"
+    requirement = f"added-{name}-here==1.5"  # longer than any name that is there
     conda = env.python.manager == "conda"
     parsed = MatchSpec.parse(requirement).name if conda else PipRequirement.parse(requirement).name
     changed = formats.add(text, "wardian", [requirement], manager=env.python.manager)
@@ -152,10 +152,10 @@ def test_wardian_yaml_is_edited_where_it_stands(env: Environment, name: str, com
     assert parsed in found or PipRequirement.parse(requirement).name in found
     assert set(comments_of(text)) == set(comments_of(changed))
     removed = formats.remove(changed, "wardian", [str(parsed)])
-    assert formats.read_text(removed, "wardian", local=env.local_sources).environment.docker == env.docker
+    assert formats.read_text(removed, "wardian", local=env.local_sources).environment == env
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(nasty_text, nasty_text)
 def test_any_text_survives_as_a_scalar_a_key_and_an_item(text: str, other: str) -> None:
     text, other = text.replace("\r", ""), other.replace("\r", "")
@@ -181,7 +181,7 @@ def test_any_text_survives_as_a_scalar_a_key_and_an_item(text: str, other: str) 
 
 
 @pytest.mark.parametrize("format_name", ["conda", "wardian"])
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.text("ab:- \n\t[]{}#&*!|>'\"%@`,?pydnco", max_size=60))
 def test_any_text_is_read_or_refused_with_places(format_name: str, text: str) -> None:
     try:

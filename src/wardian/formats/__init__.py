@@ -29,7 +29,15 @@ _MODULES = {
     "script": "script",
     "wardian": "wardian_yaml",
 }
-_IN_A_DIRECTORY = ("pyproject.toml", "environment.yml", "environment.yaml", "wardian.yaml", "wardian.yml", "requirements.txt", "conda.yaml")
+_IN_A_DIRECTORY = (
+    "pyproject.toml",
+    "environment.yml",
+    "environment.yaml",
+    "wardian.yaml",
+    "wardian.yml",
+    "requirements.txt",
+    "conda.yaml",
+)
 
 
 class _Format(Protocol):
