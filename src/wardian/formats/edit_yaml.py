@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -14,7 +13,8 @@ from wardian.formats.faults import Faults
 from wardian.formats.pip_lines import logical_lines, read_parts
 from wardian.formats.yaml_edit import insert_item, put_list, remove_item, replace_by_lines, replace_item
 from wardian.formats.yaml_emit import scalar
-from wardian.formats.yaml_text import YamlMapping, YamlScalar, YamlSequence, compose
+from wardian.formats.yaml_proof import checked, root_of, value_at
+from wardian.formats.yaml_text import YamlMapping, YamlScalar, YamlSequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def with_pip_lines(text: str, replacements: Sequence[tuple[int, str]]) -> str:
     Each requirement or option of such a text becomes an item, each comment stays one.
     """
     for index, lines in reversed(replacements):  # so that the indices before stay
-        place = _conda_list(_root(text), "pip")
+        place = _conda_list(root_of(text), "pip")
         if place.node is not None and place.key is not None:
             text = replace_by_lines(text, place.node, index, _items_of(lines), place.key)
     return text
@@ -138,7 +138,7 @@ def _add(text: str, requirements: Sequence[str], layout: _Layout, *, conda: bool
 
 
 def _add_one(text: str, requirement: str, layout: _Layout, *, conda: bool) -> str:
-    root = _root(text)
+    root = root_of(text)
     in_conda, in_pip = layout(root, "conda"), layout(root, "pip")
     spec, pip = _parsed(requirement, conda=conda)
     if spec is not None:
@@ -153,7 +153,7 @@ def _add_one(text: str, requirement: str, layout: _Layout, *, conda: bool) -> st
                 "-e " if isinstance(before, YamlScalar) and before.value.startswith("-e") and pip.path is not None else ""
             )
             new = f"{editable}{pip}"
-            return _checked(text, replace_item(text, in_pip.node, at, new), lambda data: _put(data, in_pip.path, at, new))
+            return checked(text, replace_item(text, in_pip.node, at, new), lambda data: _put(data, in_pip.path, at, new))
     if conda and spec is not None:
         return _appended(text, root, in_conda, str(spec))
     return _appended(text, root, in_pip, str(pip))
@@ -196,9 +196,9 @@ def _with_spec(text: str, place: _List, places: list[int], spec: str) -> str:
     def change(data: Any) -> None:
         _put(data, place.path, places[0], spec)
         for index in reversed(places[1:]):
-            del _at(data, place.path)[index]
+            del value_at(data, place.path)[index]
 
-    return _checked(text, new, change)
+    return checked(text, new, change)
 
 
 def _appended(text: str, root: YamlMapping, place: _List, item: str) -> str:
@@ -210,14 +210,14 @@ def _appended(text: str, root: YamlMapping, place: _List, item: str) -> str:
         )  # `pip:` stays last
         at = len(place.node.items) if before is None else before
         new = insert_item(text, place.node, scalar(item, flow=flow), before=before)
-        return _checked(text, new, lambda data: _at(data, place.path).insert(at, item))
+        return checked(text, new, lambda data: value_at(data, place.path).insert(at, item))
     if place.owner is not None:
         new = put_list(text, place.owner, kind, [f"- {scalar(item)}"], flow=f"[{scalar(item, flow=True)}]")
-        return _checked(text, new, lambda data: _at(data, place.path[:-1]).update({kind: [item]}))
+        return checked(text, new, lambda data: value_at(data, place.path[:-1]).update({kind: [item]}))
     if first == "python":
         lines, flow_text = [f"{kind}:", f"  - {scalar(item)}"], f"{{{kind}: [{scalar(item, flow=True)}]}}"
         new = put_list(text, root, "python", lines, flow=flow_text)
-        return _checked(text, new, lambda data: data.update({"python": {kind: [item]}}))
+        return checked(text, new, lambda data: data.update({"python": {kind: [item]}}))
     return _with_pip_item(text, root, item)
 
 
@@ -227,34 +227,34 @@ def _with_pip_item(text: str, root: YamlMapping, item: str) -> str:
     flow = f"{{pip: [{scalar(item, flow=True)}]}}"
     if place.node is None:
         new = put_list(text, root, "dependencies", ["- pip:", f"    - {scalar(item)}"], flow=f"[{flow}]")
-        return _checked(text, new, lambda data: data.update({"dependencies": [{"pip": [item]}]}))
+        return checked(text, new, lambda data: data.update({"dependencies": [{"pip": [item]}]}))
     if place.node.flow:
         shown = flow
     else:
         column = place.node.start - (text.rfind("\n", 0, place.node.start) + 1)
         shown = f"pip:\n{' ' * (column + 4)}- {scalar(item)}"
     new = insert_item(text, place.node, shown)
-    return _checked(text, new, lambda data: data["dependencies"].append({"pip": [item]}))
+    return checked(text, new, lambda data: data["dependencies"].append({"pip": [item]}))
 
 
 # -- removing ----------------------------------------------------------------------------------------------------------
 
 
 def _remove(text: str, names: Sequence[str], layout: _Layout) -> str:
-    missing = [name for name in names if not _found(_root(text), name, layout)]
+    missing = [name for name in names if not _found(root_of(text), name, layout)]
     if missing:
         raise absent(missing, "the file")
     for name in names:
-        while found := _found(_root(text), name, layout):
+        while found := _found(root_of(text), name, layout):
             place, index = found
             if place.node is None or place.key is None:
                 raise Bug(f"`{name}` was found in no list")
             new = remove_item(text, place.node, index, place.key)
 
             def change(data: Any, place: _List = place, index: int = index) -> None:
-                del _at(data, place.path)[index]
+                del value_at(data, place.path)[index]
 
-            text = _checked(text, new, change)
+            text = checked(text, new, change)
     return text
 
 
@@ -297,54 +297,5 @@ def _tried(parse: Callable[[str], _T], text: str) -> _T | None:
         return None  # a faulty line is not ours to touch; reading the file tells
 
 
-# -- the proof ---------------------------------------------------------------------------------------------------------
-
-
-def _root(text: str) -> YamlMapping:
-    faults = Faults("")
-    root = compose(text, faults)
-    if root is None and [fault.code for fault in faults.found] == ["empty_file"]:
-        return YamlMapping((), 1, len(text), len(text), flow=False)
-    if isinstance(root, YamlMapping) and not faults:
-        return root
-    if root is not None and not isinstance(root, YamlMapping):
-        faults.add("wrong_type", f"the file must be a mapping, not {root.kind}", line=root.line)
-    raise InvalidDefinition(faults.found)
-
-
-def _plain(node: YamlNode) -> Any:
-    if isinstance(node, YamlScalar):
-        return node.value
-    if isinstance(node, YamlSequence):
-        return [_plain(item) for item in node.items]
-    return {key.value: _plain(value) for key, value in node.entries}
-
-
-def _at(data: Any, path: tuple[str | int, ...]) -> Any:
-    for step in path:
-        data = data[step]
-    return data
-
-
 def _put(data: Any, path: tuple[str | int, ...], index: int, item: str) -> None:
-    _at(data, path)[index] = item
-
-
-def _checked(before: str, after: str, change: Callable[[Any], None]) -> str:
-    """Return ``after`` if it says what ``change`` makes of what ``before`` says.
-
-    Raises:   InvalidInput: code ``edit_by_hand``: an alias or anchor makes the change reach further.
-    """
-    expected = copy.deepcopy(_plain(_root(before)))
-    change(expected)
-    try:
-        said = _plain(_root(after))
-    except InvalidDefinition:
-        said = None
-    if said == expected:
-        return after
-    if "&" in before and "*" in before:
-        raise InvalidInput(
-            "the file's aliases tie this list to another place", hint="edit the file by hand", code="edit_by_hand"
-        )
-    raise Bug("the changed file does not say what it should", details={"before": before, "after": after})
+    value_at(data, path)[index] = item
