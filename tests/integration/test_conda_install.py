@@ -199,6 +199,14 @@ def test_a_link_script_is_refused_before_anything_is_linked(tmp_path: Path, when
     assert not (tmp_path / "conda-packages/unpacked").exists()
 
 
+def test_a_link_script_is_refused_too_when_its_package_is_unpacked_already(channel: Channel, tmp_path: Path) -> None:
+    installed(channel, tmp_path / "first", "scripted", cache=tmp_path, link_scripts="run")
+    with pytest.raises(InstallFailed) as caught:
+        installed(channel, tmp_path / "second", "scripted", cache=tmp_path)
+    assert caught.value.stable_code == "link_script_refused"
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_link_script_runs_where_that_is_allowed(channel: Channel, cache: Path, tmp_path: Path) -> None:
     installed(channel, tmp_path / "prefix", "scripted", cache=cache, link_scripts="run")
     assert (tmp_path / "prefix/scripted.txt").read_text() == "ran for scripted\n"

@@ -28,16 +28,19 @@ class Unpacked:
         self.root = root
         self._notes = root.parent / "validated"
 
-    def are_as_validated(self, packages: Iterable[tuple[Artifact, Path]]) -> bool:
-        """Return whether every package, given with its archive, is here as it was when it was validated last."""
+    def as_validated(self, packages: Iterable[tuple[Artifact, Path]]) -> list[list[str]] | None:
+        """Return the paths in each package, given with its archive; None unless all are as they were when validated last."""
+        found = []
         for artifact, archive in packages:
-            name = _directory(artifact, archive)
+            directory = self.root / _directory(artifact, archive)
             try:
-                if (self._notes / name).read_text() != _signature(self.root / name):
-                    return False
+                signature, paths = _look(directory)
+                if (self._notes / directory.name).read_text() != f"{artifact.sha256} {signature}":
+                    return None
             except OSError:
-                return False
-        return True
+                return None
+            found.append(paths)
+        return found
 
     def note_validated(self, packages: Iterable[tuple[Artifact, Path]]) -> None:
         """Remember that these packages were validated in full just now."""
@@ -46,9 +49,9 @@ class Unpacked:
             for artifact, archive in packages:
                 name = _directory(artifact, archive)
                 with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
-                    signature = _signature(self.root / name)
+                    signature, _ = _look(self.root / name)
                     temporary = self._notes / f".{name}.{os.getpid()}"
-                    temporary.write_text(signature)
+                    temporary.write_text(f"{artifact.sha256} {signature}")
                     temporary.replace(self._notes / name)
 
 
@@ -58,9 +61,11 @@ def _directory(artifact: Artifact, archive: Path) -> str:
     return f"{artifact.name}-{artifact.version}-{artifact.build}-{origin}"
 
 
-def _signature(directory: Path) -> str:
+def _look(directory: Path) -> tuple[str, list[str]]:
+    """Return the signature of an unpacked package, and the paths of its files in it."""
     found: list[tuple[str, int, int, int]] = []
-    pending = [os.fspath(directory)]
+    top = os.fspath(directory)
+    pending = [top]
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
@@ -68,5 +73,6 @@ def _signature(directory: Path) -> str:
                     pending.append(entry.path)
                 else:
                     status = entry.stat(follow_symlinks=False)
-                    found.append((entry.path, status.st_ino, status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
+                    found.append((entry.path[len(top) + 1 :], status.st_ino, status.st_size, status.st_mtime_ns))
+    found.sort()
+    return hashlib.sha256(repr(found).encode()).hexdigest(), [path for path, *_ in found]

@@ -28,7 +28,7 @@ from wardian.tools import rattler
 from wardian.tools.disk import FileLock, disk_errors, free_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _INFO = ("info/paths.json", "info/files", "info/link.json")
 LINK_SCRIPT = re.compile(r"(?:bin|Scripts)/\.(.+)-(?:pre-link|post-link|pre-unlink)\.(?:sh|bat)")
@@ -65,25 +65,29 @@ def perform(task: Task, say: Any) -> None:
     Raises:   BadArchive, InstallFailed, DiskFull.
     """
     prefix, cache = Path(task.prefix), Path(task.package_cache)
+    unpacked = Unpacked(cache / "unpacked")
+    packages = [(artifact, Path(task.archives[artifact.sha256])) for artifact in task.artifacts]
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda a: _check_digest(a, Path(task.archives[a.sha256])), task.artifacts):
+        for _ in pool.map(_check_digest, *zip(*packages, strict=True)):
             pass
-    found = rattler.read_info([Path(task.archives[a.sha256]) for a in task.artifacts], _INFO)
-    for artifact, info in zip(task.artifacts, found, strict=True):
-        _check_paths(artifact, info, task.link_scripts)
-    records = [to_record(a, Path(task.archives[a.sha256]).as_uri()) for a in task.artifacts]
     with disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     # a worker whose parent was killed may be a moment behind it: the place is ours only when that one is gone
     with _user_of(cache), FileLock(cache / "linking" / Digest.of(os.fsencode(prefix))[:32]) as lock:
-        unpacked = Unpacked(cache / "unpacked")
-        packages = [(a, Path(task.archives[a.sha256])) for a in task.artifacts]
-        validate = not unpacked.are_as_validated(packages)
+        paths = unpacked.as_validated(packages)
+        validate = paths is None
+        if paths is None:
+            info = rattler.read_info([archive for _, archive in packages], _INFO)
+            paths = [_checked_paths(artifact, found) for artifact, found in zip(task.artifacts, info, strict=True)]
+        if task.link_scripts == "refuse":
+            for artifact, found in zip(task.artifacts, paths, strict=True):
+                _refuse_scripts(artifact, found)
         _empty(prefix)
         try:
             failed = rattler.link(
-                records, prefix, package_cache=unpacked.root, validate=validate, run_scripts=task.link_scripts == "run",
-                copy=task.copy, on_linked=lambda name, done, total: say(progress=[name, done, total]),
+                [to_record(artifact, archive.as_uri()) for artifact, archive in packages], prefix,
+                package_cache=unpacked.root, validate=validate, run_scripts=task.link_scripts == "run", copy=task.copy,
+                on_linked=lambda name, done, total: say(progress=[name, done, total]),
             )  # fmt: skip
         except InstallFailed as error:
             if "os error 28" in error.message or "os error 122" in error.message:
@@ -110,8 +114,8 @@ def _check_digest(artifact: Artifact, archive: Path) -> None:
                          code="wrong_digest", hint="remove it from the cache: it is fetched again")  # fmt: skip
 
 
-def _check_paths(artifact: Artifact, info: Mapping[str, bytes] | str, link_scripts: str) -> None:
-    """Look at all that the linker will believe of an archive."""
+def _checked_paths(artifact: Artifact, info: Mapping[str, bytes] | str) -> list[str]:
+    """Return the paths that the linker will believe an archive to hold; none is outside its place."""
     if isinstance(info, str):
         raise BadArchive(f"{artifact.file} can't be read as a conda package: {info}", code="damaged_archive")
     try:
@@ -123,7 +127,11 @@ def _check_paths(artifact: Artifact, info: Mapping[str, bytes] | str, link_scrip
     for path in paths:
         if not path or path[0] == "/" or "\0" in path or (".." in path and ".." in path.split("/")):
             raise BadArchive(f"{artifact.file} would write to `{path[:200]}`, outside its place", code="unsafe_path")
-    if link_scripts == "refuse" and (script := next(filter(LINK_SCRIPT.fullmatch, paths), None)):
+    return paths
+
+
+def _refuse_scripts(artifact: Artifact, paths: Sequence[str]) -> None:
+    if script := next(filter(LINK_SCRIPT.fullmatch, paths), None):
         raise InstallFailed(
             f"{artifact.name} {artifact.version} has a link script, `{script}`, that would run while it is installed",
             hint="if you trust it, set `link_scripts: run` in the definition's python section; else leave the package out",

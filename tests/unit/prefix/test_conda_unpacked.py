@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from tests.support.conda_channel import Channel, Package
 from tests.support.conda_solving import archives_in, installed, solved
 
+from wardian.digest import Digest
 from wardian.prefix.unpacked import Unpacked
 
 if TYPE_CHECKING:
@@ -69,20 +71,33 @@ def test_what_counts_as_touched(
     cache, packages, path = unpacked
     if touch is not None:
         touch(path)
-    assert cache.are_as_validated(packages) is as_validated
+    assert (cache.as_validated(packages) is not None) is as_validated
     cache.note_validated(packages)
-    assert cache.are_as_validated(packages)
+    assert cache.as_validated(packages) is not None
 
 
 def test_another_archive_of_the_same_name_is_another_package(
     unpacked: tuple[Unpacked, list[tuple[Artifact, Path]], Path], tmp_path: Path
 ) -> None:
     cache, packages, _ = unpacked
-    assert not cache.are_as_validated([(packages[0][0], tmp_path / "other" / packages[0][1].name)])
+    assert cache.as_validated([(packages[0][0], tmp_path / "other" / packages[0][1].name)]) is None
+
+
+def test_other_content_at_the_same_place_is_another_package(
+    unpacked: tuple[Unpacked, list[tuple[Artifact, Path]], Path],
+) -> None:
+    cache, ((artifact, archive),), _ = unpacked
+    assert cache.as_validated([(dataclasses.replace(artifact, sha256=Digest.of(b"other")), archive)]) is None
+
+
+def test_the_paths_of_a_package_are_told(unpacked: tuple[Unpacked, list[tuple[Artifact, Path]], Path]) -> None:
+    cache, packages, _ = unpacked
+    (paths,) = cache.as_validated(packages) or [[]]
+    assert [path for path in paths if not path.startswith("info/")] == ["share/deep/er", "share/x"]
 
 
 def test_what_was_evicted_is_not_noted(unpacked: tuple[Unpacked, list[tuple[Artifact, Path]], Path]) -> None:
     cache, packages, path = unpacked
     shutil.rmtree(path.parents[1])
     cache.note_validated(packages)
-    assert not cache.are_as_validated(packages)
+    assert cache.as_validated(packages) is None
