@@ -89,7 +89,7 @@ def detect(file: str, text: str) -> str:
     raise InvalidInput(
         f"`{file}` has no format that Wardian knows: its name ends in none of {', '.join(SUFFIXES)}, and it holds neither "
         "a PEP 723 block nor the keys of a YAML definition",
-        hint=f"name the format: `--format` with one of {', '.join(FORMATS)}", code="unknown_format",
+        hint="give it such a name; `-r FILE` reads any file as requirements", code="unknown_format",
     )  # fmt: skip
 
 
