@@ -29,11 +29,17 @@ def refuse_strangers(connection: sqlite3.Connection, path: Path, newest: int) ->
 
     Raises:   WardianError: ``newer_workspace``: a newer Wardian made it; ``not_a_workspace``: another program did.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    is_fresh = (
-        application == 0 and version == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
-    )
+    own = not connection.in_transaction
+    if own:  # one snapshot: between two reads another process may make the whole schema
+        connection.execute("BEGIN")
+    try:
+        empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    finally:
+        if own and connection.in_transaction:
+            connection.execute("COMMIT")
+    is_fresh = application == 0 and version == 0 and empty
     if application != APPLICATION_ID and not is_fresh:
         raise WardianError(
             f"{path} is a database of another program", hint="choose another workspace directory", code="not_a_workspace"
