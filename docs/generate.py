@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -191,6 +192,17 @@ def _cell(texts: list[str]) -> str:
 # -- the Python interface ------------------------------------------------------------------------------------------
 
 
+# not named by `import wardian`: what its names lead to
+REACHED = {
+    "wardian.sdk.environments": ("EnvironmentCollection", "Comparison", "Upgrade"),
+    "wardian.sdk.runs": ("RunCollection",),
+    "wardian.formats.read_definition": ("ReadDefinition",),
+    "wardian.prefix.install": ("Prefix",),
+    "wardian.run.record": ("RunRecord",),
+    "wardian.workspace.page": ("Page",),
+}
+
+
 def sdk_part() -> str:
     """Return everything that ``import wardian`` offers: signatures and docstrings."""
     import wardian
@@ -205,6 +217,15 @@ def sdk_part() -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def reached_part() -> str:
+    """Return the classes that one gets from those above, without importing them by name."""
+    parts: list[str] = []
+    for module, names in REACHED.items():
+        for name in names:
+            parts += _class(name, getattr(importlib.import_module(module), name))
+    return "\n\n".join(part for part in parts if part)
+
+
 def _class(name: str, kind: type[Any]) -> list[str]:
     parts = [f"## {name}", _doc(kind)]
     if dataclasses.is_dataclass(kind):
@@ -214,16 +235,33 @@ def _class(name: str, kind: type[Any]) -> list[str]:
         value = inspect.getattr_static(kind, member)
         if member.startswith("_"):
             continue
-        if isinstance(value, property):
-            returns = inspect.signature(value.fget).return_annotation if value.fget else ""
-            parts += [f"### {name}.{member}", f"```python\n{member}: {returns}\n```", _doc(value)]
+        getter = value.func if isinstance(value, functools.cached_property) else getattr(value, "fget", None)
+        if getter is not None:
+            returns = inspect.signature(getter).return_annotation
+            parts += [f"### {name}.{member}", f"```python\n{member}: {returns}\n```", _doc(getter)]
         elif inspect.isroutine(value) or isinstance(value, classmethod | staticmethod):
             parts += [f"### {name}.{member}", _signature(member, getattr(kind, member)), _doc(value)]
     return parts
 
 
+class _Bare(str):
+    """An annotation as it is written, printed without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _signature(name: str, function: Any) -> str:
-    return f"```python\n{name}{inspect.signature(function)}\n```"
+    found = inspect.signature(function)
+    parameters = [p.replace(annotation=_bare(p.annotation)) for p in found.parameters.values()]
+    found = found.replace(parameters=parameters, return_annotation=_bare(found.return_annotation))
+    return f"```python\n{name}{found}\n```"
+
+
+def _bare(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def _doc(thing: Any) -> str:
@@ -231,4 +269,11 @@ def _doc(thing: Any) -> str:
     return summary.replace("\n", " ").replace("``", "`") + (f"\n\n```text\n{rest}\n```" if rest else "")
 
 
-PARTS = {"commands": commands_part, "settings": settings_part, "exits": exits_part, "codes": codes_part, "sdk": sdk_part}
+PARTS = {
+    "commands": commands_part,
+    "settings": settings_part,
+    "exits": exits_part,
+    "codes": codes_part,
+    "sdk": sdk_part,
+    "reached": reached_part,
+}

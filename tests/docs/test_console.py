@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.console import Command, Console, TitledFile, environment_for, matches, steps_of
+from tests.support.console import Command, Console, Sample, TitledFile, steps_of
 
 if TYPE_CHECKING:
-    from tests.support.index import Index
+    from tests.docs.conftest import Surroundings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+UPDATE = os.environ.get("WARDIAN_UPDATE_GOLDEN") == "1"
+TOUR = "README.md"
 
 
 def _pages(*, network: bool) -> list[str]:
@@ -25,50 +28,64 @@ def _pages(*, network: bool) -> list[str]:
     return chosen
 
 
-def _run(page: str, folder: Path, home: Path) -> None:
-    console = Console(folder, environment_for(home, Path(sys.executable).parent))
-    for step in steps_of((ROOT / page).read_text(encoding="utf-8")):
+def _run(page: str, console: Console, sample: Sample) -> None:
+    """Run the commands of a page. Changed on purpose? WARDIAN_UPDATE_GOLDEN=1 writes what they print into the page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    for step in steps_of(text):
         if isinstance(step, TitledFile):
-            target = folder / step.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(step.text, encoding="utf-8")
+            console.write(step)
             continue
-        status, output = console.run(step.text)
-        assert status == 0, f"{page}:{step.line}: `{step.text}` exited {status}:\n{output}"
-        if step.expected:
+        status, output = console.run(sample.command(step.text))
+        assert status == step.exit_code, f"{page}:{step.line}: `{step.text}` exited {status}:\n{output}"
+        if step.expected and not sample.matches(step.expected, output):
             wanted = "\n".join(step.expected)
-            assert matches(step.expected, output), (
-                f"{page}:{step.line}: `{step.text}` printed\n{output}\nbut the page says\n{wanted}"
-            )
+            assert UPDATE, f"{page}:{step.line}: `{step.text}` printed\n{output}\nbut the page says\n{wanted}"
+            end = step.line + step.text.count("\n")
+            lines[end - 1] += output if output.endswith("\n") else f"{output}\n"
+            lines[end : end + len(step.expected)] = [""] * len(step.expected)
+    if UPDATE:
+        (ROOT / page).write_text("".join(lines), encoding="utf-8")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A checkout as a reader has it: the examples are there."""
-    place = tmp_path / "here"
-    shutil.copytree(ROOT / "examples", place / "examples")
-    return place
+def home(tmp_path: Path, surroundings: Surroundings) -> Path:
+    """The home of a reader who has a checkout, with the examples in it."""
+    ignored = shutil.ignore_patterns("outputs", "__pycache__")
+    shutil.copytree(ROOT / "examples", tmp_path / "ada" / "project" / "examples", ignore=ignored)
+    settings = tmp_path / "ada/.local/share/wardian/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(surroundings.machine, encoding="utf-8")
+    return tmp_path / "ada"
 
 
 @pytest.mark.parametrize("page", _pages(network=False))
-def test_the_commands_of_a_page_run(page: str, folder: Path, tmp_path: Path, small_index: Index) -> None:
-    home = tmp_path / "wardian"
-    home.mkdir()
-    (home / "config.toml").write_text(f'[indexes]\npypi = "{small_index.url}"\n', encoding="utf-8")
-    _run(page, folder, home)
+def test_the_commands_of_a_page_run(page: str, home: Path, surroundings: Surroundings) -> None:
+    settings = home / ".local/share/wardian/config.toml"
+    settings.write_text(surroundings.machine + surroundings.servers, encoding="utf-8")
+    _run(page, Console(home, Path(sys.executable).parent, surroundings.spelled), Sample())
 
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _pages(network=True))
-def test_the_commands_of_a_page_run_over_the_real_index(page: str, folder: Path, tmp_path: Path) -> None:
-    _run(page, folder, tmp_path / "wardian")
+def test_the_commands_of_a_page_run_over_the_real_index(page: str, home: Path) -> None:
+    _run(page, Console(home, Path(sys.executable).parent), Sample(any_number=True))
+
+
+def test_every_guide_has_commands_that_are_run() -> None:
+    """And the README has none that are not."""
+    run = {*_pages(network=False), *_pages(network=True)}
+    guides = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/guides").glob("*.md")}
+    assert guides - run == set()
+    tour = (ROOT / TOUR).read_text(encoding="utf-8")
+    assert tour.count("```console\n") == tour.count("<!-- run: network -->\n```console\n") > 0
 
 
 def test_a_block_is_split_into_commands_and_outputs() -> None:
-    page = '<!-- run -->\n```console\n$ one \\\n  two\nout\n$ three\n```\n\n```console\n$ not run\n```\n\n```toml title="a.toml"\nx = 1\n```\n'
+    page = '<!-- run -->\n```console\n$ one \\\n  two\nout\n$ three  # exit 5\n```\n\n```console\n$ not run\n```\n\n```toml title="a.toml"\nx = 1\n```\n'
     assert steps_of(page) == [
         Command(3, "one \\\n  two", ("out",), ""),
-        Command(6, "three", (), ""),
+        Command(6, "three", (), "", 5),
         TitledFile("a.toml", "x = 1\n"),
     ]
 
@@ -82,14 +99,51 @@ def test_a_block_is_split_into_commands_and_outputs() -> None:
         (("…", "z"), "x\ny\nz\n", True),
         (("…", "z"), "x\ny\n", False),
         (("a",), "a\nb\n", False),
+        (("lock 3f2a91",), "lock 00c1d2\n", True),
+        (("lock 3f2a91",), "lock facade!\n", False),
+        (("lock 3f2a91, again 3f2a91",), "lock 00c1d2, again 00c1d2\n", True),
+        (("lock 3f2a91, again 3f2a91",), "lock 00c1d2, again 00c1d3\n", False),
+        (("lock 3f2a91, other 4f2a91",), "lock 00c1d2, other 00c1d2\n", False),
+        (("in 0.31 s, 16.2 MB",), "in 12.10 s, 3 kB\n", True),
+        (("at 2026-11-22 18:33",), "at 2027-01-02 00:00\n", True),
+        (("numpy 1.26.4  wheel",), "numpy   1.26.4 wheel\n", True),
+        (("numpy 1.26.4",), "numpy 2.1.3\n", False),
+        (("Python 3.12.4",), "Python 3.11.7\n", True),
     ],
 )
-def test_an_ellipsis_stands_for_anything(expected: tuple[str, ...], output: str, *, same: bool) -> None:
-    assert matches(expected, output) is same
+def test_what_varies_may_differ_and_nothing_else(expected: tuple[str, ...], output: str, *, same: bool) -> None:
+    assert Sample().matches(expected, output) is same
+
+
+def test_an_id_of_the_page_is_one_and_the_same_id_here() -> None:
+    sample = Sample()
+    assert sample.matches(("run 1qjppjaqb77d",), "run 1r0000000abc\n")
+    assert sample.command("wardian runs show 1qjppjaqb77d") == "wardian runs show 1r0000000abc"
+    assert sample.matches(("1qjppjaqb77d completed",), "1r0000000abc completed\n")
+    assert not sample.matches(("1qjppjaqb77d completed",), "1r0000000abd completed\n")
+
+
+def test_over_the_real_index_a_newer_release_is_no_difference() -> None:
+    assert Sample(any_number=True).matches(("numpy 1.26.4, 8 packages",), "numpy 2.1.3, 9 packages\n")
+    assert not Sample(any_number=True).matches(("numpy 1.26.4",), "scipy 2.1.3\n")
 
 
 def test_a_session_keeps_its_folder_and_variables(tmp_path: Path) -> None:
-    console = Console(tmp_path, environment_for(tmp_path / "home", tmp_path))
+    console = Console(tmp_path / "ada", tmp_path)
+    console.project.mkdir(parents=True)
     assert console.run("mkdir sub && cd sub && export LEFT_HERE=yes") == (0, "")
-    assert console.run("pwd; echo $LEFT_HERE") == (0, f"{tmp_path}/sub\nyes\n")
+    assert console.run("pwd; echo $LEFT_HERE") == (0, "~/project/sub\nyes\n")
+    console.write(TitledFile("a.txt", "shown\n"))
+    assert console.run("cat a.txt; ls ~") == (0, "shown\nproject\n")
     assert console.run("exit 3")[0] == 3
+
+
+def test_a_server_has_another_name_on_a_page(tmp_path: Path) -> None:
+    console = Console(tmp_path / "ada", tmp_path, {"http://127.0.0.1:1": "https://team.example.org"})
+    console.project.mkdir(parents=True)
+    console.write(TitledFile("a.txt", "https://team.example.org/a\n"))
+    assert (console.project / "a.txt").read_text() == "http://127.0.0.1:1/a\n"
+    assert console.run("cat a.txt; echo https://team.example.org/b | grep 127") == (
+        0,
+        "https://team.example.org/a\nhttps://team.example.org/b\n",
+    )

@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _FENCE = re.compile(
     r"(?P<run><!-- run(?:: (?P<how>\w+))? -->\n+)?"
     r'^(?P<ticks>```+)(?P<language>[\w-]*)(?: title="(?P<title>[^"$]+)")?\n(?P<body>.*?)^(?P=ticks)$',
     re.MULTILINE | re.DOTALL,
 )
+_EXIT = re.compile(r"\s+# exit (?P<code>\d+)$")
 ANYTHING = "…"
+# What is another on each machine and every day: a page shows one, and any stands for it. A run's id; the beginning of a hash.
+_ID = r"(?<![\w.])(?:(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}|(?=[a-f]*\d)[0-9a-f]{6,64})(?![\w.])"
+_SHAPES = {
+    "moment": r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| [A-Z]{3,5}\b)?)?",
+    "python": r"\b3\.\d+\.\d+\b",
+    "duration": r"\b\d+\.\d+ s\b",
+    "size": r"\b\d+(?:\.\d+)? (?:B|kB|MB|GB)\b",
+    "gap": "[ ]+",
+}
+_NUMBER = r"\d+(?:\.\d+)*"  # over the real index: what the newest release is
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Command:
     text: str
     expected: tuple[str, ...]
     how: str  # "" or "network"
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,56 +66,132 @@ def _commands(body: str, first_line: int, how: str) -> list[Command]:
     commands: list[Command] = []
     for number, line in enumerate(body.splitlines(), start=first_line):
         if line.startswith("$ "):
-            commands.append(Command(number, line[2:], (), how))
+            exits = _EXIT.search(line)
+            text = line[2 : exits.start() if exits else None]
+            commands.append(Command(number, text, (), how, int(exits["code"]) if exits else 0))
         elif commands and commands[-1].text.endswith("\\") and not commands[-1].expected:
             last = commands.pop()
-            commands.append(Command(last.line, f"{last.text}\n{line}", (), how))
+            commands.append(Command(last.line, f"{last.text}\n{line}", (), how, last.exit_code))
         elif commands:
             last = commands.pop()
-            commands.append(Command(last.line, last.text, (*last.expected, line), how))
+            commands.append(Command(last.line, last.text, (*last.expected, line), how, last.exit_code))
     return commands
 
 
 @dataclass
 class Console:
-    """A shell session: the folder and the variables that one command leaves are there for the next."""
+    """A reader's shell session: the folder and the variables that one command leaves are there for the next.
 
-    directory: Path
-    environ: Mapping[str, str]
+    Args:     home: of the reader; their project is in ``~/project``.
+              path_first: what comes first on their PATH.
+              spelled: real text → what a page writes for it: a server, a folder.
+    """
+
+    home: Path
+    path_first: Path
+    spelled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def project(self) -> Path:
+        """Where the session begins."""
+        return self.home / "project"
 
     def run(self, command: str, *, timeout_s: float = 600) -> tuple[int, str]:
-        """Run ``command`` with bash; return its exit code and what it wrote, both streams as they came."""
-        left = self.directory / ".left"
-        script = f'{command}\nstatus=$?\n{{ pwd; env -0; }} > "$LEFT"\nexit $status\n'
-        where = self._where(left)
+        """Run ``command`` with bash; return its exit code and what it wrote, both streams as they came, as a page spells it."""
+        script = f'{self._real(command)}\nstatus=$?\n{{ pwd; env -0; }} > "$LEFT"\nexit $status\n'
+        directory, environ = self._where()
         done = subprocess.run(
-            ["bash", "-c", script], cwd=where[0], env={**where[1], "LEFT": str(left)}, stdin=subprocess.DEVNULL,
+            ["bash", "-c", script], cwd=directory, env={**environ, "LEFT": str(self._left)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
-        return done.returncode, done.stdout
+        output = done.stdout
+        for real, shown in {**self.spelled, str(self.home): "~"}.items():
+            output = output.replace(real, shown)
+        return done.returncode, output
 
-    def _where(self, left: Path) -> tuple[str, dict[str, str]]:
-        if not left.exists():
-            return str(self.directory), dict(self.environ)
-        directory, _, variables = left.read_text().partition("\n")
-        return directory, dict(pair.split("=", 1) for pair in variables.split("\0") if "=" in pair)
+    def write(self, file: TitledFile) -> None:
+        """Write a file that the page shows to where the session is."""
+        target = Path(self._where()[0]) / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(self._real(file.text), encoding="utf-8")
+
+    def _real(self, text: str) -> str:
+        for real, shown in self.spelled.items():
+            text = text.replace(shown, real)
+        return text
+
+    @property
+    def _left(self) -> Path:
+        return self.home.with_name(f"{self.home.name}-left")
+
+    def _where(self) -> tuple[str, dict[str, str]]:
+        if self._left.exists():
+            directory, _, variables = self._left.read_text().partition("\n")
+            return directory, dict(pair.split("=", 1) for pair in variables.split("\0") if "=" in pair)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WARDIAN_", "XDG_"))}
+        ours = {"HOME": str(self.home), "PATH": f"{self.path_first}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120",
+                "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+        return str(self.project), {**inherited, **ours}
 
 
-def matches(expected: tuple[str, ...], output: str) -> bool:
-    """Whether ``output`` is ``expected``, where ``…`` stands for anything in a line, and alone for any lines."""
-    parts = [r"(?:.*\n)*?" if line.strip() == ANYTHING else ".*".join(map(re.escape, line.rstrip().split(ANYTHING))) + r"[ ]*\n"
-             for line in expected if line.strip()]  # fmt: skip
-    text = "".join(line.rstrip() + "\n" for line in output.splitlines() if line.strip())
-    return re.fullmatch("".join(parts), text) is not None
+@dataclass
+class Sample:
+    """What a page shows of one day on one machine, and what of it is another here.
 
+    Args:     here: the ids that the page shows (runs, hashes, digests) and what they are here: each the same one every time,
+                  and no two the same.
+              any_number: whether other numbers may differ as well.
+    """
 
-def environment_for(home: Path, path_first: Path) -> dict[str, str]:
-    """Return the variables of a fresh user whose Wardian lives below ``home``."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WARDIAN_")}
-    return {
-        **inherited,
-        "PATH": f"{path_first}{os.pathsep}{os.environ['PATH']}",
-        "WARDIAN_HOME": str(home),
-        "COLUMNS": "120",
-        "TERM": "dumb",
-    }
+    here: dict[str, str] = field(default_factory=dict)
+    any_number: bool = False
+
+    def command(self, text: str) -> str:
+        """Return a command of the page with the ids that it has here."""
+        for shown, real in self.here.items():
+            text = text.replace(shown, real)
+        return text
+
+    def matches(self, expected: tuple[str, ...], output: str) -> bool:
+        """Whether ``output`` is ``expected``; ids that were not met before are known from then on.
+
+        ``…`` stands for anything in a line, and alone for any lines; any moment, duration, size and number of a Python for
+        the one that is shown; any white space for white space. Blank lines don't count.
+        """
+        groups: dict[str, str] = {}
+        pattern = ""
+        for line in expected:
+            if line.strip() == ANYTHING:
+                pattern += r"(?:.*\n)*?"
+            elif line.strip():
+                pattern += ".*".join(self._pattern(part, groups) for part in line.rstrip().split(ANYTHING)) + r"\n"
+        match = re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in output.splitlines() if line.strip()))
+        if match is None:
+            return False
+        found = {shown: match[group] for shown, group in groups.items()}
+        known = {**self.here, **found}
+        for one in found:
+            if any(one[:6] != other[:6] and known[one] == known[other] for other in known):
+                return False
+        self.here = known
+        return True
+
+    def _pattern(self, part: str, groups: dict[str, str]) -> str:
+        kinds = {"id": _ID, **_SHAPES, **({"number": _NUMBER} if self.any_number else {})}
+        pattern, end = "", 0
+        for match in re.finditer("|".join(f"(?P<{kind}>{shape})" for kind, shape in kinds.items()), part):
+            kind = match.lastgroup or ""
+            pattern += re.escape(part[end : match.start()]) + (self._id(match[0], groups) if kind == "id" else kinds[kind])
+            end = match.end()
+        return pattern + re.escape(part[end:])
+
+    def _id(self, shown: str, groups: dict[str, str]) -> str:
+        for known, real in self.here.items():
+            if known.startswith(shown):
+                return real[: len(shown)]
+            if shown.startswith(known):
+                return f"{real}[0-9a-z]{{{len(shown) - len(known)}}}"
+        if shown in groups:
+            return f"(?P={groups[shown]})"
+        groups[shown] = f"id{len(groups)}"
+        return f"(?P<{groups[shown]}>[0-9a-z]{{{len(shown)}}})"
