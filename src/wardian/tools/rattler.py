@@ -432,10 +432,12 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     with ThreadPoolExecutor(1, "rattler") as pool:
-        outcome = pool.submit(asyncio.run, main())
+        outcome: Future[T] | None = None
         try:
+            outcome = pool.submit(asyncio.run, main())
             return outcome.result()
         finally:
-            if not outcome.done():
-                loop, task = started.result()
-                loop.call_soon_threadsafe(task.cancel)
+            if outcome is None or not outcome.done():  # an interrupt, perhaps before `submit` had returned
+                with contextlib.suppress(TimeoutError):
+                    loop, task = started.result(timeout=10)
+                    loop.call_soon_threadsafe(task.cancel)
