@@ -12,7 +12,8 @@ from wardian.cli.views import lock_document, package_rows, python_of, version_ro
 
 if TYPE_CHECKING:
     from wardian.lock.lock import Lock
-    from wardian.workspace.version import EnvironmentVersion
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.version import EnvironmentVersion, HistoryEntry
 
 
 @click.command("list", epilog=examples("wardian env list", "wardian env list --archived --json"))
@@ -101,19 +102,31 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
 @command
 def history(session: Session, name: str, limit: int) -> None:
     """What changed from version to version, the newest first."""
-    page = session.workspace.environments.history(name, limit=limit)
+    environments = session.workspace.environments
+    page = environments.history(name, limit=limit)
+    changes = {e.version.id: _change(environments, e) for e in page.items}
     document = [
         {
             **version_row(e.version),
-            "change": e.difference.summary() if e.difference else "",
+            "change": changes[e.version.id],
             "difference": e.difference.as_document() if e.difference else None,
         }
         for e in page.items
     ]
     session.show({"history": document, "next": page.next}, lambda: table(("VERSION", "CREATED", "HASH", "LABELS", "CHANGE"), [
-        (str(e.version), e.version.created[:16].replace("T", " "), e.version.definition_hash.short, ",".join(e.version.labels), e.difference.summary() if e.difference else "registered")
+        (str(e.version), e.version.created[:16].replace("T", " "), e.version.definition_hash.short, ",".join(e.version.labels), changes[e.version.id] or "registered")
         for e in page.items
     ]))  # fmt: skip
+
+
+def _change(environments: EnvironmentCollection, entry: HistoryEntry) -> str:
+    """Return what a version changed; an upgrade keeps the definition, and says itself which packages it moved."""
+    if entry.difference is None:
+        return ""
+    if not entry.difference.same_content:
+        return entry.difference.summary()
+    note = next((ancestor.note for ancestor in environments.lineage(str(entry.version))), "")
+    return note or entry.difference.summary()
 
 
 @click.command(
@@ -138,13 +151,8 @@ def diff(session: Session, left: str, right: str) -> None:
     document = {**comparison.as_document(), "left": left, "right": right}
 
     def text() -> list[str]:
-        lines = [comparison.definition.text().rstrip()] if bool(comparison.definition) else ["the definitions are the same"]
-        if comparison.same_hash:
-            lines.append(f"same hash: @{first.definition_hash.short}")
-        else:
-            lines.append(
-                f"hashes differ (@{first.definition_hash.short}, @{second.definition_hash.short}) because of: {', '.join(comparison.hash_because)}"
-            )
+        hashes = dict.fromkeys(f"@{one.definition_hash.short}" for one in (first, second))
+        lines = [f"{comparison.definition.text().rstrip()}  ({' → '.join(hashes)})"]
         if comparison.packages is None:
             lines.append("packages: not compared, as not both are locked; `wardian env lock` does that")
         else:

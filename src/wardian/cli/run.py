@@ -88,4 +88,5 @@ def say_ended(session: Session, found: Run) -> None:
     if record.state != "completed" and record.code != "exited":
         session.say(f"run {record.id} {record.state}: {record.reason}")
     if record.results.outputs:
-        session.say(f"outputs: {found.output_directory} ({len(record.results.outputs)} files) · run {record.id}")
+        count = len(record.results.outputs)
+        session.say(f"outputs: {found.output_directory} ({count} file{'s' if count != 1 else ''}) · run {record.id}")

@@ -132,7 +132,9 @@ class _Work:
         constraints = self._constraints()
         if self.target.provided:
             arguments += ["--find-links", str(write_stubs(self.place / "stubs", self.target.provided))]
-        self.listener(Event("phase", f"solving {len(lines)} requirements for {self.request.platform}"))
+        self.listener(
+            Event("phase", f"solving {len(lines)} requirement{'s' if len(lines) != 1 else ''} for {self.request.platform}")
+        )
         text = self._compile(lines, constraints, arguments)
         pins = [pin for pin in parse_pins(text) if pin.name not in self.target.provided]
         needs = depends(pins)

@@ -95,7 +95,7 @@ class Fetcher:
             return found
         total = sum(a.size_bytes or 0 for a in missing)
         need_space(self.store.root, total)
-        listener(Event("phase", f"fetching {len(missing)} packages", total=total))
+        listener(Event("phase", f"fetching {len(missing)} package{'s' if len(missing) != 1 else ''}", total=total))
         done = _Counter(listener, total)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             futures = [pool.submit(self._one, artifact, locate, done) for artifact in missing]

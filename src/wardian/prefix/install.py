@@ -95,7 +95,7 @@ class Installer:
                 self.cache.root,
                 _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0,
             )
-            listener(Event("phase", f"installing {len(artifacts)} packages"))
+            listener(Event("phase", f"installing {len(artifacts)} package{'s' if len(artifacts) != 1 else ''}"))
             return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
 
         ready, cached = self.cache.ensure(key, install, listener)

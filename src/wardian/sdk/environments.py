@@ -149,7 +149,7 @@ class EnvironmentCollection:
         found, created = self._parts.environments.register(environment, version=version, source=source, parent=parent, lineage_note=note,
                                                            always_new=always_new)  # fmt: skip
         if created and found.name is not None:
-            self._parts.listener(Event("notice", self._registered(found), data={"registered": str(found)}))
+            self._parts.listener(Event("notice", self._registered(found, note), data={"registered": str(found)}))
             if parent is not None and parent.definition_hash == found.definition_hash and not always_new:
                 self._parts.locks.copy_pins(parent.id, found.id, f"copy of {parent}")
         return found, created
@@ -239,9 +239,10 @@ class EnvironmentCollection:
         same = [one for one in self._parts.locks.users_of_hash(version.definition_hash) if one != str(version)]
         return {"labels": list(version.labels), "runs": [record.id for record in runs], "same_hash": same}
 
-    def _registered(self, version: EnvironmentVersion) -> str:
+    def _registered(self, version: EnvironmentVersion, note: str) -> str:
         entries = self._parts.environments.history(version.name or "", limit=1).items
-        change = entries[0].difference.summary() if entries and entries[0].difference else ""
+        difference = entries[0].difference if entries else None
+        change = "" if difference is None else note if difference.same_content else difference.summary()
         return f"registered {version}" + (f": {change}" if change else "")
 
     # -- look up -------------------------------------------------------------------------------------------------------
@@ -517,7 +518,7 @@ class EnvironmentCollection:
     def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
         """Register an upgrade as a new version with its own locks; the old version and its hash's lock stay."""
         version, _ = self.register(upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
-                                   note="upgraded: " + ", ".join(f"{count} {change}" for change, count in upgrade.difference.counts.items()), always_new=True)  # fmt: skip
+                                   note=f"upgraded: {upgrade.difference.summary()}", always_new=True)  # fmt: skip
         for lock in upgrade.locks:
             self._parts.locks.put(lock)
             self._parts.locks.pin(version.id, lock.platform, lock.digest, "upgrade")
