@@ -49,16 +49,20 @@ class Surroundings:
 def surroundings(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalogue) -> Iterator[Surroundings]:
     place = tmp_path_factory.mktemp("surroundings")
     channel = _channel(place / "channel")
-    with Index(place / "index") as index, Index(place / "team", user="ada", password="fern-1842") as team:
+    with (
+        Index(place / "index") as index,
+        Index(place / "team", user="ada", password="fern-1842") as team,
+        channel.serve() as conda,
+    ):
         for releases, server in ((RELEASES, index), (PRIVATE_RELEASES, team)):
             for name, version, day, requires in releases:
                 wheel = make_wheel(place / "wheels", name, version, requires=requires)
                 server.add(wheel, datetime.fromisoformat(day).replace(tzinfo=UTC))
         machine = f'python_downloads = "{python_catalogue.path}"\nbyte_code = "never"\n'
-        servers = f'[indexes]\npypi = "{index.url}"\n\n[channels]\nconda-forge = "{channel.url}"\n'
+        servers = f'[indexes]\npypi = "{index.url}"\n\n[channels]\nconda-forge = "{conda.url}"\n'
         yield Surroundings(machine, servers, {
             team.root_url: "https://team.example.org", index.root_url: "https://packages.example.org",
-            channel.url: "https://conda.example.org/conda-forge", str(python_catalogue.path): "/opt/pythons/catalogue.json",
+            conda.url: "https://conda.example.org/conda-forge", str(python_catalogue.path): "/opt/pythons/catalogue.json",
         })  # fmt: skip
 
 

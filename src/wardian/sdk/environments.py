@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
-from wardian.tools.http import without_credentials
+from wardian.sdk.upgrade import named
 from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -20,52 +19,19 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.bootstrap import Parts
-    from wardian.definition.difference import Difference
     from wardian.definition.environment import Environment
     from wardian.definition.platform import Platform
     from wardian.formats.read_definition import ReadDefinition
-    from wardian.lock.difference import LockDifference
-    from wardian.lock.lock import Artifact, Lock
+    from wardian.lock.lock import Lock
     from wardian.prefix.install import Prefix
     from wardian.prefix.verify import Findings
+    from wardian.sdk.comparison import Comparison
+    from wardian.sdk.upgrade import Upgrade
     from wardian.workspace.locking import Locked
     from wardian.workspace.page import Page
     from wardian.workspace.version import Ancestor, HistoryEntry, LabelMove
 
 READER_VERSION = "1"  # changes with every change of the readers or of the rules of identity
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two environments compared: what was asked for, and what it came to, where both are locked."""
-
-    left: str
-    right: str
-    definition: Difference
-    packages: LockDifference | None
-    same_hash: bool
-    hash_because: tuple[str, ...]
-    platform: str
-
-    def as_document(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "left": self.left, "right": self.right, "same_hash": self.same_hash, "hash_differs_in": list(self.hash_because),
-            "definition": self.definition.as_document(), "platform": self.platform,
-            "packages": self.packages.as_document() if self.packages is not None else None,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """What an upgrade found: the new lock beside the old one. Nothing is registered until it is applied."""
-
-    version: EnvironmentVersion
-    environment: Environment
-    text: tuple[str, str] | None
-    old: Lock
-    locks: tuple[Lock, ...]
-    difference: LockDifference
 
 
 class EnvironmentCollection:
@@ -248,7 +214,7 @@ class EnvironmentCollection:
     # -- look up -------------------------------------------------------------------------------------------------------
 
     def get(self, reference: str) -> EnvironmentVersion:
-        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with.
+        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest.
 
         Raises:   NotFound, InvalidReference, Conflict (an ambiguous hash).
         """
@@ -256,7 +222,8 @@ class EnvironmentCollection:
 
         parsed = Reference.parse(reference)
         if parsed.run_id is not None:
-            record = self._parts.runs.get(parsed.run_id)
+            newest = self._parts.runs.list(limit=1).items if parsed.run_id == "latest" else ()
+            record = newest[0] if newest else self._parts.runs.get(parsed.run_id)
             version_id = record.environment.version_id
             found = self.by_id(version_id) if version_id is not None else None
             if found is None:
@@ -304,7 +271,7 @@ class EnvironmentCollection:
     def label(self, reference: str, label: str) -> EnvironmentVersion:
         """Move ``label`` to the version that ``reference`` means; where it was before stays in its history."""
         version = self.get(reference)
-        return self._parts.environments.label(_named(version), version.version or "", label)
+        return self._parts.environments.label(named(version), version.version or "", label)
 
     def remove_label(self, name: str, label: str) -> None:
         """Take a label away."""
@@ -418,17 +385,9 @@ class EnvironmentCollection:
 
     def compare(self, left: EnvironmentVersion, right: EnvironmentVersion) -> Comparison:
         """Return how two versions differ: definitions, and packages where both are locked for this machine."""
-        from wardian.definition.difference import difference
-        from wardian.definition.identity import hashed_fields
-        from wardian.definition.platform import this_platform
-        from wardian.lock import difference as locks
+        from wardian.sdk.comparison import compare
 
-        a, b = left.environment, right.environment
-        first, second = self.find_lock(left), self.find_lock(right)
-        ours, theirs = hashed_fields(a), hashed_fields(b)
-        because = tuple(key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key))
-        return Comparison(str(left), str(right), difference(a, b), locks.difference(first, second) if first and second else None,
-                          left.definition_hash == right.definition_hash, because, this_platform().name)  # fmt: skip
+        return compare(left, right, self.find_lock(left), self.find_lock(right))
 
     # -- change --------------------------------------------------------------------------------------------------------
 
@@ -458,7 +417,7 @@ class EnvironmentCollection:
         from wardian import formats
 
         version = self.get(name)
-        _named(version)
+        named(version)
         kind, text = self.source(version)
         changed = change(text, kind, version.environment.python.manager)
         read = formats.read_text(changed, kind, file=f"{version}", local=version.environment.local_sources)
@@ -471,49 +430,13 @@ class EnvironmentCollection:
     def upgrade(self, name: str, packages: Sequence[str] = (), *, as_of: datetime | None = None) -> Upgrade:
         """Solve the latest version of ``name`` anew; return what would change. ``apply`` registers it.
 
-        Args:     packages: only these move, with what they force; the rest is held. ``PKG==1.2`` moves the pin in the
-                  definition too.  as_of: as on a first solve.
-        Raises:   SolveFailed: the held packages leave no room; the message names them.
+        Args:     packages: only these move, with what they force; the rest stays where it can. ``PKG==1.2`` moves the pin
+                  in the definition too.  as_of: as on a first solve.
+        Raises:   SolveFailed: nothing satisfies the definition.  NotFound: a package that is not in the lock.
         """
-        from wardian.definition.platform import get_platform, this_platform
-        from wardian.definition.requirement import canonical_name
-        from wardian.lock import difference as locks
-        from wardian.lock.solver import SolveRequest
+        from wardian.sdk.upgrade import plan_upgrade
 
-        version = self.get(name)
-        _named(version)
-        old = self.lock(version)[this_platform().name]
-        environment, text = version.environment, self._parts.environments.source(version)
-        moved_pins = [p for p in packages if re.search(r"[=<>~!]", p)]
-        if moved_pins:
-            from wardian import formats
-
-            kind, current = self.source(version)
-            changed = formats.add(current, kind, moved_pins, manager=environment.python.manager)
-            environment = replace(formats.read_text(changed, kind, file=str(version), local=environment.local_sources).environment, name=version.name,
-                                  variables=environment.variables)  # fmt: skip
-            text = (kind, changed)
-        moving = {canonical_name(re.split(r"[\s\[=<>~!;]", p)[0]) for p in packages}
-        known = {canonical_name(a.name) for a in old.artifacts}
-        for one in sorted(moving - known):
-            if not moved_pins:
-                raise NotFound(
-                    f"`{one}` is not in {version}",
-                    code="package_not_found",
-                    hint=f"`wardian env show {version} --packages` lists what is",
-                )
-        preferred = tuple(a for a in old.artifacts if canonical_name(a.name) not in moving) if packages else tuple(
-            a for a in old.artifacts if a.kind == "python")  # fmt: skip
-        solved: list[Lock] = []
-        platforms = [
-            old.platform,
-            *(pin.platform for pin in self._parts.locks.pins(version.id) if pin.platform != old.platform),
-        ]
-        for one_platform in platforms:
-            request = SolveRequest(environment, get_platform(one_platform), preferred=preferred if not solved else solved[0].artifacts, as_of=as_of,
-                                   offline=self._parts.settings.offline)  # fmt: skip
-            solved.append(self._parts.solver.solve(request, self._parts.listener))
-        return Upgrade(version, environment, text, old, tuple(solved), locks.difference(old, solved[0]))
+        return plan_upgrade(self._parts, self, self.get(name), packages, as_of)
 
     def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
         """Register an upgrade as a new version with its own locks; the old version and its hash's lock stay."""
@@ -533,35 +456,21 @@ class EnvironmentCollection:
                   definition as written; ``wardian``: the definition in Wardian's own YAML.
         Raises:   InvalidInput: an unknown format, or one that cannot hold this environment.
         """
-        from wardian.lock import exports
-
         if to == "source":
             return self.source(version)[1]
-        environment = version.environment
         if to == "wardian":
             from wardian import formats
 
-            return formats.write(environment, "wardian")
-        return exports.export(to, environment, self.lock(version), self._url_in(environment))
+            return formats.write(version.environment, "wardian")
+        from wardian.sdk.exporting import export
+
+        return export(self._parts, version.environment, self.lock(version), to)
 
     def export_archives(self, version: EnvironmentVersion, to: str) -> dict[str, Path]:
         """Return what has to lie beside an export: relative path → the archive on this machine."""
-        from wardian.lock import exports
+        from wardian.sdk.exporting import archives_beside
 
-        environment, locks = version.environment, self.lock(version)
-        beside = exports.packages_beside(to, environment, locks, self._url_in(environment)) if to in exports.FORMATS else {}
-        first = next(iter(locks.values()), None)
-        if not beside or first is None:
-            return {}
-        archives = self._parts.fetch(environment, first, list(beside.values()))
-        return {path: archives[artifact.installed_sha256] for path, artifact in beside.items()}
-
-    def _url_in(self, environment: Environment) -> Callable[[Lock, Artifact], str | None]:
-        def url_of(lock: Lock, artifact: Artifact) -> str | None:
-            urls = self._parts.locator.urls(environment, lock, artifact)
-            return next((without_credentials(url) for url in urls if not url.startswith("file:")), None)
-
-        return url_of
+        return archives_beside(self._parts, version.environment, self.lock(version), to)
 
 
 def with_more(environment: Environment, packages: Sequence[str]) -> Environment:
@@ -576,14 +485,6 @@ def with_more(environment: Environment, packages: Sequence[str]) -> Environment:
             "a user-managed environment takes no further packages: nothing is installed into it", code="user_managed"
         )
     return environment.with_python(pip=(*kept, *(str(requirement) for requirement in new)))
-
-
-def _named(version: EnvironmentVersion) -> str:
-    if version.name is None:
-        raise InvalidInput(
-            f"{version} is anonymous", hint=f"give it a name: `wardian env create NAME --from {version}`", code="anonymous"
-        )
-    return version.name
 
 
 def _writer(path: Path) -> Callable[[IO[bytes]], None]:
