@@ -194,7 +194,9 @@ def _cell(texts: list[str]) -> str:
 
 # not named by `import wardian`: what its names lead to
 REACHED = {
-    "wardian.sdk.environments": ("EnvironmentCollection", "Comparison", "Upgrade"),
+    "wardian.sdk.environments": ("EnvironmentCollection",),
+    "wardian.sdk.comparison": ("Comparison",),
+    "wardian.sdk.upgrade": ("Upgrade",),
     "wardian.sdk.runs": ("RunCollection",),
     "wardian.formats.read_definition": ("ReadDefinition",),
     "wardian.prefix.install": ("Prefix",),
