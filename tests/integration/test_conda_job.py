@@ -28,7 +28,12 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
 def shop(index: Index, tmp_path: Path) -> Index:
     place = tmp_path / "wheels"
     place.mkdir()
-    index.add(make_wheel(place, "alpha", "1.0", requires=["greeter"], files={"alpha/__init__.py": "import greeter\nversion = '1.0'\n"}), OLD)
+    index.add(
+        make_wheel(
+            place, "alpha", "1.0", requires=["greeter"], files={"alpha/__init__.py": "import greeter\nversion = '1.0'\n"}
+        ),
+        OLD,
+    )
     index.add(make_wheel(place, "greeter", "9.0", files={"greeter/__init__.py": "version = 'from the index'\n"}), OLD)
     return index
 
@@ -36,11 +41,18 @@ def shop(index: Index, tmp_path: Path) -> Index:
 @pytest.fixture
 def cli(tmp_path: Path, shop: Index, channel: Channel) -> Iterator[Cli]:
     with channel.serve() as server:
-        yield Cli.at(tmp_path / "one", index_url=shop.url, config=f'lock_platforms = ["linux/amd64"]\n[channels]\nlocal = "{server.url}"\n')
+        yield Cli.at(
+            tmp_path / "one",
+            index_url=shop.url,
+            config=f'lock_platforms = ["linux/amd64"]\n[channels]\nlocal = "{server.url}"\n',
+        )
 
 
 def test_conda_and_pip_in_one_definition(cli: Cli, shop: Index) -> None:
-    cli.write("environment.yml", "name: both\nchannels: [local]\ndependencies:\n  - python\n  - greeter=1.0\n  - pip:\n      - alpha\n")
+    cli.write(
+        "environment.yml",
+        "name: both\nchannels: [local]\ndependencies:\n  - python\n  - greeter=1.0\n  - pip:\n      - alpha\n",
+    )
     cli.write("show.py", "import alpha, greeter, sys\nprint(alpha.version, greeter.__file__.startswith(sys.prefix))\n")
     done = cli.ok("run", "-f", "environment.yml", "show.py")
     assert done.out == "1.0 True\n"
@@ -65,7 +77,10 @@ def test_entry_points_native_code_and_activation(cli: Cli) -> None:
     cli.write("environment.yml", "name: tools\nchannels: [local]\ndependencies:\n  - python\n  - greeter\n  - activating\n")
     done = cli.ok("run", "-f", "environment.yml", "--", "greet")
     assert done.out.strip()
-    cli.write("conda_prefix.py", "import os, sys\nprint(os.environ['CONDA_PREFIX'] == sys.prefix, os.environ['PATH'].split(':')[0] == sys.prefix + '/bin')\n")
+    cli.write(
+        "conda_prefix.py",
+        "import os, sys\nprint(os.environ['CONDA_PREFIX'] == sys.prefix, os.environ['PATH'].split(':')[0] == sys.prefix + '/bin')\n",
+    )
     assert cli.ok("run", "-e", "tools", "conda_prefix.py").out == "True True\n"
 
 
