@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 SCRIPT = """
 import os, sys
-print("out", *sys.argv[1:])
-print("err", file=sys.stderr)
+sys.stdout.write(" ".join(["out", *sys.argv[1:]]) + "\\n")
+sys.stderr.write("err\\n")
 open("outputs/result.txt", "w").write("42")
 open("scratch.txt", "w").write("new")
 """
@@ -181,7 +181,8 @@ def test_an_interrupt_ends_the_watcher_not_the_run(host: Cli, release: Path, com
         wait_until_open(watcher.pid)
     watcher.send_signal(signal.SIGINT)
     _, err = watcher.communicate()
-    assert (watcher.returncode, err.strip()) == (130, "interrupted")
+    # Python itself ends by the signal if that came amid an import; to a shell both are 130
+    assert (watcher.returncode % 256, err.strip()) in ((130, "interrupted"), (256 - signal.SIGINT, "interrupted"))
     assert host.json("runs", "show", run_id)["state"] == "running"
     release.touch()
     host.ok("runs", "wait", run_id)
@@ -198,7 +199,7 @@ def wait_until_open(pid: int) -> None:
 
 
 def test_reproduce_compares_what_is_left(host: Cli) -> None:
-    host.write("a.py", SCRIPT.replace('print("err", file=sys.stderr)', ""))  # two streams are mixed as chance has it
+    host.write("a.py", SCRIPT.replace("sys.stderr.write", "len"))  # two streams are mixed as chance has it
     host.ok("run", "-e", "host", "a.py", "one")
     first = host.json("runs", "show", "latest")["id"]
     (host.directory / "a.py").unlink()
