@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from docs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 # mkdocs checks links between the pages of docs/ when it builds them strictly; this covers the others, and links out of docs/
@@ -17,10 +20,16 @@ _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
+@cache
+def _filled(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    return generate.on_page_markdown(text) if page.parent.name == "reference" else text
+
+
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(
         r"^#+ (.+)$",
-        _CODE.sub(lambda m: m[0].strip("`") if "\n" not in m[0] else "", page.read_text(encoding="utf-8")),
+        _CODE.sub(lambda m: m[0].strip("`") if "\n" not in m[0] else "", _filled(page)),
         re.MULTILINE,
     )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}

@@ -17,7 +17,7 @@ _FENCE = re.compile(
     r'^(?P<ticks>```+)(?P<language>[\w-]*)(?: title="(?P<title>[^"$]+)")?\n(?P<body>.*?)^(?P=ticks)$',
     re.MULTILINE | re.DOTALL,
 )
-_EXIT = re.compile(r"\s+# exit (?P<code>\d+)$")
+_EXIT = re.compile(r"\s+# exit (?P<codes>\d+(?: or \d+)*)$")
 ANYTHING = "…"
 # What is another on each machine and every day: a page shows one, and any stands for it. A run's id; the beginning of a hash.
 _ID = r"(?<![\w.])(?:(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}|(?=[a-f]*\d)[0-9a-f]{6,64})(?![\w.])"
@@ -39,7 +39,7 @@ class Command:
     text: str
     expected: tuple[str, ...]
     how: str  # "" or "network"
-    exit_code: int = 0
+    exit_codes: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,14 @@ def _commands(body: str, first_line: int, how: str) -> list[Command]:
         if line.startswith("$ "):
             exits = _EXIT.search(line)
             text = line[2 : exits.start() if exits else None]
-            commands.append(Command(number, text, (), how, int(exits["code"]) if exits else 0))
+            codes = tuple(map(int, exits["codes"].split(" or "))) if exits else (0,)
+            commands.append(Command(number, text, (), how, codes))
         elif commands and commands[-1].text.endswith("\\") and not commands[-1].expected:
             last = commands.pop()
-            commands.append(Command(last.line, f"{last.text}\n{line}", (), how, last.exit_code))
+            commands.append(Command(last.line, f"{last.text}\n{line}", (), how, last.exit_codes))
         elif commands:
             last = commands.pop()
-            commands.append(Command(last.line, last.text, (*last.expected, line), how, last.exit_code))
+            commands.append(Command(last.line, last.text, (*last.expected, line), how, last.exit_codes))
     return commands
 
 

@@ -109,12 +109,12 @@ def verify(session: Session, target: str) -> int:
 
     def text() -> list[str]:
         lines = [f"{kind}  {name}" for kind in ("changed", "missing", "extra") for name in getattr(findings, kind)]
-        verdict = "clean" if findings.clean else f"{len(lines)} differences"
+        verdict = "clean" if findings.clean else f"{len(lines)} differ{'s' if len(lines) == 1 else ''}"
         return [*lines, f"{version}: {findings.checked} files checked, {verdict}"]
 
     session.show({"reference": str(version), "prefix": str(prefix.path), **findings.as_document()}, text)
     if not findings.clean:
-        session.say("hint:  `wardian env build REF` after `wardian gc --apply --prefix` installs it anew")
+        session.say(f"hint:  `wardian gc --prefix {prefix.path.name[:12]} --apply` removes it; the next run installs it anew")
     return 0 if findings.clean else 1
 
 

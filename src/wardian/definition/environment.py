@@ -133,6 +133,13 @@ class Environment:
         if faults.found:
             raise InvalidDefinition(faults.found)
 
+    @property
+    def definition_hash(self) -> Digest:
+        """What decides whether two definitions share a lock and a prefix; see ``wardian.definition.identity`` [S21]."""
+        from wardian.definition.identity import definition_hash
+
+        return definition_hash(self)
+
     # -- changed copies ------------------------------------------------------------------------------------------
 
     def renamed(self, name: str | None) -> Environment:

@@ -255,11 +255,19 @@ class Uv:
                 hint="`wardian secret set NAME --url URL`, or a line in ~/.netrc",
                 code="not_authorized",
             )
+        if "network was disabled" in low:
+            missing = re.findall(r"Because (\S+) was not found in the cache", text)
+            what = f": nothing is known of {', '.join(f'`{name}`' for name in dict.fromkeys(missing))}" if missing else ""
+            return Unavailable(
+                f"an index is needed to solve this, but Wardian is offline{what}",
+                code="offline",
+                hint="unset WARDIAN_OFFLINE, or lock and build it before the network goes",
+            )
         if "no solution found" in low:
             return SolveFailed(text.partition("cause:")[2].strip() or text)
         if "failed to build" in low or "build backend" in low:
             return BuildFailed(f"source code could not be built while solving:\n{text[-2500:]}")
-        if "offline" in low or "network was disabled" in low:
+        if "offline" in low:
             return Unavailable(
                 f"an index is needed, but Wardian is offline: {_last(text)}", code="offline", hint="unset WARDIAN_OFFLINE"
             )
@@ -291,7 +299,7 @@ def _clean(stderr: str) -> str:
 
 
 def _last(text: str) -> str:
-    return text.splitlines()[-1].strip() if text else ""
+    return text.splitlines()[-1].strip().removeprefix("hint: ") if text else ""
 
 
 def _as_url(place: str) -> str:
