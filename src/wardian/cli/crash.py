@@ -15,12 +15,8 @@ if TYPE_CHECKING:
 
 
 def write_report(error: BaseException, arguments: Sequence[str]) -> Path:
-    """Write a report of ``error`` and return where it is. Values given with ``-V`` are left out: they may be secret."""
-    shown = []
-    hide = False
-    for argument in arguments:
-        shown.append(argument.partition("=")[0] + "=…" if hide and "=" in argument else argument)
-        hide = argument in ("-V", "--variable", "--value")
+    """Write a report of ``error`` and return where it is. What stands after a ``=`` is left out: it may be secret."""
+    shown = [f"{name}=…" if equals else name for name, equals, _ in (argument.partition("=") for argument in arguments)]
     lines = [f"wardian {wardian.__version__}, Python {platform.python_version()}, {platform.platform()}", f"arguments: {shown}", "",
              *traceback.format_exception(error)]  # fmt: skip
     with tempfile.NamedTemporaryFile("w", prefix="wardian-bug-", suffix=".txt", delete=False) as stream:

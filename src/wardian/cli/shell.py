@@ -50,6 +50,8 @@ def shell(
 
     given = {key: value if equals else None for key, equals, value in (text.partition("=") for text in variables)}
     ready = program(session.workspace, version_of(session, target), words, variables=given)
+    for note in ready.prepared.notes:
+        session.say(f"note:  {note}")
     if not words and sys.stdin.isatty():
         session.say(f"{ready.prepared.environment.summary}; `exit` leaves it")
     session.progress.stop()

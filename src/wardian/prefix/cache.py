@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import InvalidInput, WardianError
+from wardian.errors import InvalidInput, Unavailable, WardianError
 from wardian.events import Event
 from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, write_atomically
 
@@ -137,13 +137,24 @@ class PrefixCache:
 
     @contextlib.contextmanager
     def hold(self, key: Digest) -> Iterator[None]:
-        """Keep the prefix of ``key``, and those it needs, from being evicted while the block runs."""
-        ready = Ready.from_json((self.path(key) / MARK).read_bytes())
+        """Keep the prefix of ``key``, and those it needs, from being evicted while the block runs.
+
+        Raises:   Unavailable: code ``prefix_gone``: it was evicted before this could take hold of it.
+        """
         with contextlib.ExitStack() as stack:
-            for name in (key[:32], *(ready.requires if ready else ())):
+            waiting = [key[:32]]
+            while waiting:
+                name = waiting.pop()
                 lock = self.use_lock(name)
                 lock.acquire(shared=True)
                 stack.callback(lock.release)
+                try:  # after the lock: what is there now stays
+                    ready = Ready.from_json((self.root / name / MARK).read_bytes())
+                except (FileNotFoundError, NotADirectoryError):
+                    raise Unavailable(
+                        f"the prefix {name} was removed meanwhile", hint="try again: it is installed anew", code="prefix_gone"
+                    ) from None
+                waiting += ready.requires if ready else ()
             yield
 
     def entries(self) -> Iterator[tuple[str, Ready | None, float]]:

@@ -6,13 +6,17 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import RunFailed
+from wardian.errors import RunFailed, Unavailable
 from wardian.run.configuration import Prepared, RunEnvironment
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
+    from wardian.prefix.install import Prefix
     from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion
+
+_TRIES = 3
 
 
 def prepare(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
@@ -22,8 +26,7 @@ def prepare(parts: Parts, environments: EnvironmentCollection, version: Environm
 
 def _installed(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
     with contextlib.ExitStack() as stack:
-        prefix, locked = environments.build(version)
-        stack.enter_context(parts.prefixes.hold(prefix.key))
+        prefix, locked = _held(parts, environments, version, stack)
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
@@ -48,6 +51,22 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
             hold=stack.pop_all(),
             notes=notes,
         )  # fmt: skip
+
+
+def _held(
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, stack: contextlib.ExitStack
+) -> tuple[Prefix, Locked]:
+    """Return the prefix, held by ``stack``; a clean-up that comes between finding and holding it only costs an installation."""
+    for _ in range(_TRIES):
+        prefix, locked = environments.build(version)
+        try:
+            stack.enter_context(parts.prefixes.hold(prefix.key))
+            break
+        except Unavailable as error:
+            gone = error
+    else:
+        raise gone
+    return prefix, locked
 
 
 def _user_managed(version: EnvironmentVersion) -> Prepared:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from wardian.errors import RunFailed
-from wardian.events import Event
 from wardian.run.variables import caller_variables, environment_variables
 from wardian.sdk.prepare import prepare
 
@@ -85,7 +84,7 @@ def become(program: Program, parts: Parts) -> NoReturn:
     Raises:   RunFailed: it cannot be executed; ``details["process_exit_code"]`` is 126 or 127, as a shell has it.
     """
     _hold(program.prepared, parts)
-    _protect(program.prepared, parts)
+    _protect(program.prepared)
     sys.stdout.flush()
     sys.stderr.flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the program would inherit that
@@ -120,7 +119,7 @@ def _hold(prepared: Prepared, parts: Parts) -> None:
         lock.keep_across_exec()
 
 
-def _protect(prepared: Prepared, parts: Parts) -> None:
+def _protect(prepared: Prepared) -> None:
     from wardian.tools import isolation
 
     if not prepared.read_only or not isolation.is_needed():
@@ -128,8 +127,8 @@ def _protect(prepared: Prepared, parts: Parts) -> None:
     try:
         isolation.bind_read_only(prepared.read_only)
     except isolation.IsolationRefused as error:
-        # prefixes are copies here: what root changes in one, it changes in that one alone
-        parts.listener(Event("warning", f"this is root, and the environment cannot be made read-only for it: {error.strerror}"))
+        raise RunFailed(f"this is root, and the environment cannot be made read-only for it: {error.strerror}", code="isolation_refused",
+                        hint="allow private mounts (CAP_SYS_ADMIN), or run as an ordinary user") from error  # fmt: skip
 
 
 def _users_shell(environ: Mapping[str, str]) -> str:

@@ -53,10 +53,9 @@ class Workspace:
     @staticmethod
     def list_all(*, home: str | PathLike[str] | None = None) -> Sequence[Any]:
         """Return the workspaces of this home; see ``wardian.workspace.workspaces``."""
-        from wardian.workspace.workspaces import Workspaces
+        from wardian.sdk.workspaces import workspaces
 
-        settings = Settings.load(home=Path(home).absolute() if home is not None else None)
-        return Workspaces(settings.home).list()
+        return workspaces(Settings.load(home=Path(home).absolute() if home is not None else None)).list()
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from wardian.digest import Digest
+from wardian.errors import Unavailable
 from wardian.events import silent
 from wardian.package.store import PackageStore
 from wardian.prefix.cache import PrefixCache, Ready
@@ -232,3 +233,12 @@ def test_disk_use_of_what_vanishes_is_nothing(tmp_path: Path) -> None:
     use = DiskUse()
     use.add("gone", tmp_path / "gone")
     assert (use.total_bytes, use.release("gone"), use.release("unknown")) == (0, 0, 0)
+
+
+def test_what_is_gone_cannot_be_held(place: Place) -> None:
+    name = place.prefix("a", 100)
+    place.prefixes.remove(name)
+    with pytest.raises(Unavailable) as caught, place.prefixes.hold(Digest.of(b"a")):
+        pass
+    assert caught.value.stable_code == "prefix_gone"
+    assert not place.prefixes.use_lock(name).is_held()
