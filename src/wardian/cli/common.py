@@ -220,8 +220,8 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if self._quiet and event.kind != "warning":
-            return
+        if (self._quiet and event.kind != "warning") or (event.kind == "phase" and "run_id" in event.data):
+            return  # a run's own phases are in its record; the terminal is the script's
         if event.kind in ("notice", "warning", "output"):
             line = f"warning: {event.text}" if event.kind == "warning" else event.text
             if self._live is None:
@@ -230,7 +230,7 @@ class Progress:
                 self._live.console.print(line, markup=False, highlight=False)
             return
         if not sys.stderr.isatty():
-            if event.kind == "phase" and event.text != self._last and "run_id" not in event.data:
+            if event.kind == "phase" and event.text != self._last:
                 self._last = event.text
                 sys.stderr.write(f"{event.text}\n")
             return
