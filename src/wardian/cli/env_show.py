@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -145,7 +144,7 @@ def diff(session: Session, left: str, right: str) -> None:
 
     environments = session.workspace.environments
     first, second = (
-        (environments.register_file(Path(one)) if is_file_reference(one) else environments.get(one)) for one in (left, right)
+        (environments.read(one).environment if is_file_reference(one) else environments.get(one)) for one in (left, right)
     )
     comparison = environments.compare(first, second)
     document = {**comparison.as_document(), "left": left, "right": right}

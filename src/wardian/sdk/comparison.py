@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wardian.definition.difference import Difference
+    from wardian.definition.environment import Environment
     from wardian.lock.difference import LockDifference
     from wardian.lock.lock import Lock
-    from wardian.workspace.version import EnvironmentVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,16 @@ class Comparison:
         }  # fmt: skip
 
 
-def compare(left: EnvironmentVersion, right: EnvironmentVersion, left_lock: Lock | None, right_lock: Lock | None) -> Comparison:
-    """Return how two versions differ: definitions, why their hashes differ, and packages where both are locked."""
+def compare(
+    left: Environment, right: Environment, names: tuple[str, str], locks: tuple[Lock | None, Lock | None]
+) -> Comparison:
+    """Return how two environments differ: definitions, why their hashes differ, and packages where both are locked."""
     from wardian.definition.difference import difference
     from wardian.definition.identity import hashed_fields
     from wardian.definition.platform import this_platform
-    from wardian.lock import difference as locks
+    from wardian.lock.difference import difference as lock_difference
 
-    ours, theirs = hashed_fields(left.environment), hashed_fields(right.environment)
+    ours, theirs = hashed_fields(left), hashed_fields(right)
     because = tuple(key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key))
-    packages = locks.difference(left_lock, right_lock) if left_lock and right_lock else None
-    return Comparison(str(left), str(right), difference(left.environment, right.environment), packages,
-                      left.definition_hash == right.definition_hash, because, this_platform().name)  # fmt: skip
+    packages = lock_difference(locks[0], locks[1]) if locks[0] and locks[1] else None
+    return Comparison(*names, difference(left, right), packages, not because, because, this_platform().name)

@@ -383,11 +383,25 @@ class EnvironmentCollection:
 
     # -- compare -------------------------------------------------------------------------------------------------------
 
-    def compare(self, left: EnvironmentVersion, right: EnvironmentVersion) -> Comparison:
-        """Return how two versions differ: definitions, and packages where both are locked for this machine."""
+    def compare(self, left: EnvironmentVersion | Environment, right: EnvironmentVersion | Environment) -> Comparison:
+        """Return how two environments differ: definitions, and packages where both are locked for this machine.
+
+        A definition that is no version is compared by the lock that its hash has in this workspace. Nothing is registered.
+        """
+        from wardian.definition.platform import this_platform
         from wardian.sdk.comparison import compare
 
-        return compare(left, right, self.find_lock(left), self.find_lock(right))
+        def lock_of(one: EnvironmentVersion | Environment) -> Lock | None:
+            if isinstance(one, EnvironmentVersion):
+                return self.find_lock(one)
+            chosen = self._parts.locks.current(one.definition_hash, this_platform().name)
+            return self._parts.locks.find(chosen.lock_digest, definition_hash=one.definition_hash) if chosen else None
+
+        def name_of(one: EnvironmentVersion | Environment) -> str:
+            return str(one) if isinstance(one, EnvironmentVersion) else one.name or f"@{one.definition_hash.short}"
+
+        first, second = (one.environment if isinstance(one, EnvironmentVersion) else one for one in (left, right))
+        return compare(first, second, (name_of(left), name_of(right)), (lock_of(left), lock_of(right)))
 
     # -- change --------------------------------------------------------------------------------------------------------
 
