@@ -54,7 +54,7 @@ def show(session: Session, key: str | None) -> None:
 
 
 @config.command("set", epilog=examples(
-    "wardian config set cache_limit_bytes 50000000000",
+    "wardian config set cache_limit_bytes 50GB",
     "wardian config set lock_platforms linux/amd64,linux/arm64",
     "wardian config set indexes.corp https://packages.example.org/simple",
     "wardian config set channels.internal https://conda.example.org/internal",
@@ -68,7 +68,10 @@ def set_(session: Session, key: str, value: str) -> None:
 
     A table takes one entry at a time: indexes.NAME URL, channels.NAME URL, mirrors.URL URL. Lists have commas between the items.
     """
-    found, variable = _configuration().set(key, value)
+    from wardian.cli.gc import size_bytes
+
+    number = size_bytes(value) if key.endswith("_bytes") else None
+    found, variable = _configuration().set(key, value if number is None else str(number))
     _changed(session, found, variable, f"{key} = {value}")
 
 

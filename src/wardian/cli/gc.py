@@ -17,15 +17,20 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "k
 _SHOWN = 40
 
 
-def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Parse a number of bytes: ``20000000000``, ``20GB``, ``500 MiB``."""
-    if value is None:
+def size_bytes(text: str) -> int | None:
+    """Return a number of bytes: ``20000000000``, ``20GB``, ``500 MiB``; None: it is no size."""
+    match = re.fullmatch(r"(\d+(?:[._]?\d+)*)\s*([a-z]*)", text.strip().lower())
+    if match is None or match.group(1).count(".") > 1:
         return None
-    match = re.fullmatch(r"(\d+(?:[._]?\d+)*)\s*([a-z]*)", value.strip().lower())
-    unit = {"k": "kb", "m": "mb", "g": "gb", "t": "tb"}.get(match.group(2), match.group(2)) if match else "?"
-    if match is None or unit not in _UNITS or match.group(1).count(".") > 1:
+    unit = {"k": "kb", "m": "mb", "g": "gb", "t": "tb"}.get(match.group(2), match.group(2))
+    return int(float(match.group(1)) * _UNITS[unit]) if unit in _UNITS else None
+
+
+def _limit(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    found = size_bytes(value) if value is not None else None
+    if value is not None and found is None:
         raise click.BadParameter(f"`{value}` is not a size: write 20000000000, 20GB or 500MiB")
-    return int(float(match.group(1)) * _UNITS[unit])
+    return found
 
 
 @click.command(epilog=examples(
@@ -39,7 +44,7 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 @click.option(
     "--limit",
     "limit_bytes",
-    callback=parse_size,
+    callback=_limit,
     metavar="SIZE",
     help="Leave at most this: bytes, 20GB, 500MiB; default: cache_limit_bytes.",
 )

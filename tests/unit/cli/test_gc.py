@@ -3,10 +3,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import click
 import pytest
 
-from wardian.cli.gc import parse_size
+from wardian.cli.gc import size_bytes
 from wardian.digest import Digest
 from wardian.events import silent
 from wardian.prefix.cache import PrefixCache, Ready
@@ -139,8 +138,7 @@ def test_uvs_cache_is_cleared_by_uv(cli: Cli) -> None:
     ],
 )
 def test_sizes(text: str, count: int) -> None:
-    parameter = click.Option(["--limit"])
-    assert parse_size(click.Context(click.Command("gc")), parameter, text) == count
+    assert size_bytes(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "lots", "20XB", "-5", "1.2.3", "GB"])

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from tests.support.cli import Cli
+    from tests.support.index import Index
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -87,6 +89,18 @@ def test_a_file_is_an_environment_too(host: Cli) -> None:
 def test_commands_from_a_pipe(host: Cli) -> None:
     done = host.run("shell", "host", stdin="echo from stdin\nexit 5\n")
     assert (done.code, done.out) == (5, "from stdin\n")
+
+
+def test_nobody_writes_into_the_environment_root_neither(cli: Cli, index: Index, tmp_path: Path) -> None:
+    index.add(make_wheel(tmp_path, "alpha", "1.0", files={"alpha/__init__.py": "x = 1\n"}))
+    cli.ok("config", "set", "indexes.pypi", index.url)
+    cli.write("requirements.txt", "alpha\n")
+    code = "import alpha; print(alpha.__file__, flush=True); open(alpha.__file__, 'a').write('x = 2')"
+    done = cli.run("shell", "./requirements.txt", "--", "python", "-c", code)
+    assert done.code == 1
+    assert "Read-only file system" in done.err or "Permission denied" in done.err
+    assert Path(done.out.strip()).read_text() == "x = 1\n"
+    assert cli.ok("shell", "./requirements.txt", "--", "python", "-c", "import alpha; print(alpha.x)").out == "1\n"
 
 
 # -- interactive -------------------------------------------------------------------------------------------------------
