@@ -70,7 +70,7 @@ def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datet
     document = {**version_row(version), "locks": {name: lock_document(one, packages=True) for name, one in locks.items()}}
 
     def text() -> list[str]:
-        lines = [f"{version}  @{version.definition_hash.short}"]
+        lines = [f"{version}  @{version.definition_hash.short}" if version.name else str(version)]
         for name, one in locks.items():
             lines += ["", f"{name}  lock {one.digest.short}  Python {python_of(one)}  {len(one.artifacts)} packages  solved {one.provenance.created}",
                       *(f"note: {note}" for note in one.provenance.notes),
