@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.accounts import ROOT, USER, WEAK_ROOT, CliAs, why_not
 from tests.support.cli import Cli
-from tests.support.conda_channel import Channel, activating, greeter, python_package
+from tests.support.conda_channel import Channel, activating, everywhere, greeter, python_package
 from tests.support.jobs import STUBBORN, noted_pids, still_there, wait_until
 from tests.support.wheels import make_wheel
 
@@ -59,9 +59,23 @@ for path in [module, *others] if "thorough" in sys.argv else [module]:
 """
 
 
+# permissions bind whoever owns a file only until he changes them
+FORCE = """
+import glob, os, sys
+site = next(path for path in sys.path if path.startswith(sys.prefix) and path.endswith("site-packages"))
+module = glob.glob(site + "/*/__init__.py")[0]
+os.chmod(module, 0o644)
+with open(module, "r+") as stream: stream.write("# evil ")
+os.chmod(module, 0o444)
+print(os.path.relpath(module, sys.prefix))
+"""
+
+
 @pytest.fixture(scope="session")
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
-    return Channel(tmp_path_factory.mktemp("channel")).publish(python_package(), greeter(), activating())
+    return Channel(tmp_path_factory.mktemp("channel")).publish(
+        python_package(), greeter(), activating(), *everywhere("corelib", "1.0")
+    )
 
 
 @pytest.fixture
@@ -84,8 +98,8 @@ def account(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def cli(request: pytest.FixtureRequest, account: str, tmp_path: Path, place: Path, index: Index) -> Iterator[CliAs]:
     """A home in which two environments share a package: `mine` and `theirs`, which is installed already."""
-    index.add(make_wheel(tmp_path, "alpha", "1.0"), OLD)
-    index.add(make_wheel(tmp_path, "beta", "1.0"), OLD)
+    for name in ("alpha", "beta", "corelib"):
+        index.add(make_wheel(tmp_path, name, "1.0"), OLD)
     with contextlib.ExitStack() as stack:
         config = 'lock_platforms = ["linux/amd64"]\n'
         definition = "name: {}\npython:\n  manager: uv\n  pip: [alpha, {}]\n"
@@ -98,7 +112,9 @@ def cli(request: pytest.FixtureRequest, account: str, tmp_path: Path, place: Pat
         found = CliAs(**vars(Cli.at(place / "one", index_url=index.url, config=config)))
         found.write("mine.yml", definition.format("mine", mine).replace(f"{mine}, {mine}", mine))
         found.write("theirs.yml", definition.format("theirs", theirs))
+        found.write("further.yml", definition.format("further", f"{mine}, corelib").replace(f"{mine}, {mine}", mine))
         found.write("vandal.py", VANDAL)
+        found.write("force.py", FORCE)
         found.write("show.py", "import sys; print(sys.version_info[0])\n")
         found.become(account)
         found.ok("run", "-f", "theirs.yml", "show.py")
@@ -137,6 +153,17 @@ def test_other_environments_stay_clean(cli: CliAs, account: str) -> None:
     for name, prefix in (("mine", mine), ("theirs", theirs)):
         cli.ok("gc", "--apply", "--prefix", prefix.name)
         assert cli.json("env", "verify", name)["clean"], "a new installation has nothing of what was written"
+
+
+@pytest.mark.parametrize("cli", ["uv", "conda"], indirect=True)
+@pytest.mark.parametrize("account", [USER], indirect=True)
+def test_what_a_user_changes_by_force_is_found_and_does_not_spread(cli: CliAs) -> None:
+    module = cli.ok("run", "-f", "mine.yml", "force.py").out.strip()
+    for name in ("mine", "theirs"):
+        found = cli.run("env", "verify", name, "--json")
+        assert (found.code, found.document["changed"]) == (1, [module])
+    cli.ok("run", "-f", "further.yml", "show.py")
+    assert cli.json("env", "verify", "further")["clean"], "what is installed anew is what was fetched"
 
 
 @pytest.mark.parametrize("account", [ROOT, USER], indirect=True)

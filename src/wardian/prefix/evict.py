@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.prefix.disk_use import DiskUse
+from wardian.prefix.wheel_files import WHEEL_FILES, forget
 from wardian.tools.disk import empty_trash, remove_tree
 
 if TYPE_CHECKING:
@@ -202,4 +203,5 @@ def _remove(candidate: Candidate, prefixes: PrefixCache, packages: PackageStore,
     except FileNotFoundError:
         return False
     packages.remove(Digest(candidate.name))
+    forget(prefixes.root.parent / WHEEL_FILES, candidate.name)
     return True

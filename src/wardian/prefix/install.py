@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from wardian.errors import InstallFailed
 from wardian.events import Event
 from wardian.prefix.cache import SCHEME, PrefixCache, Ready
 from wardian.prefix.seal import seal
-from wardian.tools.disk import need_space
+from wardian.prefix.wheel_files import WHEEL_FILES, changed_wheels
+from wardian.tools.disk import need_space, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,14 @@ class Prefix:
     def python(self) -> str:
         """The interpreter's path."""
         return self.ready.python
+
+
+class _ChangedError(Exception):
+    """The files of these wheels are not as in their archives."""
+
+    def __init__(self, archives: list[Path]):
+        super().__init__()
+        self.archives = archives
 
 
 class Installer:
@@ -96,7 +106,21 @@ class Installer:
                 _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0,
             )
             listener(Event("phase", f"installing {len(artifacts)} package{'s' if len(artifacts) != 1 else ''}"))
-            return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+            try:
+                return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+            except _ChangedError as changed:
+                names = ", ".join(sorted(archive.name for archive in changed.archives))
+                listener(Event("notice", f"what was unpacked of {names} has been changed since: it is unpacked anew"))
+                for archive in changed.archives:
+                    os.utime(archive)  # uv takes it for another file then
+                for entry in path.iterdir():
+                    remove_tree(entry, self.cache.root / "trash")
+            try:
+                return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+            except _ChangedError as changed:
+                names = ", ".join(sorted(archive.name for archive in changed.archives))
+                raise InstallFailed(f"the installed files of {names} are not those of the archive, however often it is unpacked",
+                                    hint="look for failing memory or a failing disk", code="changed_files") from None  # fmt: skip
 
         ready, cached = self.cache.ensure(key, install, listener)
         return Prefix(self.cache.path(key), key, ready, cached)
@@ -149,6 +173,9 @@ class Installer:
         wheels = [(a.name, a.version, archives[a.installed_sha256], a.installed_sha256) for a in lock.of_kind("wheel", "sdist")]
         if wheels:
             self._uv.install(python, wheels, copy=self._copy())
+            by_digest = {sha256: archive for _, _, archive, sha256 in wheels}
+            if changed := changed_wheels(path, by_digest, self.cache.root.parent / WHEEL_FILES):
+                raise _ChangedError([by_digest[sha256] for sha256 in changed])
         count = seal(path)
         facts = {"lock": lock.digest, "packages": len(lock.artifacts), "files": count}
         return Ready(key=key, python=str(python) if python.exists() else "", variables=variables, path_entries=path_entries,

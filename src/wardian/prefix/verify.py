@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest
 from wardian.prefix.bytecode import BYTE_CODE
+from wardian.prefix.cache import MARK, Ready
 from wardian.prefix.seal import MANIFEST
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ class Findings:
         """Whether nothing differs."""
         return not (self.changed or self.missing or self.extra)
 
+    def with_prefix(self, directory: str, other: Findings) -> Findings:
+        """Return these findings and those of another prefix, whose paths begin with ``directory`` from here on."""
+        theirs = [tuple(f"{directory}/{path}" for path in paths) for paths in (other.changed, other.missing, other.extra)]
+        return Findings(
+            self.changed + theirs[0], self.missing + theirs[1], self.extra + theirs[2], self.checked + other.checked
+        )
+
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -44,10 +52,21 @@ class Findings:
 
 
 def verify_prefix(prefix: Path) -> Findings:
-    """Read every file of ``prefix`` and compare it with the manifest and the packages' own lists.
+    """Read every file of ``prefix``, and of the prefixes that it needs, and compare it with the manifest and the packages' own lists.
 
-    A manifest that cannot be read counts as changed.
+    A manifest that cannot be read counts as changed. Files of another prefix, a standalone Python, are told as ``../<its name>/…``.
     """
+    found = _verify(prefix)
+    try:
+        ready = Ready.from_json((prefix / MARK).read_bytes())
+    except OSError:
+        ready = None
+    for name in ready.requires if ready is not None else ():
+        found = found.with_prefix(f"../{name}", _verify(prefix.parent / name))
+    return found
+
+
+def _verify(prefix: Path) -> Findings:
     try:
         listed: dict[str, dict[str, Any]] = json.loads((prefix / MANIFEST).read_bytes())["files"]
     except (OSError, ValueError, KeyError):
