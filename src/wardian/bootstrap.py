@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import NotFound
+from wardian.errors import NotFound, WardianError
 from wardian.events import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from wardian.definition.environment import Environment
     from wardian.digest import Digest
@@ -86,13 +86,18 @@ class Parts:
                 raise NotFound(f"there is no workspace `{self.settings.workspace}`", code="workspace_not_found",
                                hint=f"`wardian workspace create {self.settings.workspace}`, or see `wardian workspace list`")  # fmt: skip
             self._make_home()
+        elif not path.exists() and (any((self.directory / "runs").glob("[!.]*")) or Path(f"{path}-wal").exists()):
+            raise WardianError(f"the records of workspace `{self.settings.workspace}` are gone: there is no {path}", code="records_missing",
+                               hint="restore the file from a backup; to begin anew, move the directory away")  # fmt: skip
         return Database.open(path, listener=self.listener)
 
     def _make_home(self) -> None:
         from wardian.tools.disk import disk_errors
 
         with disk_errors(self.settings.home):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            self.directory.parent.chmod(0o700)  # records and logs may hold what is nobody else's business
+            self.directory.mkdir(exist_ok=True)
 
     @cached_property
     def environments(self) -> Environments:

@@ -16,6 +16,7 @@ from wardian.errors import WardianError
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from click.shell_completion import CompletionItem
 
@@ -201,6 +202,19 @@ def ago(moment: datetime | None) -> str:
             number = int(seconds // count)
             return f"{number} {unit}{'s' if number > 1 else ''} ago"
     return "just now"
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that a file can be written to ``path``: its directory is there, and no file, unless ``force``.
+
+    Raises:   NotFound: code ``no_such_path``.  Conflict: code ``file_exists``.
+    """
+    from wardian.errors import Conflict, NotFound
+
+    if not path.absolute().parent.is_dir():
+        raise NotFound(f"there is no directory {path.absolute().parent}", hint=f"`mkdir -p {path.parent}`", code="no_such_path")
+    if path.exists() and not force:
+        raise Conflict(f"{path} is there already", hint="choose another name, or add --force", code="file_exists")
 
 
 class Progress:

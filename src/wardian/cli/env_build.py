@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, table
+from wardian.cli.common import Session, check_output, command, complete_reference, examples, table
 from wardian.cli.views import lock_document, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
@@ -126,15 +125,17 @@ def verify(session: Session, target: str) -> int:
 @click.option("--to", "to", required=True, type=click.Choice(["conda", "requirements", "pylock", "pixi", "explicit", "wardian", "source"]),
               help="conda: pinned environment.yml; source: as it was written.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: stdout.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
 @command
-def export(session: Session, target: str, to: str, output: Path | None) -> None:
+def export(session: Session, target: str, to: str, output: Path | None, force: bool) -> None:
     """Write the lock, or the definition, in another format."""
     environments = session.workspace.environments
     version = version_of(session, target)
+    if output is not None:
+        check_output(output, force=force)
     text = environments.export(version, to)
     if output is None:
-        session.progress.stop()
-        sys.stdout.write(text)
+        session.show({"format": to, "text": text}, lambda: text)
         return
     from wardian.tools.disk import write_atomically
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Nothing but a bug of ours shows a traceback, and that in a file."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         code = cli.main(args=given, prog_name="wardian", standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -76,9 +78,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except WardianError as error:
         return _failed(error, given)
+    except OSError as error:  # of the system, where nobody knew better what it means
+        return _failed(_of_system(error), given)
     except Exception as error:  # noqa: BLE001 - the one place that turns a bug into words
         return _bug(error, given)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started with closed descriptors, as from some daemons, streams that lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open as long as the process
+
+
+def _of_system(error: OSError) -> WardianError:
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return WardianError(
+            "the directory that this was called from is gone", hint="change to one that is there", code="no_directory"
+        )
+    place = f": {error.filename}" if error.filename else ""
+    return WardianError(f"the system says: {error.strerror or error}{place}", code="system_error")
 
 
 def _wants_json(given: Sequence[str]) -> bool:

@@ -27,7 +27,10 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
     """
     from wardian.run.configuration import Resources, RunConfiguration
 
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise click.UsageError("the directory that this was called from is gone: change to one that is there") from None
     source = (options["source"] or here).absolute()
     return RunConfiguration(
         command=_command(words, source, here, module=options["module"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_run, examples, size
+from wardian.cli.common import Session, check_output, command, complete_run, examples, size
 from wardian.cli.runs_show import get_run, run_argument, run_document
 
 if TYPE_CHECKING:
@@ -68,10 +68,12 @@ def _ended(session: Session, run: Run) -> int:
 @run_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
 @click.option("--packages", is_flag=True, help="With every archive of its lock: it needs no index then.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
 @command
-def export(session: Session, run_id: str, output: Path, packages: bool) -> None:
+def export(session: Session, run_id: str, output: Path, packages: bool, force: bool) -> None:
     """Write a run to one file: record, definition, lock, snapshot, small inputs; `runs reproduce FILE` runs it anywhere."""
     run = get_run(session, run_id)
+    check_output(output, force=force)
     left_out = session.workspace.runs.export(run.id, output.absolute(), packages=packages)
     for what in left_out:
         session.say(f"note:  {what}")

@@ -155,7 +155,9 @@ class _Work:
         except SolveFailed as error:
             python = self.request.environment.python
             text = explain(error.message, python.pip, python.constraints, tuple(self.target.provided))
-            hint = error.hint or "loosen one of the lines marked ✗; `--as-of DATE` solves as of then"
+            hint = error.hint or (
+                "loosen one of the lines marked ✗" if "✗" in text else "check the name, the version and `wardian doctor`"
+            )
             raise SolveFailed(text, hint=hint, code=error.stable_code, details={"explanation": error.message}) from error
 
     def _line(self, position: int, requirement: PipRequirement) -> str:

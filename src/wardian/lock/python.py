@@ -83,7 +83,7 @@ class PythonChooser:
         if entry is None:
             self._managed_fails = f"the catalogue has none for {request.environment.python.requires_python or DEFAULT_PYTHON} on {request.platform}"
             return None
-        listener(Event("phase", f"Python {entry['version']}"))
+        listener(Event("phase", f"looking for a standalone Python {entry['version']}"))
         known = self._known_digests().get(_file(entry))
         try:
             archive = self._archives.obtain(

@@ -20,6 +20,7 @@ KINDS = ("script", "module", "program")
 
 _RESERVED = ("WARDIAN_RUN_ID", "WARDIAN_EXPERIMENT", "WARDIAN_OUTPUT_DIR")
 _INPUT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+_PERHAPS_SECRET = re.compile(r"(?i)(_key|pass|passwd|passphrase|creds?|credentials|auth|pwd|cookie|sas)$|token|secret|password")
 _PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
 
 
@@ -165,7 +166,7 @@ class RunConfiguration:
     @property
     def secrets(self) -> Mapping[str, str]:
         """The variables whose values look like secrets: they are in no record."""
-        return {n: v for n, v in self.variables.items() if v is not None and looks_secret(n, v)}
+        return {n: v for n, v in self.variables.items() if v is not None and perhaps_secret(n, v)}
 
     def without_secrets(self) -> RunConfiguration:
         """Return a copy that passes on secrets by name instead of holding them."""
@@ -268,6 +269,11 @@ class Prepared:
     read_only: tuple[Path, ...] = ()
     hold: AbstractContextManager[Any] = field(default_factory=nullcontext)
     notes: tuple[str, ...] = ()
+
+
+def perhaps_secret(name: str, value: str) -> bool:
+    """Return whether a record leaves out the value of a variable: rather one too many, for a record is kept for years."""
+    return looks_secret(name, value) or bool(value and _PERHAPS_SECRET.search(name))
 
 
 def input_variable(name: str) -> str:

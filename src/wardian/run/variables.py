@@ -6,9 +6,8 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wardian.definition.environment import looks_secret
 from wardian.errors import InvalidInput
-from wardian.run.configuration import input_variable
+from wardian.run.configuration import input_variable, perhaps_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +47,7 @@ def caller_variables(configuration: RunConfiguration, patterns: Sequence[str], e
 
 def recorded(variables: Mapping[str, str]) -> dict[str, str | None]:
     """Return what a record may hold of ``variables``: of what looks like a secret the name alone."""
-    return {name: None if looks_secret(name, variables[name]) else variables[name] for name in sorted(variables)}
+    return {name: None if perhaps_secret(name, variables[name]) else variables[name] for name in sorted(variables)}
 
 
 def job_variables(

@@ -47,7 +47,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
             path_entries=tuple(Path(entry) for entry in prefix.ready.path_entries),
             environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                                        lock_digest=chosen.lock_digest, prefix_key=prefix.key, summary=summary),
-            read_only=(parts.cache,) if parts.protects else (),
+            read_only=(parts.cache, parts.settings.home) if parts.protects else (),
             hold=stack.pop_all(),
             notes=notes,
         )  # fmt: skip

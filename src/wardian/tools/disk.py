@@ -29,7 +29,9 @@ def disk_errors(place: Path, needed_bytes: int | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise DiskFull(str(place), needed_bytes=needed_bytes, free_bytes=free_bytes(place)) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR) or (
+            error.errno == errno.ENOENT and not place.exists()
+        ):
             raise WardianError(
                 f"cannot write below {place}: {error.strerror} ({error.filename})",
                 hint="check who owns it, or point WARDIAN_HOME and WARDIAN_CACHE elsewhere",

@@ -294,7 +294,7 @@ def without_urls_credentials(text: str) -> str:
 
 def _clean(stderr: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", stderr)
-    lines = [line for line in text.splitlines() if not line.startswith("warning: Failed to inspect")]
+    lines = [line for line in text.splitlines() if not line.startswith("warning: ")]
     return "\n".join(lines).removeprefix("error: ").strip()
 
 
