@@ -11,7 +11,8 @@ from wardian.definition.match_spec import MatchSpec
 from wardian.definition.plain_text import text_faults
 from wardian.definition.platform import get_platform
 from wardian.definition.reference import NAME
-from wardian.definition.requirement import SECRET_HINT, PipOption, PipRequirement
+from wardian.definition.requirement import PipOption, PipRequirement
+from wardian.definition.url_secret import SECRET_HINT, holds_conda_secret, holds_secret
 from wardian.definition.values import FrozenMap, clean_text
 from wardian.errors import Fault, InvalidDefinition, WardianError
 
@@ -254,10 +255,10 @@ def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
     options = parsed("pip_options", PipOption.parse)
     channels = tuple(clean_text(c).strip().rstrip("/") for c in section.channels)
     for i, channel in enumerate(channels):
-        if not channel or any(c.isspace() for c in channel):
-            faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
-        elif _SECRET_VALUE.search(channel) or re.search(r"/t/(?!\$\{)[^/]+", channel):
+        if _SECRET_VALUE.search(channel) or holds_conda_secret(channel):  # before a message can show it
             faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", SECRET_HINT)
+        elif not channel or any(c.isspace() for c in channel):
+            faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
     requires_python = faults.checked("python.requires_python", _specifiers, section.requires_python)
     if section.manager == "uv" and (conda or channels):
         faults.add("manager_mismatch", "python.manager", "a uv environment has no conda packages or channels",
@@ -341,5 +342,5 @@ def _check_rest(env: Environment, faults: _Faults) -> None:
         if not _COORDINATE.fullmatch(package):
             faults.add("bad_spark_package", f"spark.packages[{i}]", f"`{package}` is not `group:artifact:version`")
     for i, repository in enumerate(env.spark.repositories):
-        if _SECRET_VALUE.search(repository):
+        if _SECRET_VALUE.search(repository) or holds_secret(repository):
             faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", SECRET_HINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from wardian.definition.requirement import SECRET_HINT
+from wardian.definition.url_secret import SECRET_HINT, holds_conda_secret, holds_secret
 from wardian.definition.values import clean_text
 from wardian.errors import InvalidInput
 
@@ -24,7 +24,6 @@ _CHANNEL = re.compile(r"[a-z][a-z0-9+.-]*://\S+|[./]{0,2}[\w.*~${}+-]+(?:/[\w.*~
 _COMMENT = re.compile(r"\s+#")
 _FILE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)-([^-/]+)-([^-/]+)\.(?:conda|tar\.bz2)")
 _PACKAGE_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^\s#]+\.(?:conda|tar\.bz2))(#[0-9a-f]{32}|#sha256:[0-9a-f]{64})?(\[.*\])?")
-_SECRET_URL = re.compile(r"://[^/\s:@$]+:[^/\s@$]+@|/t/(?!\$\{)[^/]+/")
 
 _PAIR = re.compile(
     r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*("[^"]*"|'[^']*'|\[[^\[\]]*\]|[^,\[\]\s'"]+)\s*(,\s*(?=[^\s\]])|(?=\s|$))""", re.ASCII
@@ -82,6 +81,9 @@ class MatchSpec:
         Source:   conda's MatchSpec documentation; py-rattler's lenient parser is the yard stick
         """
         line = clean_text(text).strip()
+        # before any message can show it; a comment may well name a topic of a forum, whose URLs have a `/t/`
+        if holds_secret(line) or holds_conda_secret(_COMMENT.split(line, maxsplit=1)[0]):
+            raise InvalidInput("the URL in a match spec holds a secret", hint=SECRET_HINT, code="secret_in_definition")
         if len(line) > LIMIT_CHARACTERS:
             raise _bad(text, f"it has {len(line):,} characters")
         if line.startswith("#"):
@@ -110,8 +112,6 @@ class MatchSpec:
         parts = _FILE.fullmatch(url.rpartition("/")[2])
         if parts is None:
             raise _bad(text, "the file's name is not `name-version-build.conda`")
-        if _SECRET_URL.search(url):
-            raise InvalidInput("the URL of a conda package holds a secret", hint=SECRET_HINT, code="secret_in_definition")
         pairs = _parsed_brackets(text, brackets[1:-1]) if brackets else ()
         return cls(parts.group(1).lower(), url=url + (digest or ""), brackets=pairs)
 
@@ -247,8 +247,6 @@ def _unquoted(value: str) -> str:
 
 def _checked_channel(text: str, channel: str) -> str | None:
     channel = channel.strip().rstrip("/")
-    if _SECRET_URL.search(f"{channel}/"):
-        raise InvalidInput("the channel of a match spec holds a secret", hint=SECRET_HINT, code="secret_in_definition")
     if not channel:
         return None
     if not _CHANNEL.fullmatch(channel) or channel.endswith(":"):

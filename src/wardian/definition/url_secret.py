@@ -15,12 +15,13 @@ _QUERY = re.compile(
 _KNOWN = re.compile(
     r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}|\bhf_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|\bAKIA[0-9A-Z]{16}\b"
 )
+_CONDA_TOKEN = re.compile(r"/t/(?!(?:\$\{[A-Za-z0-9_]+\})+(?![\w$-]))[^/\s]")  # what conda puts before a channel's path
 _LONGEST_USER = 20  # longer ones without a password are tokens
 
 
 def holds_secret(url: str) -> bool:
     """Whether ``url`` holds a password, a token or a signature that is not a ``${VARIABLE}``."""
-    if match := _AUTHORITY.search(url):
+    for match in _AUTHORITY.finditer(url):
         user, _, password = match.group(1).partition(":")
         if not _VARIABLES.fullmatch(password):
             return True
@@ -29,3 +30,8 @@ def holds_secret(url: str) -> bool:
     if any(not _VARIABLES.fullmatch(value) for value in _QUERY.findall(url)):
         return True
     return bool(_KNOWN.search(url))
+
+
+def holds_conda_secret(url: str) -> bool:
+    """Whether ``url``, of a conda channel or of a file in one, holds a secret; ``/t/<token>/`` is one too."""
+    return holds_secret(url) or bool(_CONDA_TOKEN.search(url))

@@ -81,6 +81,8 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("bad_channel", "python.channels[1]", {"python": P(channels=("a", ""))}),
     ("secret_in_definition", "python.channels[0]", {"python": P(channels=("https://u:p@conda.example.org/ch",))}),
     ("secret_in_definition", "python.channels[0]", {"python": P(channels=("https://conda.example.org/t/tok/ch",))}),
+    ("secret_in_definition", "python.channels[0]", {"python": P(channels=("https://conda.example.org/ch?token=tok",))}),
+    ("secret_in_definition", "python.channels[0]", {"python": P(channels=(f"https://{'a' * 20}@conda.example.org/ch",))}),
     ("manager_mismatch", "python.manager", {"python": P(manager="uv", conda=("numpy",))}),
     ("manager_mismatch", "python.manager", {"python": P(manager="uv", channels=("a",))}),
     ("manager_mismatch", "python.requires_python", {"python": P(requires_python="3.11")}),
@@ -100,6 +102,7 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("bad_accelerator", "accelerators.cuda", {"accelerators": {"cuda": ""}}),
     ("bad_spark_package", "spark.packages[0]", {"spark": S(("org.apache:avro",))}),
     ("secret_in_definition", "spark.repositories[0]", {"spark": S((), ("https://u:p@maven.example.org",))}),
+    ("secret_in_definition", "spark.repositories[0]", {"spark": S((), ("https://maven.example.org/?sig=abc",))}),
     ("wrong_type", "python.conda", {"python": P(conda="numpy")}),  # type: ignore[arg-type]
     ("wrong_type", "python.pip[1]", {"python": P(pip=("a", 1))}),  # type: ignore[arg-type]
     ("wrong_type", "python.channels", {"python": P(channels=None)}),  # type: ignore[arg-type]
@@ -144,8 +147,11 @@ def test_what_only_resembles_a_secret_is_kept(variables: dict[str, str]) -> None
     assert Environment(variables=variables).variables == variables
 
 
-def test_a_secret_is_not_repeated_in_the_error() -> None:
+@pytest.mark.parametrize(
+    "channel", ["https://u:hunter2@x.example/c", "https://u:hunter2@x.example/c d", "https://x.example/t/hunter2/c d"]
+)
+def test_a_secret_is_not_repeated_in_the_error(channel: str) -> None:
     with pytest.raises(InvalidDefinition) as caught:
-        Environment(variables={"DB_PASSWORD": "hunter2"}, python=PythonSection(channels=("https://u:hunter2@x.example/c",)))
+        Environment(variables={"DB_PASSWORD": "hunter2"}, python=PythonSection(channels=(channel,)))
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(caught.value.as_document())

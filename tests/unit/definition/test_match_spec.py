@@ -175,6 +175,22 @@ def test_a_package_file_without_a_channel_is_refused(written: str) -> None:
         "numpy[channel='https://conda.example.org/t/sekret-token/ch']",
         "https://user:hunter2@conda.example.org/ch/linux-64/numpy-1-0.conda",
         "numpy[url=https://conda.example.org/t/sekret-token/ch/linux-64/numpy-1-0.conda]",
+        "https://sekret-token-of-20-characters@conda.example.org/ch::numpy",
+        "https://conda.example.org/ch?token=sekret::numpy",
+        "https://conda.example.org/t/${TOKEN}sekret/ch::numpy",
+        "https://conda.example.org/ch/linux-64/numpy-1-0.conda#sha256:" + "0" * 64 + "[url=https://c.example.org/?sig=sekret]",
+        # the secret comes before what else is wrong
+        "https://user:hunter2@conda.example.org/ch/linux-64/numpy-1-0.foo",
+        "https://user:hunter2@conda.example.org/ch/linux-64/numpy.conda",
+        "https://conda.example.org/ch/linux-64/numpy-1-0.conda?sig=sekret",
+        "https://conda.example.org/t/sekret-token/numpy",
+        "https://conda.example.org/t/sekret-token",
+        "https://user:hunter2@conda.example.org/ch::",
+        "https://user:hunter2@conda.example.org/ch::numpy=>1",
+        "numpy[nope=https://user:hunter2@conda.example.org/ch]",
+        "numpy[channel=https://user:hunter2@conda.example.org/ch",
+        "=>1  # https://user:hunter2@conda.example.org/ch",
+        "https://user:hunter2@conda.example.org/" + "x" * 3000,
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(written: str) -> None:
@@ -183,3 +199,17 @@ def test_a_secret_is_refused_and_not_repeated(written: str) -> None:
     assert caught.value.stable_code == "secret_in_definition"
     assert "hunter2" not in str(caught.value)
     assert "sekret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://${USER}:${PASSWORD}@conda.example.org/ch::numpy",
+        "https://conda.example.org/t/${TOKEN}/ch::numpy",
+        "https://conda.example.org/t/${TOKEN}::numpy",
+        "https://conda.example.org/t/${TOKEN}/ch/linux-64/numpy-1-0.conda",
+        "numpy  # https://forum.example.org/t/why-numpy/12",
+    ],
+)
+def test_a_variable_in_place_of_a_secret_and_a_comment_are_none(written: str) -> None:
+    assert MatchSpec.parse(written).name == "numpy"

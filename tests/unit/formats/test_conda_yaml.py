@@ -254,6 +254,8 @@ WRONG: list[tuple[str, list[tuple[str, int | None, str]]]] = [
     (D + "- git+https://git.example.org/a.git\n", [("bad_match_spec", 3, "dependencies[0]")]),
     (D + "- ./numpy-1-0.conda\n", [("local_conda_package", 3, "dependencies[0]")]),
     (D + "- https://u:hunter2@conda.example.org/c/noarch/a-1-0.conda\n", [("secret_in_definition", 3, "dependencies[0]")]),
+    (D + "- https://u:hunter2@conda.example.org/c/noarch/a-1-0.foo\n", [("secret_in_definition", 3, "dependencies[0]")]),
+    (D + "- https://conda.example.org/c/noarch/a-1-0.conda?sig=hunter2\n", [("secret_in_definition", 3, "dependencies[0]")]),
     # pip
     (P + "    requests\n", [("wrong_type", 5, "dependencies[1].pip")]),
     (P + "  - requests\n  -\n", [("empty_item", 6, "dependencies[1].pip[1]")]),
