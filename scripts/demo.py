@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,13 +28,14 @@ def main() -> int:
     _forget()
     print("A scikit-learn training run in an environment of its own. Nothing is installed yet.")
     show("env", "create", "sklearn", "-r", "examples/sklearn/requirements.txt", cwd=ROOT)
-    cold_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="cold: solve, fetch, install, train")
-    warm_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="warm: everything is there, train")
+    cold_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="cold: solve, fetch, install, then train")
+    warm_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="warm: all of that is there, only train")
 
     version = ask("env", "show", "sklearn")
     definition_hash = ask("env", "hash", "examples/sklearn/requirements.txt")["definition_hash"]
     runs = ask("runs", "list")["runs"]
-    metrics = [_metrics(run["id"]) for run in runs]
+    metrics = [_metrics(run) for run in runs]
+    warm, cold = runs
     lock = version["lock"]
     packages = {package["name"]: package for package in lock["packages"]}
 
@@ -47,21 +49,26 @@ def main() -> int:
     print(f"""
 {_bold("What happened")}
   metric         accuracy {metrics[0]["accuracy"]} on {metrics[0]["hold_out_rows"]} rows never seen, the same in both runs
-  cold           {cold_s:6.2f} s
-  warm           {warm_s:6.2f} s
+  cold           {cold_s:6.2f} s, of which the script {_script_s(cold):.2f} s
+  warm           {warm_s:6.2f} s, of which the script {_script_s(warm):.2f} s
+
+{_bold("With what exactly")}
   environment    sklearn:{version["version"]}
-  definition     {definition_hash}   (wardian env hash examples/sklearn/requirements.txt)
-  lock           {lock["lock_digest"]}   ({lock["platform"]}, {len(packages)} packages)
-  scikit-learn   {learner["version"]}, sha256 {learner["sha256"]}
+  definition     {definition_hash}
+                 what was asked for: `wardian env hash examples/sklearn/requirements.txt` prints the same
+  lock           {lock["lock_digest"]}
+                 {len(packages)} exact files for {lock["platform"]}, each by its sha256
+  scikit-learn   {learner["version"]}, {learner["sha256"]}
 
 {_bold("Try next")}
-  source .demo/venv/bin/activate; export WARDIAN_HOME=$PWD/.demo/home
-  wardian env show sklearn --packages          every package, with its digest
-  wardian runs show latest                     what a run recorded
-  wardian env add sklearn pandas               a second version; the first one stays
-  wardian env diff sklearn:1 sklearn:2         what changed
-  wardian run -e sklearn:1 examples/sklearn/train.py
-  make clean                                   removes all of it""")
+  source .demo/venv/bin/activate; export WARDIAN_HOME=$PWD/.demo/home; cd examples/sklearn
+  wardian env show sklearn --packages            every package, with its digest
+  wardian runs show latest                       all that is known of a run
+  wardian env upgrade sklearn joblib==1.4.2      a second version; the first one stays as it is
+  wardian env diff sklearn:1 sklearn:2           what that changed
+  wardian run -e sklearn:1 train.py              the first one still runs
+  wardian runs export latest -o run.wardian --packages && wardian runs reproduce run.wardian
+  docs/guides/first-environment.md               a guide from the beginning; `make clean` removes all of this""")
     return 0
 
 
@@ -71,11 +78,17 @@ def check(holds: bool, otherwise: str) -> None:
         stop(otherwise)
 
 
-def _metrics(run_id: str) -> dict[str, Any]:
-    found = list(HOME.glob(f"workspaces/*/runs/{run_id}/snapshot/outputs/metrics.json"))
-    check(len(found) == 1, f"run {run_id} left no metrics.json")
-    metrics: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+def _metrics(run: dict[str, Any]) -> dict[str, Any]:
+    path = Path(run["directory"]) / "snapshot/outputs/metrics.json"
+    check(path.is_file(), f"run {run['id']} left no metrics.json")
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return metrics
+
+
+def _script_s(run: dict[str, Any]) -> float:
+    """Return how long the script itself ran, seconds."""
+    running, ended = (datetime.fromisoformat(run[state]) for state in ("running", "ended"))
+    return (ended - running).total_seconds()
 
 
 def show(*arguments: str, cwd: Path, remark: str = "") -> float:

@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-SEED = 20200711
+SEED = int(os.environ.get("SEED", "20200711"))
 
 
 def main() -> None:

@@ -70,3 +70,27 @@ def test_every_shell_script_can_be_parsed() -> None:
     for script in (ROOT / ".ci/run", ROOT / "scripts/venv", ROOT / "scripts/test-tools"):
         assert script.stat().st_mode & 0o111, f"{script.name} has no run bit"
         subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", done.stdout, re.MULTILINE))
+    assert {"demo", "test", "test-all", "bench"} <= targets == listed.keys()
+
+
+def test_no_page_names_a_machine_or_a_registry() -> None:
+    """A page is for everybody: paths begin with `~` or with what is the same everywhere, servers are examples."""
+    wrong = re.compile(
+        r"/root/|/work/|/tmp/pytest|127\.0\.0\.1|localhost|pypi\.org|pythonhosted|anaconda\.(?:org|com)|npmjs|debian\.org"
+    )
+    pages = [*PAGES, *(ROOT / "examples").rglob("*.*"), *(ROOT / "tests/golden").rglob("*.txt")]
+    found = {
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in pages
+        if page.is_file() and page.suffix in (".md", ".txt", ".yml", ".yaml", ".py")
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if wrong.search(line)
+    }
+    assert found == set()

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import pytest
 
 from docs import generate
 from wardian.cli.main import cli
-from wardian.definition.pip_option import LINE_OPTIONS
+from wardian.definition.pip_option import LINE_OPTIONS, PIP_OPTIONS, PipOption
+from wardian.errors import InvalidInput
+from wardian.lock.indexes import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +64,33 @@ def test_every_code_of_the_source_is_documented() -> None:
     assert {code for code in codes if f"| `{code}` |" not in page} == set()
 
 
-def test_every_pip_option_is_in_the_table() -> None:
-    page = _page("pip-options.md")
-    assert {name for name in LINE_OPTIONS if f"`{name}`" not in page} == set()
+def test_the_table_of_pip_options_is_what_is_done_with_each() -> None:
+    kinds: dict[str, str] = {}
+    others: set[str] = set()
+    for row in re.findall(r"^\| (`-.*) \|$", _page("pip-options.md"), re.MULTILINE):
+        names, kind = re.findall(r"`(--[a-z-]+)`", row.split(" | ")[0]), row.split(" | ")[1]
+        if kind in ("used", "noted", "error"):
+            kinds |= dict.fromkeys(names, kind)
+        else:
+            others.update(names)
+    assert {*kinds, *others} == set(LINE_OPTIONS)
+    assert {name for name, kind in kinds.items() if kind != "error"} == set(PIP_OPTIONS)
+    assert {name for name, kind in kinds.items() if kind == "noted"} == set(IGNORED)
+    for name in sorted(kinds):
+        value = " x" if LINE_OPTIONS[name] else ""
+        if kinds[name] == "error":
+            with pytest.raises(InvalidInput) as refused:
+                PipOption.parse(f"{name}{value}")
+            assert refused.value.stable_code == "unsupported_pip_option"
+
+
+def test_the_codes_on_the_page_about_trust_exist() -> None:
+    page = (ROOT / "docs/concepts/trust.md").read_text(encoding="utf-8")
+    named = {
+        code for row in re.findall(r"^\|.*\|$", page, re.MULTILINE) for code in re.findall(r"`([a-z_]+)`", row.split(" | ")[-1])
+    }
+    assert len(named) > 15
+    assert {code for code in named if f"| `{code}` |" not in _page("errors.md")} == set()
 
 
 def test_everything_public_in_python_says_what_it_does() -> None:

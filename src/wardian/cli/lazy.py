@@ -62,7 +62,8 @@ class LazyGroup(click.Group):
         """Return the named command; an unknown one is answered with what was probably meant."""
         name = args[0] if args else ""
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, [*self.list_commands(ctx), *self._aliases], n=1)
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(name, [*known, *(a for a, meant in self._aliases.items() if meant in known)], n=1)
             meant = f"; did you mean `{ctx.command_path} {near[0]}`?" if near else ""
             raise click.UsageError(f"there is no command `{ctx.command_path} {name}`{meant}", ctx)
         return super().resolve_command(ctx, args)
