@@ -80,15 +80,16 @@ class Settings:
         return _path(environ, "WARDIAN_HOME") or _default_home(environ)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, home: Path | None = None, *, with_file: bool = True) -> Settings:
         """Return the settings of this process.
 
         Args:     environ: the environment to read; None means this process's.  home: overrides ``WARDIAN_HOME``.
+                  with_file: whether ``config.toml`` counts.
         Raises:   InvalidSetting: a wrong value, with the name of the variable or ``file: key``.
         """
         env = os.environ if environ is None else environ
         where = home or cls.home_of(env)
-        values, origin = _file(where / "config.toml")
+        values, origin = _file(where / "config.toml") if with_file else ({}, {})
         for f in fields(cls):
             variable = f.metadata.get("variable")
             if variable and variable in env and f.name != "home":
@@ -130,7 +131,7 @@ def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         values = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{path}: {error}", hint="mend the file, or `wardian config set KEY VALUE`") from error
+        raise InvalidSetting(f"{path}: {error}", hint="mend the file by hand") from error
     known = {f.name for f in fields(Settings)} - {"home"}
     for key in values:
         if key not in known:

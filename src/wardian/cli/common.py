@@ -45,11 +45,13 @@ class Session:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings in effect for this call."""
-        from dataclasses import replace
-
         from wardian.settings import Settings
 
-        settings = Settings.load()
+        return self._named(Settings.load())
+
+    def _named(self, settings: Settings) -> Settings:
+        from dataclasses import replace
+
         return settings if self._name is None else replace(settings, workspace=self._name)
 
     @functools.cached_property
@@ -58,6 +60,21 @@ class Session:
         from wardian.sdk.workspace import Workspace
 
         return Workspace(self.settings, listener=self.progress)
+
+    @property
+    def machine_to_examine(self) -> Workspace:
+        """Like ``machine``. If the file of settings is broken: with the defaults, and offline, as nobody knows what it forbids."""
+        from dataclasses import replace
+
+        from wardian.errors import InvalidSetting
+        from wardian.sdk.workspace import Workspace
+        from wardian.settings import Settings
+
+        try:
+            return self.machine
+        except InvalidSetting:
+            settings = replace(Settings.load(with_file=False), offline=True)
+            return Workspace(self._named(settings), listener=self.progress)
 
     def show(self, document: Any, text: Callable[[], str | Iterable[str]]) -> None:
         """Write ``document`` as JSON, or what ``text`` returns, to stdout."""

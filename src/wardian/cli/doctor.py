@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 )
 @command
 def doctor(session: Session) -> int:
-    """Look over this machine: disks, locks, isolation, interpreters, indexes, channels, records, leftovers.
+    """Look over this machine: settings, disks, locks, isolation, interpreters, indexes, channels, records, leftovers.
 
     Nothing is changed. Exit code 1 if something failed; a warning means that it works, but less well.
     """
     from wardian.sdk.doctor import FAILED, WARNING, examine
 
-    checks = examine(session.machine.parts)
+    checks = examine(session.machine_to_examine.parts)
     counts = {state: sum(1 for check in checks if check.state == state) for state in (FAILED, WARNING)}
     session.show({"checks": [check.as_document() for check in checks], "failed": counts[FAILED], "warnings": counts[WARNING]},
                  lambda: [line for check in checks for line in _lines(check)] + [_verdict(counts[FAILED], counts[WARNING])])  # fmt: skip

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wardian.errors import InvalidSetting
 from wardian.sdk.doctor import FAILED, OK, WARNING, Check
+from wardian.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +52,17 @@ def machine(_parts: Parts) -> Check:
             f"locks are made for glibc ≥ {baseline}: declare `glibc` under `accelerators` of a definition",
         )
     return Check("machine", OK, found)
+
+
+def settings(parts: Parts) -> Check:
+    """Check the file of settings, and the variables that go before it."""
+    path = parts.settings.home / "config.toml"
+    try:
+        Settings.load(parts.environ, home=parts.settings.home)
+    except InvalidSetting as error:
+        return Check("settings", FAILED, " ".join(error.message.split()),
+                     f"{error.hint or 'mend it'}; what follows was looked at with the defaults, offline")  # fmt: skip
+    return Check("settings", OK, str(path) if path.exists() else "the defaults, and variables: there is no config.toml")
 
 
 def home(parts: Parts) -> Check:
@@ -150,7 +163,7 @@ def leftovers(parts: Parts) -> Check:
 
 
 MACHINE: Mapping[str, Callable[[Parts], Check]] = {
-    "versions": versions, "machine": machine, "home": home, "cache": cache, "hard_links": links, "locks": locks, "isolation": isolation,
+    "versions": versions, "machine": machine, "settings": settings, "home": home, "cache": cache, "hard_links": links, "locks": locks, "isolation": isolation,
     "records": records, "leftovers": leftovers,
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,10 @@ ENGINES = ("docker", "podman", "nerdctl", "apptainer", "singularity", "enroot")
 
 def interpreters(parts: Parts) -> Check:
     """Look for Pythons: the machine's own, and standalone ones that are unpacked."""
-    own = [f"{found.version} ({found.path})" for found in parts.uv.installed_pythons()]
+    from wardian.bootstrap import Parts
+
+    quick = Parts(parts.settings, environ={**parts.environ, "PATH": without_shims(parts.environ)})
+    own = [f"{found.version} ({found.path})" for found in quick.uv.installed_pythons()]
     standalone = sorted(
         {ready.facts["python"] for _, ready, _ in parts.prefixes.entries() if ready and "python" in ready.facts}
     )
@@ -35,6 +39,22 @@ def interpreters(parts: Parts) -> Check:
             "interpreters", WARNING, "none on this machine", "standalone ones are fetched where the catalogue can be reached"
         )
     return Check("interpreters", OK, found)
+
+
+def without_shims(environ: Mapping[str, str]) -> str:
+    """Return ``PATH`` with the Pythons that pyenv's shims stand for in their place: each shim takes long, most only to fail."""
+    places: list[str] = []
+    for place in environ.get("PATH", "").split(os.pathsep):
+        root = Path(place).parent
+        if Path(place).name != "shims" or not (root / "versions").is_dir():
+            places.append(place)
+            continue
+        chosen = environ.get("PYENV_VERSION", "").split(":")
+        if chosen == [""]:
+            file = root / "version"
+            chosen = file.read_text(errors="replace").split() if file.is_file() else []
+        places += [str(root / "versions" / one / "bin") for one in chosen if one and one != "system"]
+    return os.pathsep.join(places)
 
 
 def indexes(parts: Parts) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sysconfig
 import threading
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 DEADLINE_S = 8.0
+OWN = frozenset({"home", "cache", "locks", "records"})  # without these nothing works
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Check:
 def examine(parts: Parts, *, deadline_s: float = DEADLINE_S) -> tuple[Check, ...]:
     """Return the result of every check, in a fixed order. Nothing that exists is changed.
 
-    All checks run at once; one that has no answer after ``deadline_s`` seconds has failed.
+    All checks run at once; one that has no answer after ``deadline_s`` seconds is a warning, as a busy machine is slow
+    and works; it has failed if it is about Wardian's own directories or records (`OWN`).
     """
     from wardian.sdk.checks_machine import MACHINE
     from wardian.sdk.checks_outside import OUTSIDE
@@ -83,6 +86,8 @@ class _Work(threading.Thread):
         except OSError as error:
             place = f": {error.filename}" if error.filename else ""
             self._found = Check(self._subject, FAILED, f"{error.strerror or error}{place}")
+        except subprocess.TimeoutExpired:
+            pass  # no answer
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
             self._bug = error
 
@@ -93,8 +98,8 @@ class _Work(threading.Thread):
         if self._found is None:
             return Check(
                 self._subject,
-                FAILED,
+                FAILED if self._subject in OWN else WARNING,
                 f"no answer within {deadline_s:g} s",
-                "something it needs hangs: a file system, a server or a tool",
+                "the machine is busy, or something hangs that this needs: a file system, a server or a tool",
             )
         return self._found

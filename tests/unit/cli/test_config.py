@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,6 +92,22 @@ def test_a_broken_file_is_named_and_a_wrong_value_can_be_mended(cli: Cli) -> Non
     assert f"{path}: timeout_s" in done.err
     cli.ok("config", "set", "timeout_s", "4")
     assert setting(cli, "timeout_s")[0] == 4.0
+
+
+def test_a_file_that_cannot_be_read_promises_nothing_and_doctor_reports_it(cli: Cli) -> None:
+    path = cli.home / "config.toml"
+    path.write_text("timeout_s =\n")
+    done = cli.run("config", "show")
+    assert done.code == 2
+    assert str(path) in done.err
+    assert "by hand" in done.err
+    assert "config set" not in done.err
+    found = cli.run("doctor", "--json")
+    assert found.code == 1
+    checks = {check["name"]: check for check in json.loads(found.out)["checks"]}
+    assert (checks["settings"]["state"], str(path) in checks["settings"]["found"]) == ("failed", True)
+    assert "skipped: offline" in checks["indexes"]["found"], "nobody knows what the file forbids"
+    assert cli.run("doctor", variables={"WARDIAN_TIMEOUT_S": "soon"}).code == 2
 
 
 def test_unset_what_is_not_set(cli: Cli) -> None:
