@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 4 << 20
 _LONGEST_CODING_LINES = 1000
+_MOST_LINKS = 50  # the kernel follows 40
+_SHOWN_LINKS = 5
 # longest first: the BOM of UTF-32-LE begins with that of UTF-16-LE
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -32,7 +35,7 @@ def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT
 
     Args:     file: the name for people, by default ``path`` as it is.
     Raises:   NotFound: there is no such file.  Unavailable: it cannot be read.
-              InvalidDefinition: codes ``not_a_file``, ``file_too_large``, ``nul_byte``, ``bad_encoding``.
+              InvalidDefinition: codes ``not_a_file``, ``link_loop``, ``file_too_large``, ``nul_byte``, ``bad_encoding``.
     """
     name = str(path) if file is None else file
     try:
@@ -43,6 +46,10 @@ def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"there is no file `{name}`", code="no_such_file") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _fault(
+                "link_loop", f"`{name}` is no file: {_loop(path)}", name, None, "remove the link, or let it lead to a file"
+            ) from None
         raise Unavailable(f"`{name}` cannot be read: {error.strerror}", code="unreadable_file") from error
     if len(content) > limit_bytes:
         message = f"`{name}` is larger than {limit_bytes:,} bytes, more than any definition needs"
@@ -85,6 +92,18 @@ def decode(content: bytes, *, file: str, coding_line: bool = False) -> str:
 def plain_text(text: str) -> str:
     """Return ``text`` without a BOM and with line ends LF: what readers take."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _loop(path: Path) -> str:
+    """Return in words where the links at ``path`` lead, none of which ends."""
+    seen = [path]
+    while seen[-1].is_symlink() and seen[-1] not in seen[:-1] and len(seen) <= _MOST_LINKS:
+        seen.append(seen[-1].parent / seen[-1].readlink())
+    if len(seen) == 1:
+        return "a directory above it is a symbolic link that leads in a circle"
+    if seen[-1] not in seen[:-1]:
+        return f"its symbolic links lead nowhere: {' → '.join(str(place) for place in seen[:_SHOWN_LINKS])} …"
+    return f"symbolic links lead in a circle: {' → '.join(str(place) for place in seen[-_SHOWN_LINKS:])}"
 
 
 def _known_encoding(coding: re.Match[str], file: str) -> str:

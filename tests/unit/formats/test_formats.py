@@ -117,8 +117,9 @@ def test_a_device_is_not_read() -> None:
         formats.read("/dev/zero", format_name="conda")
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux' /proc")
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "environment.yml").symlink_to("environment.yml")  # a circle: not even root can read it
+    (tmp_path / "environment.yml").symlink_to("/proc/self/mem")  # nothing is at address 0: not even root can read it
     with pytest.raises(Unavailable, match="cannot be read") as caught:
         formats.read(tmp_path / "environment.yml")
     assert caught.value.stable_code == "unreadable_file"
@@ -175,3 +176,25 @@ def test_no_yaml_library_is_imported_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("links", [1, 2, 3])
+def test_a_circle_of_links_is_invalid_and_named(tmp_path: Path, links: int) -> None:
+    names = ["environment.yml", "b.yml", "c.yml"][:links]
+    for name, target in zip(names, [*names[1:], names[0]], strict=True):
+        (tmp_path / name).symlink_to(target)
+    with pytest.raises(InvalidDefinition) as caught:
+        formats.read(tmp_path / "environment.yml")
+    assert [(fault.code, fault.file) for fault in caught.value.faults] == [("link_loop", str(tmp_path / "environment.yml"))]
+    assert " → ".join(str(tmp_path / name) for name in [*names, names[0]]) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_circle_of_links_above_a_file_and_links_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "around").symlink_to("around")
+    with pytest.raises(InvalidDefinition, match="a directory above it"):
+        formats.read(tmp_path / "around" / "environment.yml")
+    for i in range(60):
+        (tmp_path / f"{i}.yml").symlink_to(f"{i + 1}.yml")
+    with pytest.raises(InvalidDefinition, match="lead nowhere"):
+        formats.read(tmp_path / "0.yml")
