@@ -188,9 +188,14 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with what a terminal might obey, such as ESC, as escapes: names of files may hold anything."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """Return rows in columns, for people."""
-    cells = [list(headings), *([("" if c is None else str(c)) for c in row] for row in rows)]
+    cells = [list(headings), *([("" if c is None else printable(str(c))) for c in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, ago, command, complete_run, examples, size, table, write_out
+from wardian.cli.common import Session, ago, command, complete_run, examples, printable, size, table, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +85,7 @@ def _shown(run: Run) -> Iterator[str]:
     record, configuration, results = run.record, run.record.configuration, run.record.results
     code = "" if record.process_exit_code is None else f" (exit code {record.process_exit_code})"
     yield f"run {record.id}  {record.state}{code}"
-    yield from _field("reason", [record.reason] if record.reason else [])
+    yield from _field("reason", (record.reason or "").splitlines())
     yield from _field("command", [str(configuration.command)])
     yield from _field("experiment", [configuration.experiment])
     made_with = record.environment
@@ -106,14 +106,14 @@ def _shown(run: Run) -> Iterator[str]:
                                   *(f"{output.path}  {size(output.size_bytes)}" for output in results.outputs)] if results.outputs else [])  # fmt: skip
     yield from _field("new files", results.new_files)
     yield from _field("changed", results.changed_files)
-    yield from _field("notes", results.notes)
+    yield from _field("notes", [line for note in results.notes for line in note.splitlines()])
     yield from _field("log", [str(run.directory / "log.txt")])
 
 
 def _field(name: str, values: Iterable[str]) -> Iterator[str]:
     found = list(values)
     for position, value in enumerate(found[:_LISTED]):
-        yield f"  {name if position == 0 else '':<12} {value}".rstrip()
+        yield f"  {name if position == 0 else '':<12} {printable(value)}".rstrip()
     if len(found) > _LISTED:
         yield f"  {'':<12} … and {len(found) - _LISTED} more; --json has all"
 

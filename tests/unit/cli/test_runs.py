@@ -79,6 +79,19 @@ def test_show_has_everything_and_no_secret(lab: Cli) -> None:
     assert "reason       exit code 3" in failed
 
 
+def test_names_of_files_give_a_terminal_no_orders(tmp_path: Path) -> None:
+    cli = Cli.at(tmp_path)
+    cli.ok("env", "create", "host", "--interpreter", sys.executable)
+    name = "\\x1b]0;owned\\x07\\x9b31m\\nrun"  # as Python source
+    cli.write("a.py", f"for place in ('outputs/', ''):\n    open(place + '{name}', 'w').write('42')\n")
+    cli.ok("run", "-e", "host", "a.py", "\x1b[2J")
+    text = cli.ok("runs", "show", "latest").out
+    assert text.count(name) == 2
+    assert "a.py" in text
+    assert all(line.isprintable() for line in (text + cli.ok("runs", "list").out).split("\n"))
+    assert cli.json("runs", "show", "latest")["results"]["outputs"][0]["path"] == "outputs/\x1b]0;owned\x07\x9b31m\nrun"
+
+
 def test_a_run_is_found_by_the_beginning_of_its_id_and_as_the_latest(lab: Cli) -> None:
     newest = ids(lab)[0]
     assert lab.json("runs", "show", "latest")["id"] == newest
