@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.builders import an_environment
@@ -13,8 +13,6 @@ from wardian import formats
 from wardian.definition.environment import Environment, PythonSection
 from wardian.errors import InvalidDefinition, InvalidInput, NotFound, Unavailable
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TEXTS = {
     "environment.yml": ("conda", "channels: [c]\ndependencies: [numpy]\n"),
