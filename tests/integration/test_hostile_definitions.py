@@ -77,7 +77,7 @@ def test_what_is_no_file_is_not_waited_for(cli: Cli) -> None:
     (place / "dangling.txt").symlink_to("absent.txt")
     cli.write("includes.txt", "-r pipe.txt\n")
     expected = {"pipe.txt": "not_a_file", "environment.yml": "not_a_file", "endless.txt": "not_a_file", "includes.txt": "not_a_file",
-                "loop.txt": "unreadable_file", "dangling.txt": "no_such_file"}  # fmt: skip
+                "loop.txt": "link_loop", "dangling.txt": "no_such_file"}  # fmt: skip
     for name, code in expected.items():
         done = cli.run("run", "--json", "-f", name, "show.py", timeout_s=30)
         error = error_of(done)

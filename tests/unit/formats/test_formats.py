@@ -13,7 +13,6 @@ from wardian import formats
 from wardian.definition.environment import Environment, PythonSection
 from wardian.errors import InvalidDefinition, InvalidInput, NotFound, Unavailable
 
-
 TEXTS = {
     "environment.yml": ("conda", "channels: [c]\ndependencies: [numpy]\n"),
     "wardian.yml": ("wardian", "python: {pip: [numpy]}\n"),
