@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from bench.conftest import Ratio
 
 BIN = Path(sys.executable).parent
-PACKAGES = "scikit-learn\npandas\nmatplotlib\njupyter-client\nipykernel\nrequests\nflask\nsqlalchemy\nrich\npydantic\nhttpx\npytest\n"
+PACKAGES = (
+    "scikit-learn\npandas\nmatplotlib\njupyter-client\nipykernel\nrequests\nflask\nsqlalchemy\nrich\npydantic\nhttpx\npytest\n"
+)
 
 
 def test_prefix_of_sixty_packages(ratio: Ratio, tmp_path: Path) -> None:
