@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from wardian.errors import BuildFailed, Denied, InstallFailed, SolveFailed, Unav
 from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # What uv may see of the caller's environment: where indexes are, how to log in, how to reach them. Nothing that
 # would change which versions it chooses.
@@ -235,7 +235,7 @@ class Uv:
         try:
             return subprocess.run(
                 [self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                check=False, preexec_fn=_die_with_us,
+                check=False, preexec_fn=_dies_with_us(),
             )  # fmt: skip
         except OSError as error:
             raise WardianError(
@@ -317,12 +317,16 @@ def _pylock(wheels: Sequence[tuple[str, str, Path, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _die_with_us() -> None:
-    """Have uv killed when this process is: an orphan would go on writing into a prefix that somebody else installs."""
-    if sys.platform == "linux":
-        from wardian.tools import system_calls
+def _dies_with_us() -> Callable[[], None] | None:
+    """Return what has uv killed when this process is: an orphan would go on writing into a prefix that somebody else installs.
 
-        system_calls.die_with_parent(signal.SIGKILL)
+    Imported here, before the fork: an import in the child of a process with threads may wait for a lock that nobody holds.
+    """
+    if sys.platform != "linux":
+        return None
+    from wardian.tools import system_calls
+
+    return partial(system_calls.die_with_parent, signal.SIGKILL)
 
 
 @cache
