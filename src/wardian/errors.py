@@ -164,11 +164,12 @@ class Unavailable(WardianError):
 
 
 class DiskFull(Unavailable):
-    """There is not enough space; ``details`` holds ``needed_bytes`` (None: unknown) and ``free_bytes``."""
+    """There is not enough space at ``place``; ``details`` holds ``needed_bytes`` (None: unknown) and ``free_bytes``."""
 
     code = "disk_full"
 
     def __init__(self, place: str, *, needed_bytes: int | None, free_bytes: int):
+        self.place = place
         needs = f"{needed_bytes:,} bytes are needed, " if needed_bytes is not None else ""
         super().__init__(
             f"the disk is full at {place}: {needs}{free_bytes:,} bytes are free",

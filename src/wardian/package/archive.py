@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tarfile
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ _KINDS = {
 }
 _INTERPRETER = re.compile(r"python/(?:install/)?bin/python(3\.\d+)")
 DEFAULT_LIMITS = Limits()
+_USUAL_RATIO = 4  # of the size unpacked to the size packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,31 @@ def validate_archive(
             for info in archive.infolist():
                 tree.expanded_bytes += info.file_size
     return ArchiveContent(kind, name, version, build, tuple(tree.files.items()), tuple(tree.links.items()), tree.expanded_bytes)
+
+
+def expanded_size_bytes(path: Path, kind: str) -> int:
+    """Return about how much space the files of a valid archive take: exactly for zips, an estimate where nothing says it.
+
+    Reads directories and headers only.
+    """
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == _MAGIC[0][0]
+    if not is_zip:
+        return _USUAL_RATIO * path.stat().st_size
+    with damage(path.name), zipfile.ZipFile(path) as archive:
+        if kind != "conda":
+            return sum(info.file_size for info in archive.infolist())
+        return sum(_frame_size_bytes(archive, info) for info in archive.infolist())
+
+
+def _frame_size_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    import zstandard
+
+    if not info.filename.endswith(".zst"):
+        return info.file_size
+    with archive.open(info) as stream:
+        size = zstandard.frame_content_size(stream.read(18))
+    return int(size) if size >= 0 else _USUAL_RATIO * info.file_size
 
 
 def read_text_members(path: Path, kind: str, pattern: str) -> dict[str, str]:

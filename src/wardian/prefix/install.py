@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
-from wardian.errors import InstallFailed
+from wardian.errors import DiskFull, InstallFailed
 from wardian.events import Event
+from wardian.package.archive import expanded_size_bytes
 from wardian.prefix.cache import SCHEME, PrefixCache, Ready
 from wardian.prefix.seal import seal
 from wardian.prefix.wheel_files import WHEEL_FILES, changed_wheels
-from wardian.tools.disk import need_space, remove_tree
+from wardian.tools.disk import NO_SPACE, disk_full, full_place, need_space, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from wardian.events import Listener
     from wardian.lock.lock import Artifact, Lock
     from wardian.prefix.interpreters import Interpreter, Interpreters
     from wardian.tools.uv import Uv
-
-_EXPANSION = 4  # an archive's files take about this many times its size; checked before anything is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +100,20 @@ class Installer:
         def install(path: Path) -> Ready:
             artifacts = [a for a in lock.artifacts if a.kind != "python"]
             archives = fetch(artifacts)
-            need_space(
-                self.cache.root,
-                _EXPANSION * sum(archive.stat().st_size for archive in archives.values()) if self._copy() else 0,
-            )
+
+            def needed_bytes() -> int:
+                return sum(expanded_size_bytes(archives[a.installed_sha256], "wheel" if a.built else a.kind) for a in artifacts)
+
+            if self._copy():
+                need_space(self.cache.root, needed_bytes())
             listener(Event("phase", f"installing {len(artifacts)} package{'s' if len(artifacts) != 1 else ''}"))
             try:
-                return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
-            except _ChangedError as changed:
-                names = ", ".join(sorted(archive.name for archive in changed.archives))
-                listener(Event("notice", f"what was unpacked of {names} has been changed since: it is unpacked anew"))
-                for archive in changed.archives:
-                    os.utime(archive)  # uv takes it for another file then
-                for entry in path.iterdir():
-                    remove_tree(entry, self.cache.root / "trash")
-            try:
-                return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
-            except _ChangedError as changed:
-                names = ", ".join(sorted(archive.name for archive in changed.archives))
-                raise InstallFailed(f"the installed files of {names} are not those of the archive, however often it is unpacked",
-                                    hint="look for failing memory or a failing disk", code="changed_files") from None  # fmt: skip
+                return self._install_checked(path, key, lock, interpreter, archives, listener, link_scripts)
+            except (OSError, DiskFull, InstallFailed) as error:
+                place = self._where_it_is_full(error)
+                if place is None:
+                    raise
+                raise disk_full(place, needed_bytes()) from error
 
         ready, cached = self.cache.ensure(key, install, listener)
         return Prefix(self.cache.path(key), key, ready, cached)
@@ -136,6 +129,32 @@ class Installer:
             return found
         archive = fetch([python])[python.sha256] if python.source != "host" else None
         return self.interpreters.ensure(python, archive, listener)
+
+    def _where_it_is_full(self, error: Exception) -> Path | None:
+        if isinstance(error, DiskFull):
+            return Path(error.place)
+        if isinstance(error, OSError):
+            return self.cache.root if error.errno in NO_SPACE else None
+        return full_place(str(error), self.cache.root)
+
+    def _install_checked(
+        self, path: Path, key: Digest, lock: Lock, interpreter: Interpreter | None, archives: dict[Digest, Path], listener: Listener, link_scripts: str
+    ) -> Ready:  # fmt: skip
+        try:
+            return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+        except _ChangedError as changed:
+            names = ", ".join(sorted(archive.name for archive in changed.archives))
+            listener(Event("notice", f"what was unpacked of {names} has been changed since: it is unpacked anew"))
+            for archive in changed.archives:
+                os.utime(archive)  # uv takes it for another file then
+            for entry in path.iterdir():
+                remove_tree(entry, self.cache.root / "trash")
+        try:
+            return self._install(path, key, lock, interpreter, archives, listener, link_scripts)
+        except _ChangedError as changed:
+            names = ", ".join(sorted(archive.name for archive in changed.archives))
+            raise InstallFailed(f"the installed files of {names} are not those of the archive, however often it is unpacked",
+                                hint="look for failing memory or a failing disk", code="changed_files") from None  # fmt: skip
 
     def _install(
         self,

@@ -7,18 +7,21 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import time
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from wardian.errors import DiskFull, Unavailable, WardianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_SAID_NO_SPACE = re.compile(r"os error (?:28|122)\b|No space left on device|Disk quota exceeded")
+_PATHS = re.compile(r"(?<![\w.])/[^\s`'\":,]+")
 
 
 @contextlib.contextmanager
@@ -27,8 +30,8 @@ def disk_errors(place: Path, needed_bytes: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise DiskFull(str(place), needed_bytes=needed_bytes, free_bytes=free_bytes(place)) from error
+        if error.errno in NO_SPACE:
+            raise disk_full(place, needed_bytes) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR) or (
             error.errno == errno.ENOENT and not place.exists()
         ):
@@ -40,11 +43,36 @@ def disk_errors(place: Path, needed_bytes: int | None = None) -> Iterator[None]:
         raise
 
 
+def disk_full(place: Path, needed_bytes: int | None = None) -> DiskFull:
+    """Return the error for "no space left" at ``place``; it says so if it is inodes that are missing."""
+    disk = os.statvfs(_existing(place))
+    where = f"{place} (no inodes are left)" if disk.f_files and not disk.f_favail else str(place)
+    error = DiskFull(where, needed_bytes=needed_bytes, free_bytes=free_bytes(place))
+    error.place = str(place)
+    return error
+
+
+def full_place(said: str, default: Path) -> Path | None:
+    """Return where a tool ran out of space, by what it said; None: it said nothing of the kind.
+
+    Of the paths that it names, the one with the least space; ``default`` if it names none.
+    """
+    if not _SAID_NO_SPACE.search(said):
+        return None
+    named = [_existing(Path(path)) for path in _PATHS.findall(said)]
+    found = min(named, key=free_bytes, default=default)
+    return found if found.is_dir() else found.parent
+
+
 def free_bytes(place: Path) -> int:
     """Return the bytes free for this user on the file system that holds ``place`` (or its nearest existing parent)."""
+    return shutil.disk_usage(_existing(place)).free
+
+
+def _existing(place: Path) -> Path:
     while not place.exists() and place != place.parent:
         place = place.parent
-    return shutil.disk_usage(place).free
+    return place
 
 
 def need_space(place: Path, needed_bytes: int) -> None:
@@ -121,7 +149,7 @@ class FileLock:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         told = False
         while True:
-            descriptor = self._open()
+            descriptor = self._open(shared=shared)
             try:
                 fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -163,7 +191,7 @@ class FileLock:
     def is_held(self) -> bool:
         """Return whether anybody holds the lock now, shared or not. Takes nothing and leaves no trace."""
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = self._open_existing()
         except FileNotFoundError:
             return False
         try:
@@ -185,10 +213,21 @@ class FileLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _open(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _open(self, *, shared: bool) -> int:
+        if shared:  # who only reads a cache, because it is another user's or a read-only mount, can hold its locks too
+            with contextlib.suppress(FileNotFoundError):
+                return self._open_existing()
         with disk_errors(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _open_existing(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _is_current(self, descriptor: int) -> bool:
         try:
