@@ -32,6 +32,9 @@ def _run(page: str, console: Console, sample: Sample) -> None:
     """Run the commands of a page. Changed on purpose? WARDIAN_UPDATE_GOLDEN=1 writes what they print into the page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
+    if "$ cd examples" in text:  # a page that begins in a checkout
+        ignored = shutil.ignore_patterns("outputs", "__pycache__")
+        shutil.copytree(ROOT / "examples", console.project / "examples", ignore=ignored)
     for step in steps_of(text):
         if isinstance(step, TitledFile):
             console.write(step)
@@ -42,7 +45,7 @@ def _run(page: str, console: Console, sample: Sample) -> None:
             wanted = "\n".join(step.expected)
             assert UPDATE, f"{page}:{step.line}: `{step.text}` printed\n{output}\nbut the page says\n{wanted}"
             end = step.line + step.text.count("\n")
-            lines[end - 1] += output if output.endswith("\n") else f"{output}\n"
+            lines[end - 1] += sample.shown(output)
             lines[end : end + len(step.expected)] = [""] * len(step.expected)
     if UPDATE:
         (ROOT / page).write_text("".join(lines), encoding="utf-8")
@@ -50,9 +53,8 @@ def _run(page: str, console: Console, sample: Sample) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, surroundings: Surroundings) -> Path:
-    """The home of a reader who has a checkout, with the examples in it."""
-    ignored = shutil.ignore_patterns("outputs", "__pycache__")
-    shutil.copytree(ROOT / "examples", tmp_path / "ada" / "project" / "examples", ignore=ignored)
+    """The home of a reader with an empty project."""
+    (tmp_path / "ada/project").mkdir(parents=True)
     settings = tmp_path / "ada/.local/share/wardian/config.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(surroundings.machine, encoding="utf-8")
@@ -122,6 +124,13 @@ def test_an_id_of_the_page_is_one_and_the_same_id_here() -> None:
     assert sample.command("wardian runs show 1qjppjaqb77d") == "wardian runs show 1r0000000abc"
     assert sample.matches(("1qjppjaqb77d completed",), "1r0000000abc completed\n")
     assert not sample.matches(("1qjppjaqb77d completed",), "1r0000000abd completed\n")
+
+
+def test_what_is_written_into_a_page_keeps_the_ids_of_the_page() -> None:
+    sample = Sample()
+    assert sample.matches(("run 1qjppjaqb77d",), "run 1r0000000abc\n")
+    assert sample.shown("run 1r0000000abc, then 1r0000000abd\n") == "run 1qjppjaqb77d, then 1r0000000abd\n"
+    assert sample.matches(("1r0000000abd",), "1r0000000abd\n")
 
 
 def test_over_the_real_index_a_newer_release_is_no_difference() -> None:

@@ -153,6 +153,14 @@ class Sample:
             text = text.replace(shown, real)
         return text
 
+    def shown(self, output: str) -> str:
+        """Return ``output`` with the ids that the page shows for those of here; new ones are known from then on."""
+        text = output
+        for shown, real in self.here.items():
+            text = text.replace(real, shown)
+        self.matches(tuple(text.splitlines()), output)
+        return text
+
     def matches(self, expected: tuple[str, ...], output: str) -> bool:
         """Whether ``output`` is ``expected``; ids that were not met before are known from then on.
 
