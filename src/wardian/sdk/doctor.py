@@ -59,6 +59,8 @@ def run_checks(checks: Mapping[str, Callable[[Parts], Check]], parts: Parts, *, 
 
     An error that a check raises is its result: ``failed``, with the error's hint.
     """
+    import logging  # noqa: F401 - it registers hooks for forks, which must not come while another thread forks (CPython 3.11)
+
     sysconfig.get_config_vars()  # filled when it is first asked, and not safe between threads then (CPython before 3.14)
     deadline = time.monotonic() + deadline_s
     at_work = [(name, _Work(name, check, parts)) for name, check in checks.items()]
