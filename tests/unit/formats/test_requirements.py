@@ -455,7 +455,7 @@ REFUSED_BY_BOTH = [
 def test_what_pip_refuses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.txt").write_text(text)
-    with pytest.raises(PipError):
+    with pytest.raises((PipError, RecursionError)):  # an older pip follows a file that includes itself for ever
         list(parse_requirements("r.txt", session=None))  # type: ignore[arg-type]
     with pytest.raises(InvalidDefinition):
         requirements.read(text, file="r.txt", base=tmp_path)
