@@ -73,6 +73,7 @@ def plan_eviction(
     now: float,
     tools: Mapping[str, Path] | None = None,
     trash: Sequence[Path] = (),
+    spared_since: float | None = None,
 ) -> EvictionPlan:
     """Return what would go. Nothing is changed.
 
@@ -82,8 +83,9 @@ def plan_eviction(
 
     Args:     now: seconds since the epoch.  tools: directories that uv and rattler keep for themselves, by name.
               trash: directories of removed trees that are still to be deleted.
+              spared_since: prefixes and archives used at this time or later stay; None: only what runs hold.
     """
-    found = _Found(prefixes, packages, now)
+    found = _Found(prefixes, packages, now, spared_since)
     found.leftovers(trash)
     found.tools(tools or {})
     found.prefixes()
@@ -94,7 +96,8 @@ def plan_eviction(
 class _Found:
     """What is there, measured once."""
 
-    def __init__(self, prefixes: PrefixCache, packages: PackageStore, now: float):
+    def __init__(self, prefixes: PrefixCache, packages: PackageStore, now: float, spared_since: float | None):
+        self._spared_since = spared_since
         self._prefixes = prefixes
         self._packages = packages
         self._now = now
@@ -162,6 +165,12 @@ class _Found:
             if candidate.kind not in LEFTOVERS and left <= limit_bytes:
                 break
             if candidate.kind == "package" and self._installing:
+                continue
+            if (
+                self._spared_since is not None
+                and candidate.kind in ("prefix", "package")
+                and candidate.used >= self._spared_since
+            ):
                 continue
             freed = self._use.release(os.fspath(candidate.path))
             left -= freed

@@ -195,8 +195,9 @@ class Installer:
             by_digest = {sha256: archive for _, _, archive, sha256 in wheels}
             if changed := changed_wheels(path, by_digest, self.cache.root.parent / WHEEL_FILES):
                 raise _ChangedError([by_digest[sha256] for sha256 in changed])
-        count = seal(path)
-        facts = {"lock": lock.digest, "packages": len(lock.artifacts), "files": count}
+        sealed = seal(path)
+        added_bytes = sealed.size_bytes + sum(archive.stat().st_size for archive in archives.values())
+        facts = {"lock": lock.digest, "packages": len(lock.artifacts), "files": sealed.files, "added_bytes": added_bytes}
         return Ready(key=key, python=str(python) if python.exists() else "", variables=variables, path_entries=path_entries,
                      requires=interpreter.requires if interpreter else (), facts=facts)  # fmt: skip
 

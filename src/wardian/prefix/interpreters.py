@@ -60,8 +60,8 @@ class Interpreters:
             if found is None or found.version != artifact.version:
                 raise InstallFailed(f"{artifact.file} does not run here: it was to be Python {artifact.version}",
                                     hint="it may be for another platform, or need a newer C library", code="python_does_not_run")  # fmt: skip
-            seal(prefix)
-            return Ready(key=key, python=str(python), facts={"python": artifact.version})
+            added_bytes = seal(prefix).size_bytes + archive.stat().st_size
+            return Ready(key=key, python=str(python), facts={"python": artifact.version, "added_bytes": added_bytes})
 
         ready, _ = self._cache.ensure(key, install, listener)
         return Interpreter(Path(ready.python), artifact.version, requires=(key[:32],))

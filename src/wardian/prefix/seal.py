@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wardian.digest import Digest
 from wardian.tools.disk import write_atomically
@@ -17,8 +17,15 @@ MANIFEST = ".wardian/manifest.json"
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
-def seal(prefix: Path) -> int:
-    """Take every write permission below ``prefix`` and write its manifest; return the number of files.
+class Sealed(NamedTuple):
+    """What a prefix holds: the number of its files, and the sum of their sizes, wherever else they are linked."""
+
+    files: int
+    size_bytes: int
+
+
+def seal(prefix: Path) -> Sealed:
+    """Take every write permission below ``prefix`` and write its manifest; return what it holds.
 
     The manifest names every file and link with its size. It holds the digests of those that no package's own list
     vouches for: the lists themselves, scripts, settings. The others are checked against their package's list.
@@ -51,7 +58,7 @@ def seal(prefix: Path) -> int:
     for path, mode in directories:
         if mode & _WRITE:
             os.chmod(path, stat.S_IMODE(mode) & ~_WRITE)  # noqa: PTH101
-    return len(files)
+    return Sealed(len(files), sum(entry.get("size", 0) for entry in files.values()))
 
 
 def _is_own(name: str) -> bool:

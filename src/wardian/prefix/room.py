@@ -1,0 +1,67 @@
+"""Makes room by itself: counts what installations add to the caches, and measures them only when that passes the limit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from wardian.events import Event
+from wardian.prefix.evict import LEFTOVERS, evict, plan_eviction
+from wardian.tools.disk import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from wardian.events import Listener
+    from wardian.package.store import PackageStore
+    from wardian.prefix.cache import PrefixCache
+    from wardian.prefix.evict import Candidate
+
+SPARED_S = 600.0  # what was used within this time stays
+
+
+def make_room(
+    prefixes: PrefixCache, packages: PackageStore, *, made: Sequence[str], limit_bytes: int, now: float, tools: Mapping[str, Path],
+    clear_tool: Callable[[Path], bool], listener: Listener,
+) -> int:  # fmt: skip
+    """Keep the caches below ``limit_bytes`` after an installation; return the bytes freed.
+
+    Cheap below the limit: what installations have added is counted, and the caches are measured only when that count passes it.
+    What runs hold stays, and what was used within the last ten minutes: the new prefix, and those of others that are about to be
+    held. Safe between processes.
+
+    Args:     made: directory names of the prefixes that are new.  now: seconds since the epoch.
+    """
+    memory = prefixes.root.parent / "size"
+    added_bytes = sum(ready.facts.get("added_bytes", 0) for name, ready, _ in prefixes.entries() if ready and name in made)
+    with FileLock(prefixes.root / "locks" / "size"):
+        counted = _counted_bytes(memory)
+        if counted is not None and counted + added_bytes <= limit_bytes:
+            _note_bytes(memory, counted + added_bytes)
+            return 0
+        plan = plan_eviction(prefixes, packages, limit_bytes=limit_bytes, now=now, tools=tools, spared_since=now - SPARED_S)
+        gone: list[Candidate] = []
+        freed = evict(plan, prefixes, packages, clear_tool=clear_tool, on_removed=gone.append)
+        _note_bytes(memory, max(0, plan.used_bytes - freed))
+    if any(candidate.kind not in LEFTOVERS for candidate in gone):
+        listener(
+            Event(
+                "notice",
+                f"the caches were larger than {limit_bytes:,} bytes: {freed:,} bytes that were not used lately are freed",
+            )
+        )
+    return freed
+
+
+def _note_bytes(memory: Path, count: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the next installation measures
+        memory.unlink(missing_ok=True)
+        memory.write_text(str(count))
+
+
+def _counted_bytes(memory: Path) -> int | None:
+    try:
+        return int(memory.read_text())
+    except (OSError, ValueError):
+        return None
