@@ -67,7 +67,7 @@ def main() -> int:
   wardian env upgrade sklearn joblib==1.4.2      a second version; the first one stays as it is
   wardian env diff sklearn:1 sklearn:2           what that changed
   wardian run -e sklearn:1 train.py              the first one still runs
-  wardian runs export latest -o run.wardian --packages && wardian runs reproduce run.wardian
+  wardian runs reproduce latest                  the same once more, compared file by file
   docs/guides/first-environment.md               a guide from the beginning; `make clean` removes all of this""")
     return 0
 

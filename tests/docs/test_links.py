@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -94,3 +96,15 @@ def test_no_page_names_a_machine_or_a_registry() -> None:
         if wrong.search(line)
     }
     assert found == set()
+
+
+def test_the_built_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """No fonts, scripts or styles of other servers: the documentation works without a network, and tells nobody who reads it."""
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"], cwd=ROOT, check=True,
+                   env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
+    loads = re.compile(
+        r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//[^>]*>|<link[^>]*\shref=["']?(?:https?:)?//[^>]*>|@import url\(["']?http[^)]*"""
+    )
+    pages = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".css")]
+    assert len(pages) > 40
+    assert {found for path in pages for found in loads.findall(path.read_text(encoding="utf-8"))} == set()

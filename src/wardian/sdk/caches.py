@@ -122,21 +122,12 @@ class Caches:
     def remove_prefix(self, name: str) -> str:
         """Remove one installed prefix, so that it is installed anew when it is needed; return its directory's name.
 
-        The unpacked packages of uv and rattler go as well: an installation's files are links to them, so what changed a file
-        there has changed it here, and the next installation would be damaged in the same way.
-
         Raises:   as ``get_prefix``; Conflict: a run uses it.
         """
         found = self.get_prefix(name)
         if not self._parts.prefixes.remove(found):
             raise Conflict(f"the prefix {found} is in use by a run", hint="`wardian runs list --state running` shows which may use it",
                            code="prefix_in_use")  # fmt: skip
-        if self._parts.prefixes.is_installing():
-            self._parts.listener(Event("warning", "an installation is under way, so the unpacked packages stay; `wardian env verify` says whether they are sound"))  # fmt: skip
-            return found
-        for tool in ("uv", "conda-packages"):
-            if (self._parts.cache / tool).is_dir():
-                self._clear_tool(self._parts.cache / tool)
         return found
 
     def _prefixes_like(self, name: str) -> Sequence[str]:
