@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from wardian.events import Event
+from wardian.prefix.cache import MARK, Ready
 from wardian.prefix.evict import LEFTOVERS, evict, plan_eviction
 from wardian.tools.disk import FileLock
 
@@ -34,7 +35,7 @@ def make_room(
     Args:     made: directory names of the prefixes that are new.  now: seconds since the epoch.
     """
     memory = prefixes.root.parent / "size"
-    added_bytes = sum(ready.facts.get("added_bytes", 0) for name, ready, _ in prefixes.entries() if ready and name in made)
+    added_bytes = sum(_added_bytes(prefixes.root / name / MARK) for name in made)
     with FileLock(prefixes.root / "locks" / "size"):
         counted = _counted_bytes(memory)
         if counted is not None and counted + added_bytes <= limit_bytes:
@@ -52,6 +53,14 @@ def make_room(
             )
         )
     return freed
+
+
+def _added_bytes(mark: Path) -> int:
+    try:
+        ready = Ready.from_json(mark.read_bytes())
+    except OSError:
+        return 0
+    return int(ready.facts.get("added_bytes", 0)) if ready is not None else 0
 
 
 def _note_bytes(memory: Path, count: int) -> None:
