@@ -10,11 +10,13 @@ import pytest
 from tests.support.cli import Cli, Done
 from tests.support.hostile import ALL
 from tests.support.offers import OFFERS, CondaOffer, Offer
+from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.hostile import Hostile
+    from tests.support.index import Index
 
 OUTSIDE = Path("/tmp/hostile-evil")  # where absolute paths in the archives lead
 FEW = ("absolute path", "parent path", "escaping link", "truncated", "flipped byte")
@@ -160,6 +162,19 @@ def test_wrong_announcements_are_refused(cli: Cli, offer: Offer) -> None:
         assert (built.code, error_of(built)["code"]) == (1, code)
         assert_nothing_is_left(cli)
     assert_the_next_works(cli, offer)
+
+
+@pytest.mark.parametrize("more_bytes", [-1, 1])
+def test_a_wrong_size_in_an_index_is_refused(index: Index, tmp_path: Path, more_bytes: int) -> None:
+    wheel = make_wheel(tmp_path, "alpha", "1.0")
+    index.add(wheel, announced_size=wheel.stat().st_size + more_bytes)
+    cli = Cli.at(tmp_path / "one", index_url=index.url, config='lock_platforms = ["linux/amd64"]')
+    cli.write("requirements.txt", "alpha\n")
+    done = run(cli, ("-r", "requirements.txt"))
+    assert (done.code, error_of(done)["code"]) == (125, "wrong_size"), done.err
+    assert f"{wheel.stat().st_size + more_bytes:,}" in error_of(done)["message"]
+    assert wheel.name in error_of(done)["message"]
+    assert_nothing_is_left(cli)
 
 
 def test_a_byte_that_changes_on_its_way_is_noticed(cli: Cli, offer: Offer) -> None:
