@@ -56,7 +56,7 @@ def test_a_run_against_its_script_alone(ratio: Ratio, project: Path, tmp_path: P
     def peer() -> None:
         subprocess.run([sys.executable, "hello.py"], cwd=project, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
-    ratio("a run beyond its script", ours, peer, 1.0, peer_name="the script alone", plus_s=0.060, rounds=30)
+    ratio("a run beyond its script", ours, peer, 1.0, peer_name="the script alone", plus_s=0.040, rounds=30)
 
 
 def test_snapshot_of_a_hundred_files(ratio: Ratio, project: Path, tmp_path: Path) -> None:
