@@ -8,22 +8,20 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from wardian.errors import Denied, InstallFailed, InvalidInput, WardianError
 from wardian.tools.channel_errors import channel_error
+from wardian.tools.rattler_calls import call
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import rattler
 
     from wardian.tools.http import Credentials
-
-T = TypeVar("T")
 
 _REPEATS = 2
 _LONGEST_ANSWER = 10  # times timeout_s: rattler knows only a limit for a whole answer, and repodata is large
@@ -146,7 +144,7 @@ class ChannelIndex:
         assumed = [_virtual_package(name, value) for name, value in virtual.items()]
         with self._errors():
             try:
-                found = _run(
+                found = call(
                     rattler.solve(
                         self._channels,
                         parsed,
@@ -170,7 +168,7 @@ class ChannelIndex:
         Raises:   Unavailable, Denied, NotFound: a channel.
         """
         with self._errors():
-            found = _run(
+            found = call(
                 self._gateway.query(self._channels, self._subdirs, [*names], recursive=False, channel_relations="disabled")
             )
         return tuple(_as_record(record) for records in found for record in records)
@@ -181,7 +179,7 @@ class ChannelIndex:
         Raises:   Unavailable, Denied, NotFound: a channel.
         """
         with self._errors():
-            found = _run(self._gateway.names(self._channels, self._subdirs, channel_relations="disabled"))
+            found = call(self._gateway.names(self._channels, self._subdirs, channel_relations="disabled"))
         return frozenset(name.normalized for name in found)
 
     @contextlib.contextmanager
@@ -316,7 +314,7 @@ def link(
         reporter=reporter,
     )
     try:
-        _run(work)
+        call(work)
     except InstallerError as error:
         raise InstallFailed("; ".join(line.removeprefix("Caused by: ") for line in str(error).strip().splitlines())) from None
     return tuple(reporter.failed)
@@ -339,7 +337,7 @@ def read_info(archives: Sequence[Path], names: Sequence[str]) -> list[dict[str, 
 
         return await asyncio.gather(*map(read, archives))
 
-    return _run(read_all())
+    return call(read_all())
 
 
 def activation_script(prefix: Path, path: Sequence[str]) -> str:
@@ -412,32 +410,3 @@ def _authorization(login: Credentials) -> str:
 def _with_token(url: str, token: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"/t/{token}{parts.path}"))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of ``work``, run on an event loop in a thread of its own.
-
-    So it can be called while another loop runs (notebooks), and the loop lives until rattler is done with it: rattler
-    aborts an interpreter that ends before that. An interrupt cancels the work and waits for it.
-    """
-    import asyncio
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
-
-    async def main() -> T:
-        task = asyncio.current_task()
-        if task is not None:
-            started.set_result((asyncio.get_running_loop(), task))
-        return await work
-
-    with ThreadPoolExecutor(1, "rattler") as pool:
-        outcome: Future[T] | None = None
-        try:
-            outcome = pool.submit(asyncio.run, main())
-            return outcome.result()
-        finally:
-            if outcome is None or not outcome.done():  # an interrupt, perhaps before `submit` had returned
-                with contextlib.suppress(TimeoutError):
-                    loop, task = started.result(timeout=10)
-                    loop.call_soon_threadsafe(task.cancel)

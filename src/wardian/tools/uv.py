@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import BuildFailed, Denied, InstallFailed, SolveFailed, Unavailable, WardianError
+from wardian.tools.disk import disk_full, full_place
 from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ class Uv:
             **self._environ,
             "UV_CACHE_DIR": str(self._cache),
             "UV_NO_PROGRESS": "1",
+            "UV_HTTP_RETRIES": self._environ.get("UV_HTTP_RETRIES", "2"),  # three take up to 13 s to say "no network"
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_PYTHON_PREFERENCE": "only-system",
             "UV_PYTHON_INSTALL_DIR": str(self._cache / "no-pythons"),
@@ -233,7 +235,7 @@ class Uv:
         if offline or self._offline:
             full["UV_OFFLINE"] = "1"
         try:
-            return subprocess.run(
+            done = subprocess.run(
                 [self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                 check=False, preexec_fn=_dies_with_us(),
             )  # fmt: skip
@@ -241,6 +243,9 @@ class Uv:
             raise WardianError(
                 f"uv cannot be started: {error}", hint="install it again: `pip install uv`", code="uv_missing"
             ) from error
+        if done.returncode != 0 and (place := full_place(done.stderr, self._cache)) is not None:
+            raise disk_full(place)
+        return done
 
     @staticmethod
     def _binary() -> str:
