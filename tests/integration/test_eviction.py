@@ -129,7 +129,6 @@ def test_clean_ups_while_environments_are_installed(cli: Cli) -> None:
         assert cli.json("env", "verify", f"{name}.txt")["clean"]
 
 
-@pytest.mark.xfail(reason="nobody calls wardian.prefix.room.make_room after an installation")
 def test_beyond_the_limit_room_is_made_by_itself(cli: Cli) -> None:
     config = cli.home / "config.toml"
     config.write_text(f"cache_limit_bytes = {4 * SIZE_BYTES}\n" + config.read_text())

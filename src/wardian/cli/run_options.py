@@ -71,7 +71,9 @@ def version_for(
     script = configuration.command.name
     if configuration.command.kind == "script" and configuration.source is not None and script.endswith(".py"):
         path = configuration.source / script
-        if b"# /// script" in path.read_bytes()[: 1 << 20]:
+        with path.open("rb") as stream:
+            is_definition = b"# /// script" in stream.read(1 << 20)
+        if is_definition:
             return environments.register_file(path, format_name="script", with_packages=extra)
     if extra:
         return environments.register_packages(extra)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from wardian.run.surroundings import Surroundings
     from wardian.run.targets.target import Ended, Stop, Target
 
+FOR_THE_RECORD_BYTES = 1 << 20  # given back by a log that has filled the disk
 LISTED = 1000  # of outputs, new and changed files; the counts are of all
 
 
@@ -127,8 +129,10 @@ class _Watch:
         try:
             while view:
                 view = view[os.write(self._log, view) :]
-        except OSError as error:  # the disk is full: the script is not to suffer for it
+        except OSError as error:  # the disk is full: the script is not to suffer for it, and its record needs room
             self._log_is_whole = False
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._log, max(0, os.fstat(self._log).st_size - FOR_THE_RECORD_BYTES))
             self.notes.append(f"log.txt is not complete: {error.strerror}")
 
     def tick(self) -> None:

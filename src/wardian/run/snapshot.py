@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import unicodedata
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from wardian.run.source_tree import IGNORE_HINT
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from wardian.run.source_tree import SourceFile, SourceTree
@@ -73,7 +74,7 @@ def copy(tree: SourceTree, target: Path) -> Snapshot:
     entries: list[Entry] = []
     notes: list[str] = []
     size_bytes = 0
-    with disk_errors(target, tree.size_bytes):
+    with disk_errors(target, tree.size_bytes), _gone_if_broken_off(target):
         target.mkdir(parents=True)
         for directory in tree.directories:
             os.mkdir(f"{target}/{directory}")  # noqa: PTH102 - thousands of paths
@@ -93,6 +94,16 @@ def copy(tree: SourceTree, target: Path) -> Snapshot:
             size_bytes += copied_bytes
             entries.append(Entry(file.path, "executable" if file.mode & stat.S_IXUSR else "file", digest))
     return Snapshot(tuple(entries), tree.directories, size_bytes, (*tree.notes, *notes))
+
+
+@contextlib.contextmanager
+def _gone_if_broken_off(target: Path) -> Iterator[None]:
+    """Remove half a copy: on a full disk its room is what the record of the failure is written to."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 def new_and_changed(directory: Path, before: frozenset[str], since_ns: int) -> tuple[list[tuple[str, int]], list[str]]:

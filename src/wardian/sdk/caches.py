@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from wardian.bootstrap import Parts
     from wardian.prefix.evict import Candidate, EvictionPlan
+    from wardian.prefix.install import Prefix
 
 SHORTEST_PREFIX_NAME = 6
 
@@ -69,10 +70,27 @@ class Caches:
         parts = self._parts
         parts.listener(Event("phase", "measuring the caches"))
         limit = parts.settings.cache_limit_bytes if limit_bytes is None else limit_bytes
-        tools = {"uv": parts.cache / "uv", "rattler": parts.cache / "conda-packages", "repodata": parts.cache / "repodata"}
         return plan_eviction(
-            parts.prefixes, parts.packages, limit_bytes=limit, now=self._now(), tools=tools, trash=trash_directories(parts)
+            parts.prefixes,
+            parts.packages,
+            limit_bytes=limit,
+            now=self._now(),
+            tools=self._tools,
+            trash=trash_directories(parts),
         )
+
+    def make_room(self, made: Prefix) -> None:
+        """Keep the caches below ``cache_limit_bytes`` after ``made`` was installed; see ``wardian.prefix.room.make_room``."""
+        from wardian.prefix.room import make_room
+
+        parts = self._parts
+        make_room(parts.prefixes, parts.packages, made=(made.key[:32], *made.ready.requires), limit_bytes=parts.settings.cache_limit_bytes,
+                  now=self._now(), tools=self._tools, clear_tool=self._clear_tool, listener=parts.listener)  # fmt: skip
+
+    @property
+    def _tools(self) -> dict[str, Path]:
+        cache = self._parts.cache
+        return {"uv": cache / "uv", "rattler": cache / "conda-packages", "repodata": cache / "repodata"}
 
     def apply(self, plan: EvictionPlan) -> tuple[list[Removable], int]:
         """Remove what ``plan`` chose; return what went and the bytes freed. What was used since the plan was made stays."""

@@ -346,17 +346,22 @@ class EnvironmentCollection:
         if found.kind == "user":
             raise InvalidInput(f"{found} is user-managed: there is nothing to build", hint="run it: its interpreter is used as it is",
                                code="user_managed")  # fmt: skip
+        installer = self._parts.installer  # before anything is solved: a prefix path that is too long is refused here
         locked = self._parts.locker.ensure(found, this_platform())
         chosen = locked.chosen
         host = chosen.python_version if chosen.python_source == "host" else ""
-        prefix = self._parts.installer.find(chosen.install_digest, host)
+        prefix = installer.find(chosen.install_digest, host)
         if locked.origin in ("workspace", "machine"):
             self._tell_age(found, locked)
         if prefix is None:
             lock = self._parts.locks.get(chosen.lock_digest, definition_hash=found.definition_hash)
             environment = found.environment
-            prefix = self._parts.installer.ensure(lock, lambda artifacts: self._parts.fetch(environment, lock, artifacts), self._parts.listener,
+            prefix = installer.ensure(lock, lambda artifacts: self._parts.fetch(environment, lock, artifacts), self._parts.listener,
                                                   link_scripts=environment.python.link_scripts)  # fmt: skip
+        if not prefix.cached:
+            from wardian.sdk.caches import Caches
+
+            Caches(self._parts).make_room(prefix)
         byte_code = self._parts.settings.byte_code
         if (byte_code == "build" and not prefix.cached) or (compile_now and byte_code != "never"):
             from wardian.prefix.bytecode import compile_prefix
