@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import NotFound, WardianError
+from wardian.errors import Denied, NotFound, WardianError
 from wardian.events import silent
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ class Parts:
         from wardian.workspace.database import Database
 
         path = self.directory / "workspace.db"
+        if not os.access(self.directory, os.X_OK) and self._is_closed():
+            raise Denied(f"the workspace {self.directory} is closed to you", code="records_denied",
+                         hint="it is another user's: point WARDIAN_HOME at a home of your own")  # fmt: skip
         if not self.directory.is_dir():
             if self.settings.workspace != "default":
                 raise NotFound(f"there is no workspace `{self.settings.workspace}`", code="workspace_not_found",
@@ -90,6 +93,12 @@ class Parts:
             raise WardianError(f"the records of workspace `{self.settings.workspace}` are gone: there is no {path}", code="records_missing",
                                hint="restore the file from a backup; to begin anew, move the directory away")  # fmt: skip
         return Database.open(path, listener=self.listener)
+
+    def _is_closed(self) -> bool:
+        try:
+            return self.directory.is_dir()
+        except PermissionError:
+            return True
 
     def _make_home(self) -> None:
         from wardian.tools.disk import disk_errors

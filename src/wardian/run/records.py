@@ -215,7 +215,7 @@ class RunStore:
 
     def _reconciled(self, record: RunRecord) -> RunRecord:
         supervisor = record.supervisor
-        if not record.is_active or supervisor is None or is_alive(supervisor) is not False:
+        if not record.is_active or supervisor is None or self._database.read_only or is_alive(supervisor) is not False:
             return record
         with self._database.write():
             current = self._existing(record.id)  # it may have said its last word since, or have been handed over

@@ -14,6 +14,7 @@ from wardian.errors import Bug, Denied, DiskFull, NotFound, Unavailable, Wardian
 from wardian.events import Event, silent
 from wardian.workspace.file_system import MOUNTINFO, network_file_system
 from wardian.workspace.migrations import MIGRATIONS, migrate, newest_migration, refuse_strangers
+from wardian.workspace.read_only import connect_read_only, is_read_only, journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,18 +38,20 @@ class Database:
     records, it is a rollback journal, and one warning event says so when the journal is chosen. A committed write survives
     ``kill -9``.
 
-    Reads see the last commit. A write waits up to ``timeout_s`` for others.
+    Reads see the last commit. A write waits up to ``timeout_s`` for others. Records that this user may not write can be read;
+    nothing appears beside them then.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
         self.journal = ""  # what SQLite says: wal, delete, memory
+        self.read_only = is_read_only(path)
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         self._depth = 0
         self._process = os.getpid()
         self._inherited: list[sqlite3.Connection] = []
-        self._connection = _connect(path, timeout_s)
+        self._connection = self._connect()
 
     @classmethod
     def open(
@@ -75,10 +78,13 @@ class Database:
         Raises:   WardianError: code ``newer_workspace``, written by a newer Wardian.  DamagedRecords: not a sound database.
                   Denied: it may not be read or written.  DiskFull.  Unavailable: held by another process for too long.
         """
-        network = network_file_system(path.parent, mountinfo) if journal is None else None
         database = cls(path, timeout_s)
+        network = None if journal or database.read_only else network_file_system(path.parent, mountinfo)
         try:
             with database._held():
+                if database.read_only:
+                    database._check_readable(migrations)
+                    return database
                 chosen = database._prepare(migrations, "delete" if network else journal)
         except BaseException:
             database.close()
@@ -125,7 +131,11 @@ class Database:
         """All changes inside are committed together at the end, or none if anything is raised. May be nested.
 
         Holds the workspace's write lock from the start, so what is read inside cannot be changed by others.
+
+        Raises:   Denied: code ``records_denied``: this user may only read them.
         """
+        if self.read_only:
+            raise _denied(self.path, "they can only be read")
         with self._held() as connection:
             level = self._depth
             connection.execute(f"SAVEPOINT level_{level}" if level else "BEGIN IMMEDIATE")
@@ -164,7 +174,7 @@ class Database:
         # SQLite's locks belong to the parent. Its connection is kept, unused: closing it here would end them
         self._inherited.append(self._connection)
         self._process, self._lock, self._depth = os.getpid(), threading.RLock(), 0
-        self._connection = _connect(self.path, self._timeout_s)
+        self._connection = self._connect()
         self._tune()
 
     def close(self) -> None:
@@ -188,6 +198,19 @@ class Database:
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            if self.read_only:
+                connection = connect_read_only(self.path, self._timeout_s)
+            else:
+                connection = sqlite3.connect(self.path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False)
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self.path) from error
+        except PermissionError as error:
+            raise _denied(self.path, str(error.strerror)) from error
+        connection.row_factory = sqlite3.Row
+        return connection
+
     def _prepare(self, migrations: Path, wanted: str | None) -> bool:
         """Bring journal and schema up to date; return whether the journal was chosen now, not by an earlier opening."""
         connection = self._connection
@@ -205,6 +228,13 @@ class Database:
         self.journal = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         self._tune()
         return chosen
+
+    def _check_readable(self, migrations: Path) -> None:
+        newest = newest_migration(migrations)
+        version = refuse_strangers(self._connection, self.path, newest)
+        if version < newest:
+            raise _denied(self.path, f"they have schema {version}, and cannot be brought up to {newest}")
+        self.journal = journal_of(self.path)
 
     def _leave_wal(self) -> bool:
         # in exclusive mode SQLite keeps the WAL's index in its own memory: no shared memory on a network file system
@@ -228,19 +258,12 @@ class Database:
                 time.sleep(0.005)
 
     def _tune(self) -> None:
+        if self.read_only:
+            return
         self._connection.execute("PRAGMA foreign_keys = ON")
         if self.journal == "wal":
             # a commit survives the death of the process; after a power cut the last ones may be missing, none is torn
             self._connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    except sqlite3.OperationalError as error:
-        raise _explained(error, path) from error
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def _free_bytes(directory: Path) -> int:
@@ -268,6 +291,10 @@ def _explained(error: sqlite3.Error, path: Path) -> WardianError:
         return DamagedRecords(f"the records in {path} are damaged: {error}",
                               hint="restore the file from a backup, or rescue what can be read with `sqlite3 FILE .recover`")  # fmt: skip
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN):
-        return Denied(f"the records in {path} may not be read or written: {error}",
-                      hint="the file and its directory must be writable by you", code="records_denied")  # fmt: skip
+        return _denied(path, str(error))
     return Unavailable(f"the records in {path} cannot be used: {error}", code="records_unavailable")
+
+
+def _denied(path: Path, why: str) -> Denied:
+    return Denied(f"the records in {path} may not be written: {why}", code="records_denied",
+                  hint="the file and its directory must be writable by you; or point WARDIAN_HOME elsewhere")  # fmt: skip
