@@ -1,0 +1,143 @@
+"""Records of builds: phases, log, cause; what becomes of one whose process is killed or that is canceled."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wardian.errors import BuildFailed, Conflict, InvalidInput, NotFound
+from wardian.events import Event, silent
+from wardian.workspace.builds import BuildCanceled, Builds
+from wardian.workspace.database import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KILLED = """
+import sys
+from pathlib import Path
+from wardian.events import Event
+from wardian.workspace.builds import Builds
+from wardian.workspace.database import Database
+place = Path(sys.argv[1])
+builds = Builds(Database.open(place / "workspace.db"), place / "builds", new_id=lambda: "b9")
+with builds.record("image", "sklearn:4", "k") as recorder:
+    recorder(Event("phase", "fetching"))
+    print("there", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Builds:
+    numbers = itertools.count(1)
+    return Builds(Database.open(tmp_path / "workspace.db"), tmp_path / "builds", new_id=lambda: f"b{next(numbers)}")
+
+
+def test_a_build_that_ends_well_has_phases_log_and_outcome(builds: Builds) -> None:
+    heard: list[Event] = []
+    with builds.record("image", "sklearn:4", "key", heard.append) as recorder:
+        assert builds.get("b1").state == "running"
+        recorder(Event("phase", "layers"))
+        recorder(Event("progress", "numpy", 1, 2, {"bytes": 100, "made": 1}))
+        recorder(Event("progress", "scipy", 2, 2, {"bytes": 50, "cached": 1}))
+        recorder(Event("phase", "push"))
+        recorder(Event("warning", "slow"))
+        recorder.outcome["digest"] = "abc"
+    record = builds.get("latest")
+    assert (record.id, record.kind, record.state, record.subject, record.key) == (
+        "b1",
+        "image",
+        "completed",
+        "sklearn:4",
+        "key",
+    )
+    assert [(p.name, p.size_bytes, p.made, p.cached) for p in record.phases] == [("layers", 150, 1, 1), ("push", 0, 0, 0)]
+    assert all(p.seconds is not None and p.seconds >= 0 for p in record.phases)
+    assert record.outcome == {"digest": "abc"}
+    assert record.seconds is not None
+    log = builds.log_path("b1").read_text()
+    assert [line.partition(" ")[2] for line in log.splitlines()] == ["layers", "push", "warning: slow"]
+    assert [event.text for event in heard] == ["layers", "numpy", "scipy", "push", "slow"]
+
+
+def test_a_build_that_fails_keeps_its_cause_and_the_error_names_the_build(builds: Builds) -> None:
+    with pytest.raises(BuildFailed) as caught, builds.record("lock", "x", "key"):
+        raise BuildFailed("no compiler", hint="install one", code="no_compiler")
+    assert caught.value.details["build_id"] == "b1"
+    record = builds.get("b1")
+    assert (record.state, record.code, record.reason) == ("failed", "no_compiler", "no compiler")
+    assert record.error["hint"] == "install one"
+    assert builds.log_path("b1").read_text().endswith("failed: no compiler\n")
+
+
+def test_a_bug_is_a_failed_build_too(builds: Builds) -> None:
+    with pytest.raises(ZeroDivisionError), builds.record("lock", "x", "key"):
+        print(1 / 0)
+    assert builds.get("b1").reason == "ZeroDivisionError: division by zero"
+
+
+def test_a_builder_that_is_killed_leaves_process_ended(builds: Builds, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "there\n"
+    assert builds.get("b9").state == "running"
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    record = builds.list().items[0]
+    assert (record.state, record.code, record.reason) == ("failed", "process_ended", "process ended")
+    assert builds.get("b9") == record
+
+
+def test_a_canceled_build_stops_at_its_next_step(builds: Builds) -> None:
+    def go_on() -> None:
+        with builds.record("image", "x", "key") as recorder:
+            assert builds.ask_cancel("b1").cancel_asked
+            while True:
+                recorder(Event("progress", "on and on"))
+
+    with pytest.raises(BuildCanceled):
+        go_on()
+    assert builds.get("b1").state == "canceled"
+    with pytest.raises(Conflict, match="ended already: canceled"):
+        builds.ask_cancel("b1")
+
+
+def test_builds_are_listed_newest_first_in_pages(builds: Builds) -> None:
+    for number in range(5):
+        with builds.record("lock" if number % 2 else "image", f"e:{number}", "key"):
+            pass
+    page = builds.list(limit=2)
+    assert [record.id for record in page] == ["b5", "b4"]
+    assert [record.id for record in builds.list(limit=9, after=page.next)] == ["b3", "b2", "b1"]
+    assert [record.id for record in builds.list(kind="lock")] == ["b4", "b2"]
+    assert [record.id for record in builds.list(subject="e:0", state="completed")] == ["b1"]
+
+
+@pytest.mark.parametrize("text", ["", "zz", "b7", "%", "b1' OR 1=1"])
+def test_what_is_no_build_is_not_found(builds: Builds, text: str) -> None:
+    with builds.record("lock", "x", "key"):
+        pass
+    with pytest.raises(NotFound, match="there is no build"):
+        builds.get(text)
+
+
+def test_a_beginning_that_several_share_is_a_conflict(builds: Builds) -> None:
+    for _ in range(2):
+        with builds.record("lock", "x", "key", silent):
+            pass
+    with pytest.raises(Conflict, match="b1, b2"):
+        builds.get("b")
+
+
+def test_an_unknown_kind_is_refused(builds: Builds) -> None:
+    with pytest.raises(InvalidInput), builds.record("cake", "x", "key"):
+        pass
