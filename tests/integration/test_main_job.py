@@ -283,7 +283,7 @@ def test_a_script_with_inline_metadata_needs_no_option(cli: Cli) -> None:
     cli.write("inline.py", "# /// script\n# dependencies = ['gamma']\n# ///\nimport gamma\nprint(gamma.version)\n")
     assert cli.ok("run", "inline.py").out == "1.0\n"
     assert cli.ok("run", "--with", "alpha", "inline.py").out == "1.0\n"
-    assert cli.run("run", "show.py").code == 2
+    assert cli.run("run", "show.py").code == 125
 
 
 def test_detached_runs_are_listed_followed_and_canceled(cli: Cli) -> None:

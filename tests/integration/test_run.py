@@ -357,3 +357,17 @@ def test_signals_have_their_own_handlers_back(workspace: Workspace) -> None:
     with pytest.raises(WardianError):
         workspace.submit("", inputs={"data": Path("/nowhere/at/all")})
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_stream_that_cannot_take_the_output_is_noted_and_one_that_went_away_is_not(workspace: Workspace) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        record = workspace.submit("print('all of it')\n", stdout=full)
+    assert (record.state, workspace.log(record)) == ("completed", "all of it\n")
+    assert record.results.notes == (
+        "not all that it wrote could be passed on to stdout ([Errno 28] No space left on device); log.txt has it",
+    )
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb", buffering=0) as gone:
+        record = workspace.submit("print('all of it')\n", stdout=gone)
+    assert (record.state, record.results.notes, workspace.log(record)) == ("completed", (), "all of it\n")

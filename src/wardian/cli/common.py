@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -91,7 +92,7 @@ class Session:
         """Write a line for people to stderr; silent with --json."""
         self.progress.stop()
         if not self.as_json:
-            sys.stderr.write(line + "\n")
+            write_err(line + "\n")
 
 
 def write_out(text: str | bytes) -> None:
@@ -109,6 +110,63 @@ def write_out(text: str | bytes) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is said about it when Python ends
         if not isinstance(error, BrokenPipeError):
             raise WardianError(f"stdout cannot be written to: {error.strerror}", code="output_failed") from error
+
+
+def write_err(text: str) -> None:
+    """Write to stderr. Where that cannot be, nobody is to be told, and nothing is to fail for it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+
+
+class Outlet:
+    """A stream of this process that a program's output is passed on to; not being able to is no harm to the program.
+
+    ``lost`` says why not all of it was written; None: it was, or a reader went away (`| head`), which is no fault.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream.buffer
+        self._is_open = True
+        self.name = stream.name
+        self.lost: OSError | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor that it writes to."""
+        return self._stream.fileno()
+
+    def write(self, chunk: bytes) -> None:
+        """Pass on ``chunk``, as long as that can be done."""
+        if self._is_open:
+            try:
+                self._stream.write(chunk)
+                self._stream.flush()
+            except OSError as error:
+                self._is_open = False
+                self.lost = None if isinstance(error, BrokenPipeError) else error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # nothing more is said about it when Python ends
+
+    def flush(self) -> None:
+        """Do nothing: every write is at once."""
+
+
+def outlets(*, as_json: bool) -> tuple[Outlet, Outlet]:
+    """Return where a program's stdout and stderr go; with ``as_json`` both to stderr, as stdout is Wardian's then."""
+    errors = Outlet(sys.stderr)
+    return (errors if as_json else Outlet(sys.stdout)), errors
+
+
+def check_written(run_id: str, exit_code: int, *taken: Outlet) -> None:
+    """Check that all that a run wrote was passed on: it must not look like success if it was not.
+
+    Raises:   WardianError: ``output_failed``. The exit code stays the script's own, unless that would be 0.
+    """
+    for outlet in taken:
+        if outlet.lost is not None:
+            raise WardianError(
+                f"{outlet.name.strip('<>')} cannot be written to: {outlet.lost.strerror}",
+                hint=f"nothing that run {run_id} wrote is lost: `wardian runs logs {run_id}`", code="output_failed",
+                details={"run_id": run_id, **({"process_exit_code": exit_code} if exit_code else {})},
+            )  # fmt: skip
 
 
 def command(function: F) -> F:
@@ -261,14 +319,14 @@ class Progress:
         if event.kind in ("notice", "warning", "output"):
             line = f"warning: {event.text}" if event.kind == "warning" else event.text
             if self._live is None:
-                sys.stderr.write(f"{line}\n")
+                write_err(f"{line}\n")
             else:
                 self._live.console.print(line, markup=False, highlight=False)
             return
         if not sys.stderr.isatty():
             if event.kind == "phase" and event.text != self._last:
                 self._last = event.text
-                sys.stderr.write(f"{event.text}\n")
+                write_err(f"{event.text}\n")
             return
         if self._live is None:
             if time.monotonic() - self._started < self.AFTER_S and event.kind == "progress":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import write_out
+from wardian.cli.common import write_err, write_out
 from wardian.cli.lazy import LazyGroup
 from wardian.errors import WardianError
 
@@ -25,7 +25,7 @@ Examples:
   wardian runs list
 """
 
-_BEFORE_START = 125  # semantics §6: Wardian failed before the user's program started
+_WARDIAN_FAILED = 125  # semantics §6: where every other exit code is the user's program's, as in docker, podman and timeout
 
 COMMANDS = {
     "run": ("wardian.cli.run:run", "Run a script in an environment; record exactly what it ran with."),
@@ -38,6 +38,7 @@ COMMANDS = {
     "gc": ("wardian.cli.gc:gc", "What the caches could give back; --apply removes it."),
     "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
 }
+_OF_KERNELS = ("--kernel", "--remove-kernel", "--name")  # with these `shell` runs no program
 ALIASES = {"job": "runs", "jobs": "runs", "environment": "env"}
 
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _usage(error, given)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.stderr.write("interrupted\n")
+        write_err("interrupted\n")
         return 130
     except WardianError as error:
         return _failed(error, given)
@@ -111,15 +112,13 @@ def _failed(error: WardianError, given: Sequence[str]) -> int:
     if error.exit_code in (2, 4) and (meant := _meant(given)):
         document["hint"] = f"did you mean `{meant}`?"
     _write(document, given)
-    if _is_program(given) and error.details.get("before_start", True) and error.stable_code != "usage":
-        return int(error.details.get("process_exit_code", _BEFORE_START))
-    return error.exit_code
+    return int(error.details.get("process_exit_code", _exit_code(error.exit_code, given)))
 
 
 def _usage(error: click.ClickException, given: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        sys.stderr.write(error.format_message() + "\n")
-        return 2
+        write_err(error.format_message() + "\n")
+        return _exit_code(2, given)
     context: Any = getattr(error, "ctx", None)
     document = {"code": "usage", "message": error.format_message()}
     if meant := _meant(given):
@@ -127,18 +126,18 @@ def _usage(error: click.ClickException, given: Sequence[str]) -> int:
     elif context is not None:
         document["hint"] = f"`{context.command_path} --help` shows examples"
     _write(document, given)
-    return 2
+    return _exit_code(2, given)
 
 
 def _write(document: dict[str, Any], given: Sequence[str]) -> None:
     if _wants_json(given):
         import json
 
-        sys.stderr.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        write_err(json.dumps({"error": document}, ensure_ascii=False) + "\n")
         return
-    sys.stderr.write(f"error: {document['message']}\n")
+    write_err(f"error: {document['message']}\n")
     if document.get("hint"):
-        sys.stderr.write(f"hint:  {document['hint']}\n")
+        write_err(f"hint:  {document['hint']}\n")
 
 
 def _meant(given: Sequence[str]) -> str | None:
@@ -147,26 +146,35 @@ def _meant(given: Sequence[str]) -> str | None:
     return meant(given)
 
 
+def _exit_code(code: int, given: Sequence[str]) -> int:
+    """Return ``code``, or what says the same where the exit code is another program's."""
+    return _WARDIAN_FAILED if _is_program(given) else code
+
+
 def _is_program(given: Sequence[str]) -> bool:
     """Whether the exit code belongs to a program of the user's, so that ours must be told from it."""
-    return given[:1] == ["run"] or (
-        given[:1] == ["shell"] and not any(word.startswith(("--kernel", "--remove-kernel")) for word in given)
-    )
+    before = given[: given.index("--")] if "--" in given else given
+    return given[:1] == ["run"] or (given[:1] == ["shell"] and not any(word.startswith(_OF_KERNELS) for word in before))
 
 
 def _bug(error: Exception, given: Sequence[str]) -> int:
     from wardian.cli.crash import write_report
 
     place = write_report(error, given)
-    sys.stderr.write(
+    write_err(
         f"error: a bug in Wardian: {type(error).__name__}: {str(error)[:300]}\nhint:  the report is in {place}; please send it\n"
     )
-    return 3
+    return _exit_code(3, given)
 
 
 def script() -> None:
     """The console script's entry point."""
-    sys.exit(main())
+    code = main()
+    try:
+        sys.stderr.flush()
+    except OSError:  # else Python, which tries again at its end, exits with a code of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(code)
 
 
 if __name__ == "__main__":

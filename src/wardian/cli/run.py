@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.common import Session, check_written, command, complete_reference, examples, outlets
 
 if TYPE_CHECKING:
     from wardian.sdk.runs import Run
@@ -53,7 +52,8 @@ if TYPE_CHECKING:
 def run(session: Session, words: tuple[str, ...], **options: object) -> int:
     """Run a script in an environment on this machine, and record exactly what it ran with.
 
-    The exit code is the script's own; 125 if Wardian failed before it started, 124 timeout, 126, 127, 128+n as in a shell.
+    The exit code is the script's own; 125 if Wardian itself failed (a wrong option, no environment …), 124 timeout, 126, 127,
+    128+n as in a shell.
     """
     from wardian.cli.run_options import configuration_of, version_for
 
@@ -66,14 +66,16 @@ def run(session: Session, words: tuple[str, ...], **options: object) -> int:
         session.show(found.record.as_document(), lambda: found.id)
         session.say(f"hint:  `wardian runs logs -f {found.id}` follows it, `wardian runs cancel {found.id}` stops it")
         return 0
-    out = (sys.stderr if session.as_json else sys.stdout).buffer
-    found = workspace.runs.submit(version, configuration, detach=False, stdout=out, stderr=sys.stderr.buffer,
+    out, err = outlets(as_json=session.as_json)
+    found = workspace.runs.submit(version, configuration, detach=False, stdout=out, stderr=err,
                                   on_prepared=lambda summary: _summary(session, summary, started))  # fmt: skip
     say_ended(session, found)
     if session.as_json:
         session.show(found.record.as_document(), lambda: "")
     code = found.record.process_exit_code
-    return 125 if code is None else code
+    code = 125 if code is None else code
+    check_written(found.id, code, out, err)
+    return code
 
 
 def _summary(session: Session, summary: str, started: float) -> None:

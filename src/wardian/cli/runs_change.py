@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_output, command, complete_run, examples, size
+from wardian.cli.common import Session, check_output, check_written, command, complete_run, examples, outlets, size
 from wardian.cli.runs_show import get_run, run_argument, run_document
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ def reproduce(session: Session, target: str) -> int:
     from wardian.cli.run import say_ended
 
     original = None if "/" in target or target.endswith(".wardian") else get_run(session, target)
-    out = (sys.stderr if session.as_json else sys.stdout).buffer
-    found = session.workspace.runs.reproduce(original.id if original else Path(target), stdout=out, stderr=sys.stderr.buffer,
+    out, err = outlets(as_json=session.as_json)
+    found = session.workspace.runs.reproduce(original.id if original else Path(target), stdout=out, stderr=err,
                                              on_prepared=session.say)  # fmt: skip
     say_ended(session, found)
     comparison = _compared(original, found)
@@ -102,7 +101,9 @@ def reproduce(session: Session, target: str) -> int:
         session.say(comparison.text())
     if session.as_json:
         session.show({**run_document(found), "comparison": comparison.as_document() if comparison else None}, lambda: "")
-    return found.record.process_exit_code or 0
+    code = found.record.process_exit_code or 0
+    check_written(found.id, code, out, err)
+    return code
 
 
 def _compared(original: Run | None, found: Run) -> RunComparison | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wardian.errors import WardianError
 from wardian.events import Event
@@ -24,7 +24,6 @@ from wardian.tools.disk import disk_errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import BinaryIO
 
     from wardian.events import Listener
     from wardian.run.configuration import Prepared
@@ -37,6 +36,22 @@ FOR_THE_RECORD_BYTES = 1 << 20  # given back by a log that has filled the disk
 LISTED = 1000  # of outputs, new and changed files; the counts are of all
 
 
+class Taker(Protocol):
+    """What a script's output is passed on to: a binary stream, as far as a run needs one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``."""
+        ...
+
+    def flush(self) -> object:
+        """Keep nothing back."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor, or raise OSError: there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What a run is carried out with: its records, its files, its surroundings, where it runs, and who listens."""
@@ -45,8 +60,8 @@ class Means:
     runs_dir: Path
     surroundings: Surroundings
     target: Target
-    stdout: BinaryIO | None
-    stderr: BinaryIO | None
+    stdout: Taker | None
+    stderr: Taker | None
     listener: Listener
 
 
@@ -95,7 +110,7 @@ class _Watch:
         self._record = record
         self._store = means.store
         self.was_running = False
-        self._streams: dict[int, BinaryIO | None] = {1: means.stdout, 2: means.stderr}
+        self._streams: dict[int, Taker | None] = {1: means.stdout, 2: means.stderr}
         self._faults = faults
         self._stop = stop
         self._log = os.open(
@@ -121,8 +136,11 @@ class _Watch:
             try:
                 taker.write(chunk)
                 taker.flush()
-            except (OSError, ValueError):  # `wardian run … | head`: the run goes on, the log is whole
+            except (OSError, ValueError) as error:  # the run goes on, the log is whole
                 self._streams[stream] = None
+                if not isinstance(error, BrokenPipeError):  # `wardian run … | head` is nothing to be told
+                    name = {1: "stdout", 2: "stderr"}[stream]
+                    self.notes.append(f"not all that it wrote could be passed on to {name} ({error}); log.txt has it")
 
     def _write_log(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -195,7 +213,7 @@ def _with_files(results: Results, directory: RunDirectory, before: frozenset[str
     )
 
 
-def _are_one(stdout: BinaryIO | None, stderr: BinaryIO | None) -> bool:
+def _are_one(stdout: Taker | None, stderr: Taker | None) -> bool:
     """Whether both streams end in the same place, so that one pipe can keep their order."""
     if stdout is stderr:
         return True

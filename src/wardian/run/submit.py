@@ -12,7 +12,7 @@ from wardian.events import Event, Listener, silent
 from wardian.run.configuration import Prepared
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import record_inputs
-from wardian.run.job import Means, run_job
+from wardian.run.job import Means, Taker, run_job
 from wardian.run.record import CANCELED, FAILED, PREPARING, Results, RunRecord
 from wardian.run.records import CancelAsked
 from wardian.run.script import check_script
@@ -28,7 +28,6 @@ from wardian.tools.processes import identify
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import BinaryIO
 
     from wardian.digest import Digest
     from wardian.run.configuration import RunConfiguration
@@ -47,8 +46,8 @@ def submit(
     *,
     surroundings: Surroundings | None = None,
     target: Target | None = None,
-    stdout: BinaryIO | None = None,
-    stderr: BinaryIO | None = None,
+    stdout: Taker | None = None,
+    stderr: Taker | None = None,
     listener: Listener = silent,
 ) -> RunRecord:
     """Run ``configuration`` to its end, and return its record.

@@ -12,13 +12,13 @@ from wardian.sdk.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
     from wardian.bootstrap import Parts
     from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.lock.lock import Lock
     from wardian.run.configuration import Prepared, RunConfiguration
+    from wardian.run.job import Taker
     from wardian.run.record import RunRecord
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.page import Page
@@ -117,8 +117,8 @@ class RunCollection:
         return self.root / run_id
 
     def submit(
-        self, version: EnvironmentVersion, configuration: RunConfiguration, *, detach: bool = True, stdout: BinaryIO | None = None,
-        stderr: BinaryIO | None = None, on_prepared: Callable[[str], None] | None = None,
+        self, version: EnvironmentVersion, configuration: RunConfiguration, *, detach: bool = True, stdout: Taker | None = None,
+        stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None,
     ) -> Run:  # fmt: skip
         """Run ``configuration`` in ``version``; return at once, or when it has ended.
 
@@ -224,7 +224,7 @@ class RunCollection:
                           packages=archives)  # fmt: skip
 
     def reproduce(
-        self, run: str | Path, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, on_prepared: Callable[[str], None] | None = None
+        self, run: str | Path, *, stdout: Taker | None = None, stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None
     ) -> Run:  # fmt: skip
         """Do again what a run did, with the same lock, source and variables: a run of this workspace, or a run file.
 

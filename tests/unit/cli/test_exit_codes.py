@@ -167,6 +167,68 @@ def test_output_that_cannot_be_written_is_no_success(cli: Cli) -> None:
     assert (done.returncode, done.stderr) == (1, "error: stdout cannot be written to: No space left on device\n")
 
 
+FULL_AND_DONE = [
+    # how it is called, the exit code
+    (("run", "-e", "host", "--", "echo", "all"), 125),
+    (("run", "--json", "-e", "host", "--", "echo", "all"), 125),
+    (("run", "-e", "host", "--", "sh", "-c", "echo all; exit 3"), 3),
+    (("run", "-e", "host", "--", "true"), 0),
+    (("runs", "reproduce", "latest"), 1),
+    (("runs", "logs", "latest"), 1),
+    (("runs", "list"), 1),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), FULL_AND_DONE, ids=[" ".join(words) for words, _ in FULL_AND_DONE])
+def test_lost_output_of_a_run_is_told_and_its_record_is_whole(host: Cli, arguments: tuple[str, ...], code: int) -> None:
+    host.ok("run", "-e", "host", "--", "echo", "all")
+    with Path("/dev/full").open("w") as full:
+        process = host.start(*arguments, stdout=full)
+        said = process.communicate()[1]
+    assert process.returncode == code
+    assert ("stdout cannot be written to: No space left on device" in said) == (code != 0), said
+    newest = host.json("runs", "show", "latest")
+    assert newest["exit_code"] == newest["process_exit_code"] == (3 if code == 3 else 0)
+    assert host.ok("runs", "logs", newest["id"]).out == ("" if arguments[-1] == "true" else "all\n")
+
+
+def test_stderr_that_cannot_be_written_stops_nothing(host: Cli) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = host.start("run", "-e", "host", "--", "sh", "-c", "echo begun; exit 3", stderr=full)
+        assert (process.communicate()[0], process.returncode) == ("begun\n", 3)
+        lost = host.start("run", "-e", "host", "--", "sh", "-c", "echo told >&2", stderr=full)
+        assert (lost.communicate()[0], lost.returncode) == ("", 125)
+    assert host.ok("runs", "logs", "latest").out == "told\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run",), 125), (("run", "--nothing", "a.py"), 125), (("run", "-e", "host", "--cpus", "many", "a.py"), 125),
+        (("run", "-e", "host", "--time", "soon", "--", "true"), 125), (("run", "-e", "A=B", "--", "true"), 125),
+        (("run", "-e", "nosuch", "--", "true"), 125), (("run", "--help"), 0), (("shell",), 125), (("shell", "--nothing"), 125),
+        (("shell", "host", "--", "sh", "-c", "exit 4", "--kernel"), 4), (("shell", "nosuch", "--", "echo", "--kernel"), 125),
+        (("shell", "host", "--kernel", "--nothing"), 2), (("runs", "show"), 2),
+    ],
+)  # fmt: skip
+def test_whatever_wardian_itself_fails_of_is_125_where_the_exit_code_is_a_programs(
+    host: Cli, arguments: tuple[str, ...], code: int
+) -> None:
+    assert host.run(*arguments).code == code
+
+
+def test_a_reader_of_a_run_that_has_gone_is_no_fault(host: Cli) -> None:
+    process = host.start("run", "-e", "host", "--", "seq", "300000")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "1\n"
+    process.stdout.close()
+    assert process.wait() == 0
+    assert "error" not in process.stderr.read()
+    process.stderr.close()
+    assert host.ok("runs", "logs", "latest", "--tail", "1").out == "300000\n"
+
+
 def test_a_reader_that_has_gone_is_no_fault(cli: Cli) -> None:
     process = cli.start("config", "show", "--json")
     assert process.stdout is not None
