@@ -1,0 +1,183 @@
+"""Locks in an image store: each is an OCI artifact, found by its digest or as the current one of a definition.
+
+Tags (semantics §5): ``l-<lock_digest>``, and ``d-<definition_hash>-<os>-<arch>``, which moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wardian.digest import Digest
+from wardian.events import Event
+from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, read_manifest
+from wardian.lock.lock import Lock, UnreadableLock
+from wardian.tools.disk import FileLock, atomic_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import IO
+
+    from wardian.definition.platform import Platform
+    from wardian.events import Listener
+    from wardian.image.store import ImageStore
+
+ARTIFACT = "application/vnd.wardian.lock.v1+json"
+WHEEL = "application/vnd.wardian.wheel.v1"
+TITLE = "org.opencontainers.image.title"
+
+_EMPTY = b"{}"
+_LONGEST_LOCK_BYTES = 64 << 20
+
+
+def lock_tag(digest: Digest) -> str:
+    """Return the tag of the lock with this digest."""
+    return f"l-{digest}"
+
+
+def current_tag(definition_hash: Digest, platform: Platform) -> str:
+    """Return the tag of the current lock of a definition on ``platform``."""
+    return f"d-{definition_hash}-{platform.name.replace('/', '-')}"
+
+
+class ImageLockStore:
+    """A ``wardian.lock.store.LockStore`` over any image store: what a team shares through the registry that it has.
+
+    Two machines that offer a lock at the same moment read back what is there afterwards; the loser adopts it. Wheels that
+    were built from source travel as the artifact's layers.
+
+    Args:     store: the repository.  wheels: a directory of this machine, for the wheels of the locks that are found.
+              locks: a directory for locks between this machine's processes.
+    """
+
+    def __init__(self, store: ImageStore, *, wheels: Path, locks: Path):
+        self._store = store
+        self._wheels = wheels
+        self._locks = locks
+
+    def find(self, digest: Digest) -> Lock | None:
+        """Return the lock with this digest, or None.
+
+        Raises:   InvalidImage: code ``tag_mismatch``: another lock is under its tag.  Unavailable, Denied.
+        """
+        lock = self._read(lock_tag(digest))
+        if lock is not None and lock.digest != digest:
+            raise _mismatch(self._store.name, lock_tag(digest), f"holds the lock {lock.digest.short}")
+        return lock
+
+    def find_current(self, definition_hash: Digest, platform: Platform) -> Lock | None:
+        """See ``LockStore``. The wheels that were built for it are brought to this machine.
+
+        Raises:   InvalidImage: code ``tag_mismatch``: the lock of something else is under the tag.  Unavailable, Denied.
+        """
+        tag = current_tag(definition_hash, platform)
+        lock = self._read(tag)
+        if lock is None:
+            return None
+        if lock.provenance.definition_hash != definition_hash or lock.platform != platform.name:
+            said = f"holds the lock of @{lock.provenance.definition_hash.short} for {lock.platform}"
+            raise _mismatch(self._store.name, tag, said)
+        return lock
+
+    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+        """See ``LockStore``.
+
+        Raises:   Unavailable, Denied.
+        """
+        from wardian.definition.platform import get_platform
+
+        platform = get_platform(lock.platform)
+        current = self.find_current(lock.provenance.definition_hash, platform)
+        if current is not None:
+            return current
+        self._write(lock, list(wheels), platform)
+        return self.find_current(lock.provenance.definition_hash, platform) or lock
+
+    def move(self, lock: Lock) -> None:
+        """See ``LockStore``."""
+        from wardian.definition.platform import get_platform
+
+        self._write(
+            lock,
+            [p for a in lock.artifacts if (p := self.find_wheel(a.installed_sha256, a.installed_file))],
+            get_platform(lock.platform),
+        )
+
+    def put(self, lock: Lock, wheels: list[Path]) -> Descriptor:
+        """Store a lock under its digest, without making it anybody's current one; return its manifest's descriptor."""
+        return self._put(lock, wheels, (lock_tag(lock.digest),))
+
+    def find_wheel(self, sha256: Digest, file: str) -> Path | None:
+        """See ``LockStore``: of a lock that was found before."""
+        path = self._wheels / sha256 / file
+        return path if path.exists() else None
+
+    def single_flight(self, definition_hash: Digest, listener: Listener) -> AbstractContextManager[object]:
+        """See ``LockStore``: between the processes of this machine."""
+        lock = FileLock(self._locks / f"{definition_hash}.solve")
+        lock.acquire(on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which solves the same definition")))
+        return lock
+
+    def _write(self, lock: Lock, wheels: list[Path], platform: Platform) -> None:
+        self._put(lock, wheels, (lock_tag(lock.digest), current_tag(lock.provenance.definition_hash, platform)))
+
+    def _put(self, lock: Lock, wheels: list[Path], tags: tuple[str, ...]) -> Descriptor:
+        text = lock.to_json().encode()
+        layers = [Descriptor(ARTIFACT, Digest.of(text), len(text), annotations=((TITLE, "lock.json"),))]
+        for wheel in wheels:
+            layer = Descriptor(WHEEL, Digest.of_file(wheel), wheel.stat().st_size, annotations=((TITLE, wheel.name),))
+            self._store.put(layer, partial(wheel.open, "rb"))
+            layers.append(layer)
+        config = Descriptor.of(_EMPTY, EMPTY)
+        self._store.put(layers[0], lambda: contextlib.closing(io.BytesIO(text)))
+        self._store.put(config, lambda: contextlib.closing(io.BytesIO(_EMPTY)))
+        manifest = Manifest(config, tuple(layers), artifact_type=ARTIFACT)
+        return self._store.tag(manifest.to_json(), manifest.media_type, tags)
+
+    def _read(self, tag: str) -> Lock | None:
+        found = self._store.find(tag)
+        if found is None:
+            return None
+        manifest = read_manifest(found.content, found.descriptor.media_type)
+        if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or not manifest.layers:
+            raise _mismatch(self._store.name, tag, "holds no lock")
+        if manifest.layers[0].size_bytes > _LONGEST_LOCK_BYTES:
+            raise InvalidImage(f"the lock under `{tag}` in {self._store.name} has {manifest.layers[0].size_bytes:,} bytes")
+        with self._store.open(manifest.layers[0]) as stream:
+            content = _whole(stream, manifest.layers[0].size_bytes)
+        try:
+            lock = Lock.from_json(content.decode())
+        except (UnreadableLock, UnicodeDecodeError) as error:
+            if isinstance(error, UnreadableLock) and error.stable_code == "newer_lock_schema":
+                raise
+            raise _mismatch(self._store.name, tag, f"holds no lock: {error}") from error
+        built = {(a.installed_sha256, a.installed_file) for a in lock.artifacts}
+        for layer in manifest.layers[1:]:
+            self._fetch_wheel(layer, built)
+        return lock
+
+    def _fetch_wheel(self, layer: Descriptor, built: set[tuple[Digest, str]]) -> None:
+        file = dict(layer.annotations).get(TITLE, "")
+        if (layer.digest, file) not in built:  # nothing that the lock names: it would be a file at a place of its choice
+            return
+        target = self._wheels / layer.digest / file
+        if not target.exists():
+            with self._store.open(layer) as source, atomic_writer(target) as stream:
+                shutil.copyfileobj(source, stream)
+
+
+def _whole(stream: IO[bytes], size_bytes: int) -> bytes:
+    content = stream.read(size_bytes)
+    while piece := stream.read(1 << 16):  # the end compares the digest
+        content += piece
+    return content
+
+
+def _mismatch(store: str, tag: str, said: str) -> InvalidImage:
+    return InvalidImage(f"`{tag}` in {store} {said}", code="tag_mismatch",
+                        hint="somebody has changed it; delete that tag, and make it again from a machine that has the lock")  # fmt: skip
