@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-from functools import partial
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
@@ -18,7 +17,7 @@ from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import IO
@@ -131,7 +130,7 @@ class ImageLockStore:
         layers = [Descriptor(ARTIFACT, Digest.of(text), len(text), annotations=((TITLE, "lock.json"),))]
         for wheel in wheels:
             layer = Descriptor(WHEEL, Digest.of_file(wheel), wheel.stat().st_size, annotations=((TITLE, wheel.name),))
-            self._store.put(layer, partial(wheel.open, "rb"))
+            self._store.put(layer, _opener(wheel))
             layers.append(layer)
         config = Descriptor.of(_EMPTY, EMPTY)
         self._store.put(layers[0], lambda: contextlib.closing(io.BytesIO(text)))
@@ -169,6 +168,10 @@ class ImageLockStore:
         if not target.exists():
             with self._store.open(layer) as source, atomic_writer(target) as stream:
                 shutil.copyfileobj(source, stream)
+
+
+def _opener(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+    return lambda: path.open("rb")
 
 
 def _whole(stream: IO[bytes], size_bytes: int) -> bytes:
