@@ -134,7 +134,7 @@ class Parts:
         """Records of runs."""
         from wardian.run.records import RunStore
 
-        return RunStore(self.database)
+        return RunStore(self.database, runs_dir=self.directory / "runs")
 
     @cached_property
     def surroundings(self) -> Surroundings:

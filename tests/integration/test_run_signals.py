@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Driven:
         self.root = root
         (root / "project").mkdir()
         (root / "project/train.py").write_text(script)
-        self.store = RunStore(Database.open(root / "workspace.db"))
+        self.store = RunStore(Database.open(root / "workspace.db"), runs_dir=root / "runs")
         command = [sys.executable, "-m", "tests.support.run_driver", str(root), "submit", *options]
         self.process = subprocess.Popen(command, cwd=REPOSITORY, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -147,6 +148,21 @@ def test_a_killed_wardian_takes_all_its_children_along(drive: list[Driven], tmp_
     record = run.record()
     assert (record.state, record.code, record.process_exit_code) == ("failed", "supervisor_gone", 125)
     assert "running" in record.reason
+
+
+def test_a_killed_wardian_was_alive_as_long_as_it_said_so(drive: list[Driven], tmp_path: Path) -> None:
+    run = driven(drive, tmp_path, "import time; time.sleep(600)", "tick_s=0.05")
+    record = run.wait_for("running")
+    log = tmp_path / "runs" / record.id / "log.txt"
+    born = log.stat().st_mtime_ns
+    wait_until(lambda: log.stat().st_mtime_ns > born, timeout_s=10.0)  # it says so without having written
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.end()
+    seen = log.stat().st_mtime
+    record = run.record()
+    assert not record.end_is_known
+    assert datetime.fromisoformat(record.ended or "").timestamp() == pytest.approx(seen, abs=1e-3)
+    assert log.read_bytes() == b""
 
 
 def test_a_wardian_killed_while_it_prepares_leaves_a_failed_record(drive: list[Driven], tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def _shown(run: Run) -> Iterator[str]:
         ("definition", made_with.definition_hash), ("lock", made_with.lock_digest), ("prefix", made_with.prefix_key)) if value])  # fmt: skip
     for state in ("queued", "preparing", "running", "ended"):
         yield from _field(state, [_time(moment)] if (moment := getattr(record, state)) else [])
+    yield from _field("", [] if record.end_is_known else ["(when it was last known to be alive)"])
     yield from _field("took", [_took(record)] if record.ended else [])
     if configuration.source is not None:
         yield from _field("source", [str(configuration.source), f"snapshot {record.snapshot_digest or 'not taken'}, {_files(results.snapshot_files)}, {size(results.snapshot_bytes)}"])  # fmt: skip
@@ -211,7 +212,8 @@ def _took(record: RunRecord) -> str:
         return ""
     started = _moment(record.running or record.queued)
     seconds = ((_moment(record.ended) if record.ended else datetime.now(UTC)) - started).total_seconds()
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+    text = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+    return text if record.end_is_known else f"≥ {text}"
 
 
 def _cut(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ class RunDirectory:
     def log(self) -> Path:
         """All that the run wrote to stdout and stderr."""
         return self.path / "log.txt"
+
+    @property
+    def last_sign_of_life(self) -> datetime | None:
+        """When the run wrote, or its supervisor said that it is there, which it does every few seconds; None: never yet."""
+        try:
+            return datetime.fromtimestamp(self.log.stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     @property
     def supervisor_log(self) -> Path:

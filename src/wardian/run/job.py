@@ -154,6 +154,8 @@ class _Watch:
             self.notes.append(f"log.txt is not complete: {error.strerror}")
 
     def tick(self) -> None:
+        with contextlib.suppress(OSError):
+            os.utime(self._log)  # a sign of life, for whoever finds this process gone
         try:
             if self._store.get(self._record.id).cancel_asked and not self._stop.cause:
                 self._stop.request("canceled")  # by another machine, whose signals don't reach us

@@ -30,6 +30,7 @@ PREDECESSORS: Mapping[str, tuple[str, ...]] = {
 
 # the process's exit code where it is not the script's own
 _WARDIAN_FAILED, _NOT_EXECUTABLE, _NOT_FOUND, _TIMEOUT = 125, 126, 127, 124
+SUPERVISOR_GONE = "supervisor_gone"
 _EXIT_CODES = {"timeout": _TIMEOUT, "not_executable": _NOT_EXECUTABLE, "not_found": _NOT_FOUND}
 
 
@@ -113,7 +114,8 @@ class RunRecord:
 
     Attributes:
         id: unique in every workspace; sorts by time of submission.
-        queued, preparing, running, ended: when each state began (RFC 3339, UTC); None: it never did, or not yet.
+        queued, preparing, running, ended: when each state began (RFC 3339, UTC); None: it never did, or not yet. ``ended`` is
+            when it was last known to be alive, if its supervisor is gone: see ``end_is_known``.
         cancel_asked: when somebody asked to cancel it.
         supervisor: the process that looks after it.
         takes_signals: whether SIGTERM makes the supervisor cancel the run, and nothing else.
@@ -146,6 +148,11 @@ class RunRecord:
     def is_active(self) -> bool:
         """Whether the run has not ended yet."""
         return self.state in ACTIVE
+
+    @property
+    def end_is_known(self) -> bool:
+        """Whether ``ended`` is when it ended, not when it was last known to be alive: some seconds before, as a rule."""
+        return self.code != SUPERVISOR_GONE
 
     @property
     def environment(self) -> RunEnvironment:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.run import record as states
+from wardian.run.directory import RunDirectory
 from wardian.run.record import RunRecord
 from wardian.run.run_id import LENGTH, is_id_or_prefix, new_run_id
 from wardian.tools.processes import is_alive
@@ -16,7 +18,7 @@ from wardian.workspace.page import Page, check_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from pathlib import Path
 
     from wardian.run.configuration import RunConfiguration
     from wardian.run.record import Results
@@ -39,15 +41,22 @@ class RunStore:
     A run whose supervisor has ended without a word is shown as failed, with the reason, by every read.
 
     Args:     now: where the moments in the records come from.  new_id: where ids come from.
+              runs_dir: where the files of the runs are: they tell when a run whose supervisor is gone was last alive.
     Source:   semantics §6
     """
 
     def __init__(
-        self, database: Database, now: Callable[[], datetime] = utc_now, new_id: Callable[[], str] = new_run_id
+        self,
+        database: Database,
+        now: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = new_run_id,
+        *,
+        runs_dir: Path | None = None,
     ) -> None:
         self._database = database
         self._now = now
         self._new_id = new_id
+        self._runs_dir = runs_dir
 
     # -- write ---------------------------------------------------------------------------------------------------------
 
@@ -105,14 +114,16 @@ class RunStore:
         exit_code: int | None = None,
         signal: int | None = None,
         results: Results | None = None,
+        ended: datetime | None = None,
     ) -> RunRecord:
         """Change the state to ``completed``, ``failed`` or ``canceled``; return the record.
 
+        Args:     ended: when it did; None: now.
         Raises:   Conflict: ``illegal_state_change``, for one that has ended.  NotFound.
         """
         with self._database.write():
             self._checked(run_id, state)
-            self._set(run_id, state=state, ended=moment_text(self._now()), code=code, reason=reason, exit_code=exit_code,
+            self._set(run_id, state=state, ended=moment_text(ended or self._now()), code=code, reason=reason, exit_code=exit_code,
                       signal=signal, **_columns(results, None))  # fmt: skip
             return self._existing(run_id)
 
@@ -221,10 +232,20 @@ class RunStore:
             current = self._existing(record.id)  # it may have said its last word since, or have been handed over
             if not current.is_active or current.supervisor != supervisor:
                 return current
+            alive = self._last_known_alive(current)
             if current.cancel_asked:
-                return self.end(record.id, states.CANCELED, code="canceled", reason=f"canceled while {current.state}")
-            return self.end(record.id, states.FAILED, code="supervisor_gone",
-                            reason=f"the process that looked after it ({supervisor}) ended without a word, while the run was {current.state}")  # fmt: skip
+                return self.end(
+                    record.id, states.CANCELED, code="canceled", reason=f"canceled while {current.state}", ended=alive
+                )
+            return self.end(record.id, states.FAILED, code=states.SUPERVISOR_GONE, ended=alive,
+                            reason=f"the process that looked after it ({supervisor}) ended without a word, while the run was {current.state};"
+                                   f" it was last known to be alive at {moment_text(alive)[:19]}Z")  # fmt: skip
+
+    def _last_known_alive(self, record: RunRecord) -> datetime:
+        """Return the last moment at which the run was there for sure: since then nobody looked, maybe for days."""
+        known = datetime.fromisoformat(record.running or record.preparing or record.queued)
+        sign = RunDirectory.of(self._runs_dir, record.id).last_sign_of_life if self._runs_dir else None
+        return max(known, min(sign, self._now())) if sign else known  # the clock of the file system may be another machine's
 
     def _existing(self, run_id: str) -> RunRecord:
         row = self._database.row("SELECT * FROM runs WHERE id = ?", run_id)

@@ -258,3 +258,18 @@ def test_export_and_reproduce_in_another_home(host: Cli, tmp_path: Path) -> None
 def test_export_does_not_take_a_directory(host: Cli) -> None:
     assert host.run("runs", "export", "latest", "-o", str(host.directory)).code == 2
     assert host.run("runs", "export", "latest", "-o", "x.wardian").code == 4, "there is no run yet"
+
+
+def test_how_long_a_killed_run_took_is_not_known(host: Cli) -> None:
+    process = host.start("run", "-e", "host", "--", "sh", "-c", "echo begun; sleep 600")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.kill()
+    process.communicate()
+    killed = host.json("runs", "show", "latest")
+    assert (killed["state"], killed["code"]) == ("failed", "supervisor_gone")
+    assert "last known to be alive at" in killed["reason"]
+    assert "≥ " in host.ok("runs", "list").out
+    shown = host.ok("runs", "show", "latest").out
+    assert "took         ≥ " in shown
+    assert "(when it was last known to be alive)" in shown

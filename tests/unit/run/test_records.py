@@ -220,6 +220,28 @@ def test_a_run_whose_process_is_gone_has_failed(store: RunStore) -> None:
     assert ended.process_exit_code == 125
 
 
+def test_a_run_whose_process_is_gone_ended_when_it_was_last_known_to_be_alive(tmp_path: Path) -> None:
+    clock = iter(datetime(2026, 1, 1, hour=hour, tzinfo=UTC) for hour in range(24))
+    store = RunStore(Database.in_memory(), now=lambda: next(clock), runs_dir=tmp_path)
+    never, silent, written, from_the_future = [add(store, ended_process()).id for _ in range(4)]
+    for run_id, log in ((silent, 1), (written, 9), (from_the_future, 999)):
+        store.advance(run_id, "preparing")
+        store.advance(run_id, "running")  # the last one at 9 o'clock
+        (tmp_path / run_id).mkdir()
+        (tmp_path / run_id / "log.txt").touch()
+        moment = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=log)).timestamp()
+        os.utime(tmp_path / run_id / "log.txt", (moment, moment))
+    ended = {run_id: store.get(run_id) for run_id in (never, silent, written, from_the_future)}
+    hours = {run_id: datetime.fromisoformat(record.ended or "").hour for run_id, record in ended.items()}
+    assert hours[never] == 0  # since it was queued
+    assert hours[silent] == 5  # since it was running: its log is older
+    assert hours[written] == 9
+    assert hours[from_the_future] > 9  # not later than now
+    assert "last known to be alive at 2026-01-01T09:00:00Z" in ended[written].reason
+    assert not any(record.end_is_known for record in ended.values())
+    assert store.end(add(store).id, "failed", code="exited").end_is_known
+
+
 def test_a_run_whose_process_went_after_a_request_is_canceled(store: RunStore) -> None:
     record = add(store, ended_process())
     store.ask_cancel(record.id)
