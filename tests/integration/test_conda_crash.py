@@ -50,7 +50,7 @@ def workers(parent: int) -> list[int]:
             command = (stat.parent / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == parent and b"wardian.prefix.worker" in command and fields[0] != "Z":
+        if int(fields[1]) == parent and b"wardian.package.conda_worker" in command and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
 

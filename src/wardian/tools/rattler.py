@@ -255,6 +255,7 @@ def link(
     run_scripts: bool,
     copy: bool,
     on_linked: Callable[[str, int, int], None],
+    target: str = "",
 ) -> tuple[str, ...]:
     """Link ``records`` into the empty ``prefix``; return the names of packages whose link script failed.
 
@@ -263,7 +264,8 @@ def link(
     Files are hard-linked, copied where that can't be; ``copy``: never hard-linked.
 
     Args:     on_linked: called with name, number and total, from any thread.
-    Raises:   InstallFailed: rattler's reason.
+              target: the path that is written into files, if it is not the prefix's own.
+    Raises:   InstallFailed: rattler's reason; code ``placeholder_too_short``: a package has no room for the path.
     """
     import rattler
     from rattler.exceptions import InstallerError
@@ -308,6 +310,7 @@ def link(
         package_cache=rattler.PackageCache.from_layers([layer], cache_origin=True),
         installed_packages=[],
         execute_link_scripts=run_scripts,
+        alternative_target_prefix=target or None,
         show_progress=False,
         config=config,
         client=rattler.networking.Client(),  # all archives are here: no credentials, no environment
@@ -316,8 +319,25 @@ def link(
     try:
         call(work)
     except InstallerError as error:
-        raise InstallFailed("; ".join(line.removeprefix("Caused by: ") for line in str(error).strip().splitlines())) from None
+        reason = "; ".join(line.removeprefix("Caused by: ") for line in str(error).strip().splitlines())
+        if "cannot be longer than the placeholder" in reason:
+            raise InstallFailed(
+                f"the path `{target or prefix}` does not fit into a program that was built for a shorter one: {reason}",
+                hint="leave that package out or take another build of it", code="placeholder_too_short",
+            ) from None  # fmt: skip
+        raise InstallFailed(reason) from None
     return tuple(reporter.failed)
+
+
+def topological_order(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the names of ``records``, what a package depends on before it: where two own one path, the later one has it.
+
+    The order does not depend on that of ``records``; it is the linker's own.
+    """
+    import rattler
+
+    ordered = rattler.PackageRecord.sort_topologically([as_rattler(record) for record in records])
+    return tuple(record.name.normalized for record in ordered)
 
 
 def read_info(archives: Sequence[Path], names: Sequence[str]) -> list[dict[str, bytes] | str]:

@@ -6,9 +6,11 @@ import ctypes
 import os
 
 CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
 MS_RDONLY = 1
 MS_REMOUNT = 32
 MS_BIND = 4096
+MS_MOVE = 8192
 MS_REC = 16384
 MS_SLAVE = 1 << 19
 
@@ -27,14 +29,14 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
-def mount(source: str | os.PathLike[str], target: str | os.PathLike[str], flags: int) -> None:
-    """Mount ``source`` at ``target``, or change the mount that is there.
+def mount(source: str | os.PathLike[str], target: str | os.PathLike[str], flags: int, kind: str | None = None) -> None:
+    """Mount ``source`` at ``target``, or change the mount that is there. ``kind``: of a new file system, such as ``tmpfs``.
 
     Raises:   OSError: the kernel refuses.
     Source:   mount(2)
     """
     where = os.fsencode(target)
-    result = _libc.mount(os.fsencode(source), where, None, ctypes.c_ulong(flags), None)
+    result = _libc.mount(os.fsencode(source), where, kind.encode() if kind else None, ctypes.c_ulong(flags), None)
     _check(result, os.fsdecode(where))
 
 

@@ -8,7 +8,7 @@ from tests.builders import an_artifact
 
 from wardian.prefix.activation import Activation, activation
 from wardian.prefix.conda import conda_files
-from wardian.prefix.worker import LINK_SCRIPT, Task
+from wardian.package.conda_worker import LINK_SCRIPT, Task
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from tests.support.conda_channel import Channel, Package
 from tests.support.conda_solving import archives_in, installed, solved
 
 from wardian.digest import Digest
-from wardian.prefix.unpacked import Unpacked
+from wardian.package.unpacked import Unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

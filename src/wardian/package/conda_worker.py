@@ -1,6 +1,6 @@
 """The process that links conda packages: rattler aborts its interpreter on some bad packages, so it gets one of its own.
 
-``python -m wardian.prefix.worker``: one JSON line in, JSON lines out (``{"progress": …}`` …, then ``{"done": …}`` or
+``python -m wardian.package.conda_worker``: one JSON line in, JSON lines out (``{"progress": …}`` …, then ``{"done": …}`` or
 ``{"error": …}``). It ends at once when its input is closed: when the parent dies, nobody goes on writing.
 """
 
@@ -23,7 +23,7 @@ from wardian.digest import Digest
 from wardian.errors import BadArchive, DiskFull, InstallFailed, WardianError
 from wardian.lock.conda_record import to_record
 from wardian.lock.lock import Artifact
-from wardian.prefix.unpacked import Unpacked
+from wardian.package.unpacked import Unpacked
 from wardian.tools import rattler
 from wardian.tools.disk import FileLock, disk_errors, free_bytes
 
@@ -38,7 +38,12 @@ LINK_SCRIPT = re.compile(r"(?:bin|Scripts)/\.(.+)-(?:pre-link|post-link|pre-unli
 class Task:
     """What a worker does: link ``artifacts`` into the empty ``prefix``.
 
-    ``archives`` maps digests to paths. ``link_scripts`` is ``refuse`` or ``run``. ``copy``: no hard links.
+    Attributes:
+        archives: digest → path.
+        link_scripts: ``refuse`` | ``run`` | ``ignore``: they are files like all others.
+        copy: no hard links.
+        target: the path that is written into files instead of the prefix's own; empty: its own.
+        at_target: the prefix is linked, and scripts run, as if it lay at ``target``, where nobody else sees it.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -47,6 +52,8 @@ class Task:
     package_cache: str
     link_scripts: str
     copy: bool
+    target: str = ""
+    at_target: bool = False
 
     def to_json(self) -> str:
         """Return the task as one line."""
@@ -83,10 +90,12 @@ def perform(task: Task, say: Any) -> None:
             for artifact, found in zip(task.artifacts, paths, strict=True):
                 _refuse_scripts(artifact, found)
         _empty(prefix)
+        place = Path(task.target) if task.at_target else prefix
         try:
             failed = rattler.link(
-                [to_record(artifact, archive.as_uri()) for artifact, archive in packages], prefix,
+                [to_record(artifact, archive.as_uri()) for artifact, archive in packages], place,
                 package_cache=unpacked.root, validate=validate, run_scripts=task.link_scripts == "run", copy=task.copy,
+                target=task.target,
                 on_linked=lambda name, done, total: say(progress=[name, done, total]),
             )  # fmt: skip
         except InstallFailed as error:
@@ -182,13 +191,29 @@ def main() -> None:
             os.write(out, json.dumps(what).encode() + b"\n")
 
     task = Task.from_json(sys.stdin.readline())
-    threading.Thread(target=_watch, daemon=True).start()
     try:
+        if task.at_target:
+            _mount(task)
+        threading.Thread(target=_watch, daemon=True).start()
         perform(task, say)
         say(done=True)
     except WardianError as error:
         say(error={**error.as_document(), "class": type(error).__name__, "details": error.details})
     os._exit(0)
+
+
+def _mount(task: Task) -> None:
+    from wardian.tools.mounted_at import mount_at
+
+    Path(task.prefix).mkdir(parents=True, exist_ok=True)
+    try:
+        mount_at(Path(task.prefix), Path(task.target))
+    except OSError as error:
+        raise InstallFailed(
+            f"link scripts must run where the environment will lie, at {task.target}, and this machine allows no private mounts: {error}",
+            hint="build as root, or where user namespaces are allowed; or leave out the packages that have link scripts",
+            code="link_scripts_need_mounts",
+        ) from error
 
 
 def _watch() -> None:
