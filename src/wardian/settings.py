@@ -69,6 +69,41 @@ class Settings:
         default="background",
         metadata={"variable": "WARDIAN_BYTE_CODE", "doc": "compile new prefixes: background, build (before ready) or never"},
     )
+    registry: str = field(
+        default="",
+        metadata={
+            "variable": "WARDIAN_REGISTRY",
+            "doc": "the workspace's registry: `host[:port]/repository`, or `oci:PATH`; empty: the one on this machine alone",
+        },
+    )
+    global_registry: str = field(
+        default="",
+        metadata={"variable": "WARDIAN_GLOBAL_REGISTRY", "doc": "a registry that is only read: what an organisation shares"},
+    )
+    insecure_registries: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "variable": "WARDIAN_INSECURE_REGISTRIES",
+            "doc": "`host[:port]`s that are spoken to over plain HTTP; loopback is",
+        },
+    )
+    base_image: str = field(
+        default="docker.io/library/debian:bookworm-slim",
+        metadata={
+            "variable": "WARDIAN_BASE_IMAGE",
+            "doc": "what images start from where a definition names nothing; `scratch`: from nothing",
+        },
+    )
+    image_compression: str = field(
+        default="zstd",
+        metadata={"variable": "WARDIAN_IMAGE_COMPRESSION", "doc": "zstd, or gzip for older tools (Docker before 23, umoci)"},
+    )
+    image_byte_code: bool = field(
+        default=True, metadata={"variable": "WARDIAN_IMAGE_BYTE_CODE", "doc": "whether packages in images carry byte-code"}
+    )
+    image_epoch: int = field(
+        default=0, metadata={"variable": "WARDIAN_IMAGE_EPOCH", "doc": "the time of every file in an image, seconds since 1970"}
+    )
     pass_variables: tuple[str, ...] = field(
         default=(),
         metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"},
@@ -100,6 +135,10 @@ class Settings:
         settings = cls(home=where, **converted)
         if settings.byte_code not in ("background", "build", "never"):
             raise InvalidSetting(f"{origin['byte_code']}: byte_code is background, build or never, not `{settings.byte_code}`")
+        if settings.image_compression not in ("zstd", "gzip"):
+            raise InvalidSetting(
+                f"{origin['image_compression']}: image_compression is zstd or gzip, not `{settings.image_compression}`"
+            )
         return settings
 
 
@@ -140,7 +179,8 @@ def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 _INTEGERS = ("cache_limit_bytes", "snapshot_limit_bytes", "snapshot_limit_files", "archive_limit_bytes")
-_LISTS = ("lock_platforms", "pass_variables")
+_LISTS = ("lock_platforms", "pass_variables", "insecure_registries")
+_FLAGS = ("offline", "image_byte_code")
 _TABLES = ("indexes", "channels", "mirrors")
 
 
@@ -152,7 +192,9 @@ def _convert(name: str, value: Any, origin: str) -> Any:
             return _positive(int(value))
         if name == "timeout_s":
             return _positive(float(value))
-        if name == "offline":
+        if name == "image_epoch":
+            return _not_negative(int(value))
+        if name in _FLAGS:
             return (
                 value
                 if isinstance(value, bool)
@@ -173,5 +215,11 @@ def _convert(name: str, value: Any, origin: str) -> Any:
 
 def _positive(number: Any) -> Any:
     if number <= 0:
+        raise ValueError(number)
+    return number
+
+
+def _not_negative(number: int) -> int:
+    if number < 0:
         raise ValueError(number)
     return number
