@@ -98,6 +98,7 @@ def _shown(run: Run) -> Iterator[str]:
     yield from _field("took", [_took(record)] if record.ended else [])
     if configuration.source is not None:
         yield from _field("source", [str(configuration.source), f"snapshot {record.snapshot_digest or 'not taken'}, {_files(results.snapshot_files)}, {size(results.snapshot_bytes)}"])  # fmt: skip
+    yield from _field("reproduces", [f"run {configuration.reproduces}"] if configuration.reproduces else [])
     yield from _field("inputs", [f"{name} = {path}{_input(record, name)}" for name, path in configuration.inputs.items()])
     yield from _field(
         "variables", [f"{name}={'…  (not kept)' if value is None else value}" for name, value in results.variables.items()]

@@ -107,6 +107,8 @@ class RunConfiguration:
         timeout_s: seconds after which the run is stopped; None: never.
         with_packages: further requirements, for this run alone.
         digest_inputs: whether the content of inputs is recorded too; reading it takes its time.
+        reproduces: the id of the run that is done again, maybe one of another workspace. ``source`` is then that run's, or the
+            run file that it came from, and no longer what is copied.
     """
 
     command: Command
@@ -120,6 +122,7 @@ class RunConfiguration:
     resources: Resources = field(default_factory=Resources)
     with_packages: tuple[str, ...] = ()
     digest_inputs: bool = False
+    reproduces: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.experiment):
@@ -189,6 +192,7 @@ class RunConfiguration:
             "resources": {key: value for key, value in asdict(safe.resources).items() if value is not None},
             "with_packages": list(safe.with_packages),
             "digest_inputs": safe.digest_inputs,
+            "reproduces": safe.reproduces,
         }
         return {key: value for key, value in document.items() if value not in (None, {}, [], False)}
 
@@ -217,6 +221,7 @@ class RunConfiguration:
                 resources=Resources(**document.get("resources", {})),
                 with_packages=tuple(map(str, document.get("with_packages", ()))),
                 digest_inputs=bool(document.get("digest_inputs", False)),
+                reproduces=document.get("reproduces"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _invalid(

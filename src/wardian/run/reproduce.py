@@ -73,8 +73,9 @@ def restore_source(record: RunRecord, runs_dir: Path, target: Path) -> Path:
     return target
 
 
-def reproduction(record: RunRecord, *, source: Path, inputs: Mapping[str, Path] | None = None) -> RunConfiguration:
-    """Return the configuration that does again what ``record`` did, with the source directory ``source``.
+def reproduction(record: RunRecord, *, file: Path | None = None, inputs: Mapping[str, Path] | None = None) -> RunConfiguration:
+    """Return the configuration that does again what ``record`` did. It names the source directory that the run had, or ``file``,
+    the run file that holds it; what is copied is the restored one.
 
     Variables that were passed on have the values that they had then; secrets are passed on from the caller again. Inputs are
     at the same paths, or at those of ``inputs``.
@@ -84,7 +85,8 @@ def reproduction(record: RunRecord, *, source: Path, inputs: Mapping[str, Path] 
     variables = {name: value for name, value in {**was.variables, **record.results.variables}.items() if name not in patterns}
     return replace(
         was,
-        source=source if was.source is not None else None,
+        source=file if file is not None and was.source is not None else was.source,
+        reproduces=record.id,
         inputs={**was.inputs, **{name: path for name, path in (inputs or {}).items() if name in was.inputs}},
         variables=variables,
     )

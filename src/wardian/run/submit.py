@@ -49,6 +49,7 @@ def submit(
     stdout: Taker | None = None,
     stderr: Taker | None = None,
     listener: Listener = silent,
+    source: Path | None = None,
 ) -> RunRecord:
     """Run ``configuration`` to its end, and return its record.
 
@@ -56,14 +57,15 @@ def submit(
     ``canceled``. If this process is killed, so is the script, and the record says so when it is read next.
 
     ``prepare`` makes the environment ready, in the state ``preparing``. ``stdout`` and ``stderr`` get what the script writes,
-    as it comes; the log gets both in any case. The same object for both keeps their order.
+    as it comes; the log gets both in any case. The same object for both keeps their order. ``source`` is copied instead of the
+    configuration's source directory, which the record names: one that was put back to what it was.
 
     Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
     """
     means = Means(
         store, runs_dir, surroundings or Surroundings(), target or target_named(configuration.target), stdout, stderr, listener
     )
-    tree, results, variables = check(configuration, means)
+    tree, results, variables = check(configuration, means, source)
     with interruptible() as signals:
         record = store.add(configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results)
 
@@ -113,7 +115,9 @@ def target_named(name: str, *, standard_input: bool = True) -> Target:
     return LocalTarget(standard_input=standard_input)
 
 
-def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | None, Results, dict[str, str]]:
+def check(
+    configuration: RunConfiguration, means: Means, source: Path | None = None
+) -> tuple[SourceTree | None, Results, dict[str, str]]:
     """Check all that can be known before a run is recorded.
 
     Returns what is to be copied, what there is to record already, and the run's variables, secrets included.
@@ -126,7 +130,7 @@ def check(configuration: RunConfiguration, means: Means) -> tuple[SourceTree | N
     tree = None
     if configuration.source is not None:
         limits = Limits(around.limit_bytes, around.limit_files)
-        tree = scan(configuration.source, limits, leave_out=around.leave_out, home=around.home)
+        tree = scan(source or configuration.source, limits, leave_out=around.leave_out, home=around.home)
     check_script(configuration.command, tree)
     inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
     return tree, Results(variables=recorded(variables), inputs=inputs), variables

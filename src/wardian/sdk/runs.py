@@ -118,12 +118,13 @@ class RunCollection:
 
     def submit(
         self, version: EnvironmentVersion, configuration: RunConfiguration, *, detach: bool = True, stdout: Taker | None = None,
-        stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None,
+        stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None, source: Path | None = None,
     ) -> Run:  # fmt: skip
         """Run ``configuration`` in ``version``; return at once, or when it has ended.
 
         Args:     stdout, stderr: get what the script writes, if it runs within this call.
                   on_prepared: told in one line what it runs with, before it starts.
+                  source: copied instead of the configuration's source directory, if it runs within this call.
         Raises:   see ``Workspace.submit``.
         """
         if configuration.target != "local":
@@ -142,7 +143,7 @@ class RunCollection:
             return prepared
 
         record = submit(configuration, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, stdout=stdout, stderr=stderr,
-                        listener=self._parts.listener)  # fmt: skip
+                        listener=self._parts.listener, source=source)  # fmt: skip
         return Run(self, record)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
@@ -235,21 +236,23 @@ class RunCollection:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=self.root) as place:
             if isinstance(run, str):
-                version, configuration = self._again(run, Path(place) / "source")
+                version, configuration, source = self._again(run, Path(place) / "source")
             else:
-                version, configuration = self._from_file(run, Path(place) / "run")
-            return self.submit(version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared)
+                version, configuration, source = self._from_file(run, Path(place) / "run")
+            return self.submit(
+                version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared, source=source
+            )
 
-    def _again(self, run_id: str, source: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
+    def _again(self, run_id: str, source: Path) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
         from wardian.run.reproduce import reproduction, restore_source
 
         run = self.get(run_id)
         version = run.environment
         if version is None:
             raise NotFound(f"run `{run.id}` never had an environment", code="environment_not_found")
-        return version, reproduction(run.record, source=restore_source(run.record, self.root, source))
+        return version, reproduction(run.record), restore_source(run.record, self.root, source)
 
-    def _from_file(self, path: Path, directory: Path) -> tuple[EnvironmentVersion, RunConfiguration]:
+    def _from_file(self, path: Path, directory: Path) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
         from wardian.run.load import load_run
         from wardian.run.reproduce import reproduction
 
@@ -257,7 +260,7 @@ class RunCollection:
         if loaded.environment is None:
             raise NotFound(f"{path} holds no environment", code="environment_not_found")
         version = self.environments.adopt(loaded.environment, loaded.lock, loaded.packages, note=f"run {loaded.record.id}")
-        return version, reproduction(loaded.record, source=loaded.source, inputs=loaded.inputs)
+        return version, reproduction(loaded.record, file=path.absolute(), inputs=loaded.inputs), loaded.source
 
     def delete(self, run_id: str) -> None:
         """Delete the record and files of a run that has ended."""

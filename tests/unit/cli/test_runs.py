@@ -255,6 +255,26 @@ def test_export_and_reproduce_in_another_home(host: Cli, tmp_path: Path) -> None
     assert elsewhere.run("runs", "reproduce", str(tmp_path / "damaged.wardian")).code in (1, 2)
 
 
+def test_a_reproduced_run_names_the_run_and_the_file_that_it_came_from(host: Cli, tmp_path: Path) -> None:
+    host.write(
+        "a.py", "import sys\nopen('a.py', 'a').write('# changed')\nprint('hello')\n"
+    )  # what it was is in its source alone
+    host.ok("run", "-e", "host", "a.py")
+    first = host.json("runs", "show", "latest")
+    again = host.json("runs", "reproduce", first["id"])
+    assert again["configuration"]["source"] == first["configuration"]["source"] == str(host.directory)
+    assert again["configuration"]["reproduces"] == first["id"]
+    assert host.json("runs", "reproduce", again["id"])["configuration"]["reproduces"] == again["id"]
+    assert f"\n  reproduces   run {first['id']}\n" in host.ok("runs", "show", again["id"]).out
+    target = tmp_path / "run.wardian"
+    host.ok("runs", "export", again["id"], "-o", str(target))
+    elsewhere = Cli.at(tmp_path / "elsewhere")
+    from_file = elsewhere.json("runs", "reproduce", "./run.wardian", cwd=tmp_path)
+    assert from_file["configuration"]["source"] == str(target)
+    assert from_file["configuration"]["reproduces"] == again["id"]
+    assert ".reproduce-" not in elsewhere.ok("runs", "show", "latest", "--json").out
+
+
 def test_export_does_not_take_a_directory(host: Cli) -> None:
     assert host.run("runs", "export", "latest", "-o", str(host.directory)).code == 2
     assert host.run("runs", "export", "latest", "-o", "x.wardian").code == 4, "there is no run yet"

@@ -16,7 +16,7 @@ from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
 from wardian.errors import BadArchive, Conflict, NotFound, WardianError
 from wardian.formats.tree import tree_digest
-from wardian.run.configuration import RunEnvironment
+from wardian.run.configuration import RunConfiguration, RunEnvironment
 from wardian.run.export import export_run
 from wardian.run.inputs import record_inputs
 from wardian.run.load import LoadedRun, load_run
@@ -165,9 +165,12 @@ def test_a_run_without_files_is_told(ran: Ran) -> None:
 
 
 def test_a_reproduction_has_the_variables_of_then_and_the_secrets_of_now(ran: Ran, tmp_path: Path) -> None:
-    again = reproduction(ran.record, source=tmp_path / "restored", inputs={"one": tmp_path / "elsewhere"})
+    again = reproduction(ran.record, inputs={"one": tmp_path / "elsewhere"})
     assert again.variables == {"EPOCHS": "3", "MODE": "fast", "HF_TOKEN": None, "WANDB_MODE": "offline"}
-    assert again.source == tmp_path / "restored"
+    assert again.source == ran.record.configuration.source
+    assert again.reproduces == ran.record.id
+    assert RunConfiguration.from_document(again.as_document()) == again
+    assert reproduction(ran.record, file=tmp_path / "run.wardian").source == tmp_path / "run.wardian"
     assert again.inputs["one"] == tmp_path / "elsewhere"
     assert again.inputs["large"] == tmp_path / "large.bin"
     assert again.command == ran.record.configuration.command
