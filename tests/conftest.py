@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give session fixtures and imports a home that is not the real one; tests get one each on top of that."""
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a shell's `make test &` ignores them, and so would all that tests start
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     home = Path(tempfile.mkdtemp(prefix="wardian-tests-"))
     config.add_cleanup(lambda: _remove(home))
     if "PYENV_ROOT" not in os.environ and (REAL_HOME / ".pyenv").is_dir():
