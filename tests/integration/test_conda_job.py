@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,6 @@ from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.index import Index
 
@@ -63,7 +63,15 @@ def test_conda_and_pip_in_one_definition(cli: Cli, shop: Index) -> None:
     assert kinds["alpha"] == "wheel"
     assert {p["source"] for p in packages} == {"channel:local", "index:pypi"}
     assert not any("127.0.0.1" in str(p) for p in packages), "a lock names no host"
+    prefix = Path(cli.json("env", "build", "environment.yml")["prefix"])
     assert cli.json("env", "verify", "environment.yml")["clean"]
+    (record,) = (prefix / "conda-meta").glob("greeter-*.json")
+    record.chmod(0o644)
+    (prefix / "bin").chmod(0o755)
+    (prefix / "bin/empty").mkdir()
+    (prefix / "bin").chmod(0o555)
+    found = cli.run("env", "verify", "environment.yml", "--json").document
+    assert (found["changed"], found["missing"], found["extra"]) == ([f"conda-meta/{record.name}"], [], ["bin/empty/"])
 
 
 def test_one_package_from_both_sides_is_named(cli: Cli) -> None:

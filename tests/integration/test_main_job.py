@@ -224,18 +224,24 @@ def test_verify_finds_what_was_changed(cli: Cli) -> None:
     cli.ok("env", "create", "shop", "-r", "requirements.txt")
     prefix = Path(cli.json("env", "build", "shop")["prefix"])
     assert cli.json("env", "verify", "shop")["clean"]
-    subprocess.run(["chmod", "-R", "u+w", str(prefix)], check=True)
     site = next(prefix.glob("lib/python*/site-packages"))
+    modes = {path: path.stat().st_mode for path in (site, site / "alpha", site / "beta", site / "alpha-1.0.dist-info")}
+    for path, mode in modes.items():
+        path.chmod(mode | 0o200)
     (site / "alpha" / "__init__.py").unlink()
     (site / "alpha" / "__init__.py").write_text("version = '6.6'\n")
     (site / "extra.py").write_text("")
     (site / "beta" / "__init__.py").unlink()
+    (site / "alpha" / "empty").mkdir()
+    (site / "alpha-1.0.dist-info" / "METADATA").chmod(0o555)
+    for path, mode in modes.items():
+        path.chmod(mode)
     done = cli.run("env", "verify", "shop", "--json")
     assert done.code == 1
     found = done.document
-    assert [Path(p).parts[-2:] for p in found["changed"]] == [("alpha", "__init__.py")]
+    assert [Path(p).parts[-2:] for p in found["changed"]] == [("alpha-1.0.dist-info", "METADATA"), ("alpha", "__init__.py")]
     assert [Path(p).parts[-2:] for p in found["missing"]] == [("beta", "__init__.py")]
-    assert [Path(p).name for p in found["extra"]] == ["extra.py"]
+    assert [Path(p).name for p in found["extra"]] == ["extra.py", "empty"]
 
 
 def test_warm_and_offline_nothing_is_contacted(cli: Cli, shop: Index) -> None:

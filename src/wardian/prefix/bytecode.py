@@ -58,7 +58,7 @@ for directory, names, files in os.walk(root):
     finally:
         if os.path.isdir(cache):
             os.chmod(cache, 0o555)
-        os.chmod(directory, mode)
+        os.chmod(directory, mode & ~0o222)  # a killed compiler before this one may have left it open
 print(json.dumps(done))
 """
 

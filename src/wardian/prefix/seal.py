@@ -27,8 +27,9 @@ class Sealed(NamedTuple):
 def seal(prefix: Path) -> Sealed:
     """Take every write permission below ``prefix`` and write its manifest; return what it holds.
 
-    The manifest names every file and link with its size. It holds the digests of those that no package's own list
-    vouches for: the lists themselves, scripts, settings. The others are checked against their package's list.
+    The manifest names every file with its size and mode, every link with its target, and every directory with its mode. It
+    holds the digests of those files that no package's own list vouches for: the lists themselves, scripts, settings. The
+    others are checked against their package's list. On a file system that keeps no modes it names none.
     """
     files: dict[str, Any] = {}
     root = os.fspath(prefix)
@@ -48,17 +49,29 @@ def seal(prefix: Path) -> Sealed:
                 if stat.S_ISLNK(mode):
                     files[name] = {"link": os.readlink(entry.path)}  # noqa: PTH115
                     continue
-                files[name] = (
-                    {"size": found.st_size, "sha256": Digest.of_file(entry.path)} if _is_own(name) else {"size": found.st_size}
-                )
+                sealed = stat.S_IMODE(mode) & ~_WRITE
+                files[name] = {"size": found.st_size, "mode": sealed}
+                if _is_own(name):
+                    files[name]["sha256"] = Digest.of_file(entry.path)
                 if mode & _WRITE:
-                    os.chmod(entry.path, stat.S_IMODE(mode) & ~_WRITE)  # noqa: PTH101 - thousands of files
-    document = {"files": dict(sorted(files.items()))}
+                    os.chmod(entry.path, sealed)  # noqa: PTH101 - thousands of files
+    sealed_directories = {path[len(root) + 1 :]: stat.S_IMODE(mode) & ~_WRITE for path, mode in sorted(directories)}
+    document: dict[str, Any] = {"files": dict(sorted(files.items())), "directories": sealed_directories}
+    if not _keeps_modes(prefix, files):
+        document = {
+            "files": {name: {key: entry[key] for key in entry if key != "mode"} for name, entry in document["files"].items()},
+            "directories": dict.fromkeys(sealed_directories),
+        }
     write_atomically(prefix / MANIFEST, json.dumps(document, separators=(",", ":")).encode(), 0o444)
     for path, mode in directories:
         if mode & _WRITE:
             os.chmod(path, stat.S_IMODE(mode) & ~_WRITE)  # noqa: PTH101
     return Sealed(len(files), sum(entry.get("size", 0) for entry in files.values()))
+
+
+def _keeps_modes(prefix: Path, files: dict[str, Any]) -> bool:
+    first = next((name for name, entry in files.items() if "mode" in entry), None)
+    return first is None or stat.S_IMODE(os.lstat(prefix / first).st_mode) == files[first]["mode"]
 
 
 def _is_own(name: str) -> bool:

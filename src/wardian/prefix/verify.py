@@ -1,4 +1,4 @@
-"""Compares a prefix with what was installed: every changed, missing or extra file."""
+"""Compares a prefix with what was installed: every changed, missing or extra file and directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ from wardian.prefix.seal import MANIFEST
 if TYPE_CHECKING:
     from pathlib import Path
 
+_OURS = (MARK, MANIFEST, BYTE_CODE)
+_SEALED = 0o555
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What differs; paths are relative to the prefix."""
+    """What differs; paths are relative to the prefix, those of directories end in ``/``. A changed mode is a change."""
 
     changed: tuple[str, ...]
     missing: tuple[str, ...]
@@ -54,7 +58,7 @@ class Findings:
 def verify_prefix(prefix: Path) -> Findings:
     """Read every file of ``prefix``, and of the prefixes that it needs, and compare it with the manifest and the packages' own lists.
 
-    A manifest that cannot be read counts as changed. Files of another prefix, a standalone Python, are told as ``../<its name>/…``.
+    Content, kind and mode count, of directories too. A manifest that cannot be read counts as changed. Files of another prefix, a standalone Python, are told as ``../<its name>/…``.
     """
     found = _verify(prefix)
     try:
@@ -68,7 +72,9 @@ def verify_prefix(prefix: Path) -> Findings:
 
 def _verify(prefix: Path) -> Findings:
     try:
-        listed: dict[str, dict[str, Any]] = json.loads((prefix / MANIFEST).read_bytes())["files"]
+        manifest = json.loads((prefix / MANIFEST).read_bytes())
+        listed: dict[str, dict[str, Any]] = manifest["files"]
+        directories: dict[str, int | None] | None = manifest.get("directories")  # None: sealed by an older Wardian
     except (OSError, ValueError, KeyError):
         return Findings((MANIFEST,), (), (), 0)
     digests = {name: entry["sha256"] for name, entry in listed.items() if "sha256" in entry}
@@ -79,17 +85,32 @@ def _verify(prefix: Path) -> Findings:
     for path, digest in _conda(prefix).items():
         digests.setdefault(path, digest)
     byte_code = _byte_code(prefix)
-    actual = _walk(prefix)
+    actual, actual_directories = _walk(prefix)
     expected = set(listed) | set(byte_code)
     missing = sorted(expected - set(actual))
-    extra = sorted(name for name in set(actual) - expected if not name.startswith(".wardian/"))
+    extra = sorted(name for name in set(actual) - expected if not _is_ours(name))
     with ThreadPoolExecutor(2) as pool:
         results = pool.map(
             lambda name: _same(prefix, name, listed.get(name, {}), digests.get(name) or byte_code.get(name)),
             sorted(expected & set(actual)),
         )
-        changed = tuple(name for name, same in results if not same)
-    return Findings(changed, tuple(missing), tuple(extra), len(expected))
+        changed = [name for name, same in results if not same]
+    if directories is not None:
+        known = {**_directories_of(byte_code), ".wardian": _SEALED, **directories}
+        missing += [f"{name}/" for name in sorted(known.keys() - actual_directories.keys())]
+        extra += [f"{name}/" for name in sorted(actual_directories.keys() - known.keys())]
+        found = {name: mode for name, mode in actual_directories.items() if name in known}
+        changed += [f"{name}/" for name, mode in sorted(found.items()) if known[name] not in (None, mode)]
+    return Findings(tuple(changed), tuple(missing), tuple(extra), len(expected))
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file that no list names is what Wardian keeps beside them, or is just being written."""
+    return name in _OURS or (name.startswith(".wardian/.") and name.endswith(".tmp"))
+
+
+def _directories_of(byte_code: dict[str, str]) -> dict[str, int | None]:
+    return {os.path.dirname(name): _SEALED for name in byte_code}  # noqa: PTH120
 
 
 def _same(prefix: Path, name: str, entry: dict[str, Any], digest: str | None) -> tuple[str, bool]:
@@ -97,24 +118,32 @@ def _same(prefix: Path, name: str, entry: dict[str, Any], digest: str | None) ->
     try:
         if "link" in entry:
             return name, path.is_symlink() and os.readlink(path) == entry["link"]  # noqa: PTH115
-        if path.is_symlink() or ("size" in entry and path.stat().st_size != entry["size"]):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.get("size", status.st_size):
+            return name, False
+        if stat.S_IMODE(status.st_mode) != entry.get("mode", stat.S_IMODE(status.st_mode)):
             return name, False
         return name, digest is None or Digest.of_file(path) == digest
     except OSError:
         return name, False
 
 
-def _walk(prefix: Path) -> list[str]:
+def _walk(prefix: Path) -> tuple[list[str], dict[str, int]]:
+    """Return all files and links, and all directories with their modes."""
     root = os.fspath(prefix)
-    found = []
-    for directory, names, files in os.walk(root):
-        found += [os.path.join(directory, name)[len(root) + 1 :] for name in files]  # noqa: PTH118
-        found += [
-            os.path.join(directory, name)[len(root) + 1 :]  # noqa: PTH118
-            for name in names
-            if os.path.islink(os.path.join(directory, name))  # noqa: PTH114, PTH118
-        ]
-    return found
+    files: list[str] = []
+    directories: dict[str, int] = {}
+    waiting = [root]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                name = entry.path[len(root) + 1 :]
+                if entry.is_dir(follow_symlinks=False):
+                    directories[name] = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+                    waiting.append(entry.path)
+                else:
+                    files.append(name)
+    return files, directories
 
 
 def _record(prefix: Path, name: str) -> dict[str, str]:
