@@ -233,7 +233,8 @@ def _class(name: str, kind: type[Any]) -> list[str]:
     if dataclasses.is_dataclass(kind):
         shown = "\n".join(f"{f.name}: {f.type}" for f in dataclasses.fields(kind) if not f.name.startswith("_"))
         parts.append(f"```python\n{shown}\n```")
-    for member in sorted(vars(kind)):
+    ours = [base for base in kind.__mro__ if base is kind or base.__module__.startswith("wardian.sdk.")]
+    for member in sorted({name for base in ours for name in vars(base)}):
         value = inspect.getattr_static(kind, member)
         if member.startswith("_"):
             continue

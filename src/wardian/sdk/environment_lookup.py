@@ -1,0 +1,105 @@
+"""What a workspace knows about environments: versions, where they came from, who uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.errors import NotFound
+from wardian.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from wardian.bootstrap import Parts
+    from wardian.formats.read_definition import ReadDefinition
+    from wardian.workspace.page import Page
+    from wardian.workspace.version import Ancestor, EnvironmentVersion, HistoryEntry
+
+
+class EnvironmentLookup:
+    """Reads files and records; changes nothing."""
+
+    def __init__(self, parts: Parts):
+        self._parts = parts
+
+    def read(
+        self,
+        path: str | PathLike[str],
+        *,
+        format_name: str | None = None,
+        extras: Sequence[str] = (),
+        groups: Sequence[str] = (),
+    ) -> ReadDefinition:
+        """Read a definition file of any known format, registering nothing.
+
+        Raises:   InvalidDefinition: with all faults of the file.
+        """
+        from wardian import formats
+
+        found = formats.read(path, format_name=format_name, extras=tuple(extras), groups=tuple(groups))
+        for fault in found.warnings:
+            self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
+        return found
+
+    def get(self, reference: str) -> EnvironmentVersion:
+        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest.
+
+        Raises:   NotFound, InvalidReference, Conflict (an ambiguous hash).
+        """
+        from wardian.definition.reference import Reference
+
+        parsed = Reference.parse(reference)
+        if parsed.run_id is not None:
+            newest = self._parts.runs.list(limit=1).items if parsed.run_id == "latest" else ()
+            record = newest[0] if newest else self._parts.runs.get(parsed.run_id)
+            version_id = record.environment.version_id
+            found = self.by_id(version_id) if version_id is not None else None
+            if found is None:
+                raise NotFound(f"run `{record.id}` has no environment in this workspace", code="environment_not_found")
+            return found
+        return self._parts.environments.get(parsed)
+
+    def by_id(self, version_id: int) -> EnvironmentVersion:
+        """Return the version with the records' own number.
+
+        Raises:   NotFound: it was deleted.
+        """
+        return self._parts.environments.by_id(version_id)
+
+    def find(self, reference: str) -> EnvironmentVersion | None:
+        """Return the version that ``reference`` means, or None."""
+        return self._parts.environments.find(reference)
+
+    def usage(self, version: EnvironmentVersion) -> dict[str, list[str]]:
+        """Return who uses a version: its labels, its runs (the newest hundred), and the versions that share its hash."""
+        runs = self._parts.runs.list(version_id=version.id, limit=100)
+        same = [one for one in self._parts.locks.users_of_hash(version.definition_hash) if one != str(version)]
+        return {"labels": list(version.labels), "runs": [record.id for record in runs], "same_hash": same}
+
+    def list(
+        self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None
+    ) -> Page[EnvironmentVersion]:
+        """Return a page of the latest versions, by name."""
+        return self._parts.environments.list(limit=limit, after=after, include_archived=include_archived, kind=kind)
+
+    def versions(self, name: str, *, limit: int = 50, after: str | None = None) -> Page[EnvironmentVersion]:
+        """Return a page of the versions of ``name``, the newest first."""
+        return self._parts.environments.versions(name, limit=limit, after=after)
+
+    def history(self, name: str, *, limit: int = 50, after: str | None = None) -> Page[HistoryEntry]:
+        """Return a page of the versions of ``name`` with what each changed, the newest first."""
+        return self._parts.environments.history(name, limit=limit, after=after)
+
+    def lineage(self, reference: str) -> tuple[Ancestor, ...]:
+        """Return what the version was made from, the nearest first."""
+        return self._parts.environments.lineage(self._plain(reference))
+
+    def source(self, version: EnvironmentVersion) -> tuple[str, str]:
+        """Return format and text of a version: as it was read, comments kept, else as Wardian's YAML."""
+        from wardian import formats
+
+        return self._parts.environments.source(version) or ("wardian", formats.write(version.environment, "wardian"))
+
+    def _plain(self, reference: str) -> str:
+        return str(self.get(reference)) if reference.startswith("run:") else reference
