@@ -79,7 +79,7 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
         lines.append(f"  about      {version.description}")
     if version.tags:
         lines.append("  tags       " + ", ".join(f"{k}={v}" for k, v in version.tags.items()))
-    lines += [f"  from       {a['reference']} {a['note']}".rstrip() for a in document["lineage"][:1]]
+    lines += [f"  from       {_origin(a['reference'], a['note'])}" for a in document["lineage"][:1]]
     if lock is not None:
         lines.append(
             f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {len(lock.artifacts)} packages, solved {lock.provenance.created[:10]}"
@@ -93,6 +93,10 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
     if packages and lock is not None:
         lines += ["", *table(("PACKAGE", "VERSION", "BUILD", "KIND", "SOURCE", "SIZE", "SHA256"), package_rows(lock))]
     return lines
+
+
+def _origin(reference: str, note: str) -> str:
+    return note if reference in note else f"{reference} {note}".rstrip()
 
 
 @click.command(epilog=examples("wardian env history sklearn"))

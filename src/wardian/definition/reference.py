@@ -78,6 +78,11 @@ def is_file_reference(text: str) -> bool:
     return "/" in text or "\\" in text or text in (".", "..") or text.lower().endswith(_FILE_SUFFIXES)
 
 
+def file_hint(text: str) -> str:
+    """Return what to do with a file where a reference is wanted."""
+    return f"a file is given with -f: `wardian env create NAME -f {_cut(text)}` registers what it defines"
+
+
 def check_version(text: str) -> str:
     """Return ``text`` if it can be a version.
 
@@ -132,7 +137,7 @@ def _checked_run(text: str, kind: str, rest: str) -> str:
 def _guess(text: str) -> str | None:
     if match := re.fullmatch(rf"({NAME.pattern})\s*={{1,2}}\s*({VERSION.pattern})", text):
         return f"write `{match.group(1)}:{match.group(2)}`"
-    return None
+    return file_hint(text) if is_file_reference(text) else None
 
 
 def _cut(text: str) -> str:

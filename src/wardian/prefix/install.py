@@ -30,8 +30,10 @@ class Prefix:
     """An installed environment on this machine.
 
     Attributes:
+        path: where it lies; read-only.
+        key: what is installed in it, and how: its name in the cache.
+        ready: what its mark says: the interpreter, variables, the other prefixes that it needs.
         cached: whether it was here already.
-        requires: directory names of the other prefixes that it needs.
     """
 
     path: Path

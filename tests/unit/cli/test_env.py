@@ -1,0 +1,46 @@
+"""What people read of environments: origins, archived names, files where a reference is wanted."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.cli import Cli
+
+
+def test_an_origin_is_named_once(host: Cli) -> None:
+    host.ok("env", "create", "serving", "--from", "host:1", "-V", "A=1")
+    assert "  from       copy of host:1\n" in host.ok("env", "show", "serving").out
+
+
+def test_a_new_version_of_an_archived_name_says_that_it_stays_hidden(host: Cli) -> None:
+    host.ok("env", "archive", "host")
+    again = host.ok("env", "create", "host", "--interpreter", sys.executable)
+    assert "(unchanged)" in again.out
+    more = host.ok("env", "create", "host", "--interpreter", sys.executable, "-V", "A=1")
+    for done in (again, more):
+        assert "`host` is archived: it stays out of lists until `wardian env restore host`" in done.err
+    host.ok("env", "restore", "host")
+    assert "archived" not in host.ok("env", "create", "host", "--interpreter", sys.executable, "-V", "A=2").err
+    assert "host" in host.ok("env", "list").out
+
+
+def test_an_archived_version_that_is_asked_for_names_what_shows_it_again(host: Cli) -> None:
+    host.ok("env", "create", "host", "--interpreter", sys.executable, "-V", "A=1")
+    host.ok("env", "archive", "host:1")
+    done = host.ok("env", "create", "host", "--interpreter", sys.executable, "--version", "1")
+    assert "`host:1` is archived: it stays out of lists until `wardian env restore host:1`" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("create", "b", "--from", "loop.yml"), 4), (("show", "loop.yml"), 4), (("create", "b", "--from", "./loop.yml"), 2)],
+)
+def test_a_file_where_a_reference_is_wanted_teaches_the_option(host: Cli, words: tuple[str, ...], code: int) -> None:
+    host.write("loop.yml", "dependencies: [python]\n")
+    done = host.run("env", *words)
+    assert done.code == code
+    assert f"`wardian env create NAME -f {words[-1]}`" in done.err
