@@ -118,7 +118,7 @@ class _Found:
                 self._sure.append(self._candidate("trash", place, 0.0, f"of {place.parent}"))
         temporary = self._packages.root / "tmp"
         for path in sorted(temporary.iterdir()) if temporary.is_dir() else ():
-            used = path.stat().st_mtime
+            used = _changed(path)
             if used < self._now - STALE_AFTER_S:
                 self._sure.append(self._candidate("temporary", path, used, "a download that was broken off"))
             else:
@@ -127,7 +127,7 @@ class _Found:
     def tools(self, directories: Mapping[str, Path]) -> None:
         for name, path in directories.items():
             if path.is_dir():
-                self._tools.append(self._candidate("tool", path, path.stat().st_mtime, f"cache of {name}"))
+                self._tools.append(self._candidate("tool", path, _changed(path), f"cache of {name}"))
 
     def prefixes(self) -> None:
         rows = list(self._prefixes.entries())
@@ -154,7 +154,7 @@ class _Found:
     def packages(self) -> None:
         for sha256, used in self._packages.entries():
             path = self._packages.root / sha256
-            file = next((entry.name for entry in path.iterdir()), "")
+            file = _first_name(path)
             self._aging.append(self._candidate("package", path, used, file))
 
     def plan(self, limit_bytes: int) -> EvictionPlan:
@@ -176,6 +176,21 @@ class _Found:
             left -= freed
             chosen.append(Candidate(candidate.kind, candidate.name, candidate.path, candidate.used, freed, candidate.note))
         return EvictionPlan(tuple(chosen), tuple(self._kept), total, limit_bytes, self._installing)
+
+
+def _changed(path: Path) -> float:
+    """Return when ``path`` was changed; 0: another clean-up has removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _first_name(directory: Path) -> str:
+    try:
+        return next((entry.name for entry in directory.iterdir()), "")
+    except FileNotFoundError:
+        return ""
 
 
 def evict(

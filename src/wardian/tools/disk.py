@@ -261,15 +261,17 @@ def make_writable(root: Path) -> None:
 def remove_tree(path: Path, trash: Path) -> None:
     """Remove the tree at ``path`` so that nobody sees it half removed: renamed into ``trash`` first, then deleted.
 
-    ``trash`` is on the same file system. What a killed process leaves in it is removed by the next call.
+    ``trash`` is on the same file system. What a killed process leaves in it is removed by the next call. Safe between
+    processes that remove the same tree.
     """
     if not os.path.lexists(path):
         return
     trash.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and not path.is_symlink():
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)  # renaming a directory writes its `..`
     grave = trash / f"{path.name[:80]}.{os.getpid()}.{time.monotonic_ns()}"
-    path.rename(grave)
+    with contextlib.suppress(FileNotFoundError):  # another process has removed it since
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)  # renaming a directory writes its `..`
+        path.rename(grave)
     empty_trash(trash)
 
 
