@@ -198,6 +198,26 @@ def test_secrets_reach_the_script_and_no_record(workspace: Workspace) -> None:
         assert b"hunter2" not in path.read_bytes(), path
 
 
+SECRETIVE = Command(
+    "script", "train.py", ("--api-key=hunter2", "--password", "hunter2", "https://u:hunter2@h/?token=hunter2", "3")
+)
+LENGTHS = "import os, sys; print([len(word) for word in sys.argv[1:]], [name for name in os.environ if 'ARGUMENTS' in name])"
+
+
+def test_secrets_among_the_arguments_reach_the_script_and_no_record(workspace: Workspace) -> None:
+    record = workspace.submit(LENGTHS, command=SECRETIVE)
+    assert workspace.log(record) == "[17, 10, 7, 33, 1] []\n".replace("33", str(len(SECRETIVE.arguments[3])))
+    kept = record.configuration.command
+    assert kept.arguments == ("--api-key=…", "--password", "…", "https://u:…@h/?token=…", "3")
+    assert kept.hidden == (0, 2, 3)
+    assert "`--api-key=…`, `--password …`, `https://u:…@h/?token=…`" in record.results.notes[0]
+    for path in [p for p in workspace.root.rglob("*") if p.is_file()]:
+        assert b"hunter2" not in path.read_bytes(), path
+    with pytest.raises(InvalidInput, match="`--password …`") as caught:
+        workspace.submit(command=kept)
+    assert caught.value.stable_code == "arguments_not_kept"
+
+
 def test_inputs_are_watched(workspace: Workspace, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -42,12 +42,14 @@ class Detached:
         self.database = Database.open(root / "workspace.db")
         self.store = RunStore(self.database)
 
-    def submit(self, script: str, *options: str, driver: tuple[str, ...] = (), **changes: Any) -> RunRecord:
+    def submit(
+        self, script: str, *options: str, driver: tuple[str, ...] = (), arguments: tuple[str, ...] = (), **changes: Any
+    ) -> RunRecord:
         (self.root / "project/train.py").write_text(script)
         command = driver or (sys.executable, "-m", "tests.support.run_driver")
         environ = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/src"}
         return submit_detached(
-            a_configuration(self.root / "project", **changes),
+            a_configuration(self.root / "project", "train.py", *arguments, **changes),
             self.store,
             self.runs,
             lambda run_id: [*command, str(self.root), "supervise", run_id, *options],
@@ -110,6 +112,17 @@ def test_secrets_go_to_the_supervisor_and_nowhere_else(detached: Detached) -> No
                              variables={"HF_TOKEN": "hunter2", "EPOCHS": "3"})  # fmt: skip
     assert wait(record.id, detached.store, timeout_s=20).state == "completed"
     assert detached.log(record) == "7 3\n"
+    for path in [p for p in detached.root.rglob("*") if p.is_file()]:
+        assert b"hunter2" not in path.read_bytes(), path
+
+
+def test_secrets_among_the_arguments_go_to_the_supervisor_and_to_the_script_alone(detached: Detached) -> None:
+    script = "import os, sys; print([len(word) for word in sys.argv[1:]], [name for name in os.environ if 'ARGUMENTS' in name])"
+    given = ("--password", "hunter2", "--epochs=3", "--api-key=hunter2")
+    record = detached.submit(script, arguments=given, variables={"*": None})
+    assert wait(record.id, detached.store, timeout_s=20).state == "completed"
+    assert detached.log(record) == "[10, 7, 10, 17] []\n"
+    assert record.configuration.command.arguments == ("--password", "…", "--epochs=3", "--api-key=…")
     for path in [p for p in detached.root.rglob("*") if p.is_file()]:
         assert b"hunter2" not in path.read_bytes(), path
 

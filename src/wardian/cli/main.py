@@ -159,8 +159,9 @@ def _is_program(given: Sequence[str]) -> bool:
 
 def _bug(error: Exception, given: Sequence[str]) -> int:
     from wardian.cli.crash import write_report
+    from wardian.run.argument_secrets import without_secrets
 
-    place = write_report(error, given)
+    place = write_report(error, without_secrets(given)[0])
     write_err(
         f"error: a bug in Wardian: {type(error).__name__}: {str(error)[:300]}\nhint:  the report is in {place}; please send it\n"
     )

@@ -81,11 +81,15 @@ def export(session: Session, run_id: str, output: Path, packages: bool, force: b
                  lambda: f"wrote {output} ({size(size_bytes)})")  # fmt: skip
 
 
-@click.command(epilog=examples("wardian runs reproduce latest", "wardian runs reproduce churn.wardian"))
+@click.command(epilog=examples("wardian runs reproduce latest", "wardian runs reproduce churn.wardian",
+                                "wardian runs reproduce 01k3p -- --epochs 3 --api-key=SECRET"))  # fmt: skip
 @click.argument("target", metavar="ID|FILE", shell_complete=complete_run)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARG...]")
 @command
-def reproduce(session: Session, target: str) -> int:
+def reproduce(session: Session, target: str, arguments: tuple[str, ...]) -> int:
     """Run it again, with the same packages, code, inputs and variables. Exits as the script does.
+
+    Its arguments are only needed where some were secrets, which no record keeps: then all of them.
 
     What a run of this workspace left, and what it leaves now, are compared: log, exit code, every output.
     """
@@ -93,7 +97,7 @@ def reproduce(session: Session, target: str) -> int:
 
     original = None if "/" in target or target.endswith(".wardian") else get_run(session, target)
     out, err = outlets(as_json=session.as_json)
-    found = session.workspace.runs.reproduce(original.id if original else Path(target), stdout=out, stderr=err,
+    found = session.workspace.runs.reproduce(original.id if original else Path(target), arguments=arguments or None, stdout=out, stderr=err,
                                              on_prepared=session.say)  # fmt: skip
     say_ended(session, found)
     comparison = _compared(original, found)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.definition.environment import VARIABLE, looks_secret
 from wardian.definition.reference import NAME
+from wardian.definition.url_secret import holds_secret
 from wardian.errors import InvalidInput
+from wardian.run.argument_secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,11 +33,13 @@ class Command:
     Attributes:
         kind: ``script`` | ``module`` | ``program``.
         name: the script's path below the source directory; the module; the program.
+        hidden: positions of arguments whose secrets were left out; a command that has some is a record, and cannot run.
     """
 
     kind: str
     name: str
     arguments: tuple[str, ...] = ()
+    hidden: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -45,6 +49,8 @@ class Command:
         for argument in (self.name, *self.arguments):
             if "\0" in argument:
                 raise _invalid(f"the argument {argument[:80]!r} holds a NUL character", "bad_command")
+        if not all(0 <= position < len(self.arguments) for position in self.hidden):
+            raise _invalid(f"not all of the arguments {self.hidden} are there", "bad_command")
         if self.kind == "module" and not all(part.isidentifier() for part in self.name.split(".")):
             raise _invalid(f"`{self.name[:80]}` is not the name of a module", "bad_command", "for a file leave `-m` out")
 
@@ -62,6 +68,11 @@ class Command:
         kind, value = given[0]
         words = [value] if isinstance(value, str) else list(value)
         return cls(kind, words[0], (*words[1:], *arguments))
+
+    def without_secrets(self) -> Command:
+        """Return a copy with ``…`` in the place of each secret among the arguments, as far as it can be told from its looks."""
+        arguments, hidden = without_secrets(self.arguments)
+        return replace(self, arguments=arguments, hidden=tuple(sorted({*self.hidden, *hidden}))) if hidden else self
 
     def argv(self, python: str) -> tuple[str, ...]:
         """Return program and arguments, run by the interpreter ``python`` where that is needed."""
@@ -172,16 +183,17 @@ class RunConfiguration:
         return {n: v for n, v in self.variables.items() if v is not None and perhaps_secret(n, v)}
 
     def without_secrets(self) -> RunConfiguration:
-        """Return a copy that passes on secrets by name instead of holding them."""
+        """Return a copy that passes on secrets by name instead of holding them; of those among the arguments it says where."""
         hidden = self.secrets
-        return replace(self, variables={n: None if n in hidden else v for n, v in self.variables.items()}) if hidden else self
+        variables = {n: None if n in hidden else v for n, v in self.variables.items()}
+        return replace(self, variables=variables, command=self.command.without_secrets())
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values, defaults and secrets omitted. ``from_document`` gives back an equal configuration."""
         safe = self.without_secrets()
         document: dict[str, Any] = {
             "schema": SCHEMA,
-            "command": {"kind": safe.command.kind, "name": safe.command.name, "arguments": list(safe.command.arguments)},
+            "command": _command_document(safe.command),
             "environment": safe.environment,
             "source": str(safe.source) if safe.source else None,
             "inputs": {name: str(path) for name, path in safe.inputs.items()},
@@ -208,7 +220,12 @@ class RunConfiguration:
                                "newer_run_configuration", "use a newer Wardian")  # fmt: skip
             command = document["command"]
             return cls(
-                command=Command(command["kind"], command["name"], tuple(map(str, command.get("arguments", ())))),
+                command=Command(
+                    command["kind"],
+                    command["name"],
+                    tuple(map(str, command.get("arguments", ()))),
+                    tuple(map(int, command.get("hidden", ()))),
+                ),
                 environment=document.get("environment"),
                 source=Path(document["source"]) if "source" in document else None,
                 inputs={str(name): Path(path) for name, path in document.get("inputs", {}).items()},
@@ -278,7 +295,12 @@ class Prepared:
 
 def perhaps_secret(name: str, value: str) -> bool:
     """Return whether a record leaves out the value of a variable: rather one too many, for a record is kept for years."""
-    return looks_secret(name, value) or bool(value and _PERHAPS_SECRET.search(name))
+    return looks_secret(name, value) or holds_secret(value) or bool(value and _PERHAPS_SECRET.search(name))
+
+
+def _command_document(command: Command) -> dict[str, Any]:
+    hidden = {"hidden": list(command.hidden)} if command.hidden else {}
+    return {"kind": command.kind, "name": command.name, "arguments": list(command.arguments), **hidden}
 
 
 def input_variable(name: str) -> str:

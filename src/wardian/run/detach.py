@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ from wardian.events import silent
 from wardian.run.directory import RunDirectory
 from wardian.run.job import Means
 from wardian.run.record import CANCELED, FAILED
-from wardian.run.submit import check, take_snapshot, target_named
+from wardian.run.submit import HANDED_OVER, check, take_snapshot, target_named
 from wardian.run.surroundings import Surroundings
 from wardian.tools import processes
 from wardian.tools.disk import remove_tree
@@ -58,7 +59,9 @@ def submit_detached(
         results, digest = take_snapshot(record, tree, means)
         store.note(record.id, results, digest)
         directory = RunDirectory.of(runs_dir, record.id)
-        pid = _start(supervisor(record.id), directory, {**around.environ, **configuration.secrets})
+        pid = _start(
+            supervisor(record.id), directory, {**around.environ, **configuration.secrets, **_secret_arguments(configuration)}
+        )
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             store.end(record.id, CANCELED, code="interrupted", reason="interrupted before its supervisor was started")
@@ -158,6 +161,11 @@ def _start(command: Sequence[str], directory: RunDirectory, environ: Mapping[str
         return int(started.stdout)
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise RunFailed(f"the supervisor of the run could not be started: {error}", code="supervisor_failed") from error
+
+
+def _secret_arguments(configuration: RunConfiguration) -> dict[str, str]:
+    hidden = configuration.command.without_secrets().hidden
+    return {HANDED_OVER: json.dumps({at: configuration.command.arguments[at] for at in hidden})} if hidden else {}
 
 
 def _last_words(directory: RunDirectory) -> str:

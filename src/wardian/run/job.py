@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.events import Listener
-    from wardian.run.configuration import Prepared
+    from wardian.run.configuration import Command, Prepared
     from wardian.run.record import Results
     from wardian.run.records import RunStore
     from wardian.run.surroundings import Surroundings
@@ -65,8 +65,12 @@ class Means:
     listener: Listener
 
 
-def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str], means: Means, stop: Stop) -> RunRecord:
+def run_job(
+    record: RunRecord, command: Command, prepared: Prepared, variables: Mapping[str, str], means: Means, stop: Stop
+) -> RunRecord:
     """Run the job of ``record`` in its prepared environment, and record how it ended.
+
+    ``command`` is the record's, with the secrets among its arguments.
 
     Raises:   RunFailed: it could not be started for a reason that is not the script's.  DiskFull.
     """
@@ -78,7 +82,7 @@ def run_job(record: RunRecord, prepared: Prepared, variables: Mapping[str, str],
     faults = WriteFaults(prepared.read_only if prepared.prefix is None else (prepared.prefix, *prepared.read_only))
     watch = _Watch(record, means, faults, stop)
     job = Job(
-        argv=configuration.command.argv(prepared.python),
+        argv=command.argv(prepared.python),
         directory=directory.snapshot,
         variables=job_variables(record, prepared, directory.outputs, variables, around.environ),
         read_only=prepared.read_only,

@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
-from wardian.errors import Conflict, NotFound, WardianError
+from wardian.errors import Conflict, InvalidInput, NotFound, WardianError
+from wardian.run.argument_secrets import named
+from wardian.run.configuration import Command
 from wardian.run.directory import RunDirectory
 from wardian.run.snapshot import Snapshot
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from wardian.run.configuration import RunConfiguration
@@ -73,12 +75,21 @@ def restore_source(record: RunRecord, runs_dir: Path, target: Path) -> Path:
     return target
 
 
-def reproduction(record: RunRecord, *, file: Path | None = None, inputs: Mapping[str, Path] | None = None) -> RunConfiguration:
+def reproduction(
+    record: RunRecord,
+    *,
+    file: Path | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    arguments: Sequence[str] | None = None,
+) -> RunConfiguration:
     """Return the configuration that does again what ``record`` did. It names the source directory that the run had, or ``file``,
     the run file that holds it; what is copied is the restored one.
 
     Variables that were passed on have the values that they had then; secrets are passed on from the caller again. Inputs are
     at the same paths, or at those of ``inputs``.
+
+    Args:     arguments: all of them, for a run whose record leaves out the secrets among them.
+    Raises:   InvalidInput: ``arguments_not_kept``: some are left out, and not given; ``other_arguments``: they are not the run's.
     """
     was = record.configuration
     patterns = [name for name in was.variables if "*" in name or "?" in name]
@@ -86,10 +97,30 @@ def reproduction(record: RunRecord, *, file: Path | None = None, inputs: Mapping
     return replace(
         was,
         source=file if file is not None and was.source is not None else was.source,
+        command=_command(record, arguments, file),
         reproduces=record.id,
         inputs={**was.inputs, **{name: path for name, path in (inputs or {}).items() if name in was.inputs}},
         variables=variables,
     )
+
+
+def _command(record: RunRecord, arguments: Sequence[str] | None, file: Path | None) -> Command:
+    was = record.configuration.command
+    if arguments is None and not was.hidden:
+        return was
+    import shlex
+
+    hint = f"give them all, with the secrets: `wardian runs reproduce {file or record.id} -- {shlex.join(was.arguments)}`"
+    if arguments is None or any(
+        given == kept for at, (given, kept) in enumerate(zip(arguments, was.arguments, strict=False)) if at in was.hidden
+    ):
+        raise InvalidInput(f"run `{record.id}` had arguments that look like secrets, which are not kept: {named(was.arguments, was.hidden)}",
+                           hint=hint, code="arguments_not_kept")  # fmt: skip
+    given = Command(was.kind, was.name, tuple(arguments))
+    if given.without_secrets().arguments != was.arguments:
+        raise InvalidInput(f"these are not the arguments of run `{record.id}`, which were: {shlex.join(was.arguments)}",
+                           hint=hint if was.hidden else "leave them out; `wardian run` runs it with others", code="other_arguments")  # fmt: skip
+    return given
 
 
 def _listed(record: RunRecord, directory: RunDirectory) -> Snapshot:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wardian.errors import NotFound, WardianError
+from wardian.errors import InvalidInput, NotFound, WardianError
 from wardian.events import Event, Listener, silent
+from wardian.run.argument_secrets import named
 from wardian.run.configuration import Prepared
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import record_inputs
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.digest import Digest
-    from wardian.run.configuration import RunConfiguration
+    from wardian.run.configuration import Command, RunConfiguration
     from wardian.run.records import RunStore
     from wardian.run.signals import Interruptible
     from wardian.run.targets.target import Target
 
+HANDED_OVER = "_WARDIAN_ARGUMENTS"  # the variable of a supervisor that holds the secrets among its run's arguments, by position
 Prepare = Callable[[RunRecord, Listener], Prepared]
 
 
@@ -72,7 +74,7 @@ def submit(
         def work() -> RunRecord:
             results, digest = take_snapshot(record, tree, means)
             preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
-            return _carry_out(preparing, variables, prepare, means, signals)
+            return _carry_out(preparing, configuration.command, variables, prepare, means, signals)
 
         return _to_its_end(record, store, signals, work)
 
@@ -89,18 +91,24 @@ def supervise(
 ) -> RunRecord:
     """Run the queued run ``run_id``, whose snapshot is taken, to its end; what a supervisor process does.
 
+    The secrets among its arguments come through ``HANDED_OVER`` of the surroundings' variables, which the job does not get.
+
     Raises:   WardianError: as ``submit``; ``Conflict``: it is not queued.
     """
     place = target or target_named(store.get(run_id).configuration.target, standard_input=False)
-    means = Means(store, runs_dir, surroundings or Surroundings(), place, None, None, listener)
+    around = surroundings or Surroundings()
+    handed_over = json.loads(around.environ.get(HANDED_OVER, "{}"))
+    around = replace(around, environ={name: value for name, value in around.environ.items() if name != HANDED_OVER})
+    means = Means(store, runs_dir, around, place, None, None, listener)
     with interruptible() as signals:
         record = store.hand_over(run_id, identify(), takes_signals=signals.takes_signals)
 
         def work() -> RunRecord:
             preparing = store.advance(record.id, PREPARING)
-            around = means.surroundings
             variables = caller_variables(record.configuration, around.pass_variables, around.environ)
-            return _carry_out(preparing, variables, prepare, means, signals)
+            command = record.configuration.command
+            arguments = (handed_over.get(str(position), text) for position, text in enumerate(command.arguments))
+            return _carry_out(preparing, replace(command, arguments=tuple(arguments)), variables, prepare, means, signals)
 
         return _to_its_end(record, store, signals, work)
 
@@ -125,15 +133,31 @@ def check(
     Raises:   WardianError: a script, an input or a variable is missing, the source directory is too large …
     """
     around = means.surroundings
+    command = configuration.command
+    if command.hidden:
+        raise InvalidInput(f"these arguments had secrets, which are not kept: {named(command.arguments, command.hidden)}",
+                           hint="give all arguments, the secrets among them", code="arguments_not_kept")  # fmt: skip
     variables = caller_variables(configuration, around.pass_variables, around.environ)
     means.target.check(configuration.resources)
     tree = None
     if configuration.source is not None:
         limits = Limits(around.limit_bytes, around.limit_files)
         tree = scan(source or configuration.source, limits, leave_out=around.leave_out, home=around.home)
-    check_script(configuration.command, tree)
+    check_script(command, tree)
     inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
-    return tree, Results(variables=recorded(variables), inputs=inputs), variables
+    return tree, Results(variables=recorded(variables), inputs=inputs, notes=_not_kept(command)), variables
+
+
+def _not_kept(command: Command) -> tuple[str, ...]:
+    safe = command.without_secrets()
+    if not safe.hidden:
+        return ()
+    words = named(safe.arguments, safe.hidden)
+    note = (
+        f"these arguments look like secrets and are not kept, so a reproduction needs them again: {words}; everybody on this machine"
+        " sees arguments while a run is on, but not variables: `-V NAME` passes one of yours on"
+    )
+    return (note,)
 
 
 def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
@@ -143,18 +167,20 @@ def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> t
     with disk_errors(directory.path):
         directory.snapshot_list.write_text(json.dumps(taken.as_document(), separators=(",", ":")))
     files = len(taken.entries)
-    return replace(record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=taken.notes), taken.digest
+    return replace(
+        record.results, snapshot_files=files, snapshot_bytes=taken.size_bytes, notes=(*record.results.notes, *taken.notes)
+    ), taken.digest
 
 
 def _carry_out(
-    record: RunRecord, variables: Mapping[str, str], prepare: Prepare, means: Means, signals: Interruptible
+    record: RunRecord, command: Command, variables: Mapping[str, str], prepare: Prepare, means: Means, signals: Interruptible
 ) -> RunRecord:
     means.listener(Event("phase", "preparing", data={"run_id": record.id}))
     prepared = prepare(record, means.listener)
     with prepared.hold:
         results = replace(record.results, environment=prepared.environment, notes=(*record.results.notes, *prepared.notes))
         signals.from_now_to_the_job()
-        return run_job(replace(record, results=results), prepared, variables, means, signals.stop)
+        return run_job(replace(record, results=results), command, prepared, variables, means, signals.stop)
 
 
 def _to_its_end(record: RunRecord, store: RunStore, signals: Interruptible, work: Callable[[], RunRecord]) -> RunRecord:

@@ -11,7 +11,7 @@ from wardian.errors import NotFound
 from wardian.sdk.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from wardian.bootstrap import Parts
     from wardian.digest import Digest
@@ -225,42 +225,48 @@ class RunCollection:
                           packages=archives)  # fmt: skip
 
     def reproduce(
-        self, run: str | Path, *, stdout: Taker | None = None, stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None
+        self, run: str | Path, *, arguments: Sequence[str] | None = None, stdout: Taker | None = None, stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None
     ) -> Run:  # fmt: skip
         """Do again what a run did, with the same lock, source and variables: a run of this workspace, or a run file.
 
-        Raises:   as ``export``; ``load_run`` for a file.  What locking and installing raise.
+        Args:     arguments: all of the run's, where some held secrets: no record keeps these.
+        Raises:   as ``export``; ``load_run`` for a file; ``reproduction``.  What locking and installing raise.
         """
         import tempfile
 
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=self.root) as place:
             if isinstance(run, str):
-                version, configuration, source = self._again(run, Path(place) / "source")
+                version, configuration, source = self._again(run, Path(place) / "source", arguments)
             else:
-                version, configuration, source = self._from_file(run, Path(place) / "run")
+                version, configuration, source = self._from_file(run, Path(place) / "run", arguments)
             return self.submit(
                 version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared, source=source
             )
 
-    def _again(self, run_id: str, source: Path) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
+    def _again(
+        self, run_id: str, source: Path, arguments: Sequence[str] | None
+    ) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
         from wardian.run.reproduce import reproduction, restore_source
 
         run = self.get(run_id)
         version = run.environment
         if version is None:
             raise NotFound(f"run `{run.id}` never had an environment", code="environment_not_found")
-        return version, reproduction(run.record), restore_source(run.record, self.root, source)
+        return version, reproduction(run.record, arguments=arguments), restore_source(run.record, self.root, source)
 
-    def _from_file(self, path: Path, directory: Path) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
+    def _from_file(
+        self, path: Path, directory: Path, arguments: Sequence[str] | None
+    ) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
         from wardian.run.load import load_run
         from wardian.run.reproduce import reproduction
 
         loaded = load_run(path, directory)
         if loaded.environment is None:
             raise NotFound(f"{path} holds no environment", code="environment_not_found")
+        configuration = reproduction(loaded.record, file=path.absolute(), inputs=loaded.inputs, arguments=arguments)
         version = self.environments.adopt(loaded.environment, loaded.lock, loaded.packages, note=f"run {loaded.record.id}")
-        return version, reproduction(loaded.record, file=path.absolute(), inputs=loaded.inputs), loaded.source
+        return version, configuration, loaded.source
 
     def delete(self, run_id: str) -> None:
         """Delete the record and files of a run that has ended."""

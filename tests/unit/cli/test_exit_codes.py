@@ -131,12 +131,14 @@ def test_a_bug_is_written_down_and_not_shown(
 
     @click.command("broken")
     @click.option("-V")
-    def broken(v: str) -> None:
+    @click.option("--password")
+    def broken(v: str, password: str) -> None:
+        assert password
         raise ZeroDivisionError(f"by {len(v)}")
 
     command_line.add_command(broken)
     try:
-        code = main(["broken", "-V", "API_KEY=s3cret"])
+        code = main(["broken", "-V", "API_KEY=s3cret", "--password", "s3cret"])
     finally:
         del command_line.commands["broken"]
     said = capsys.readouterr().err

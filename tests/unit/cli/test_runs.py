@@ -275,6 +275,32 @@ def test_a_reproduced_run_names_the_run_and_the_file_that_it_came_from(host: Cli
     assert ".reproduce-" not in elsewhere.ok("runs", "show", "latest", "--json").out
 
 
+def test_secrets_among_the_arguments_are_kept_nowhere_and_given_again(host: Cli, tmp_path: Path) -> None:
+    host.write("a.py", "import sys\nprint([len(word) for word in sys.argv[1:]])\n")
+    given = ("--api-key=hunter2", "--password", "hunter2", "--epochs", "3")
+    first = host.ok("run", "-e", "host", "a.py", *given)
+    assert first.out == "[17, 10, 7, 8, 1]\n"
+    assert "note:  these arguments look like secrets and are not kept" in first.err
+    run_id = host.json("runs", "show", "latest")["id"]
+    target = tmp_path / "run.wardian"
+    host.ok("runs", "export", run_id, "-o", str(target))
+    for told in (host.ok("runs", "list"), host.ok("runs", "show", run_id), host.ok("runs", "show", run_id, "--json")):
+        assert "hunter2" not in told.out
+        assert "--password" in told.out
+    for path in [target, *(p for p in host.home.rglob("*") if p.is_file())]:
+        assert b"hunter2" not in path.read_bytes(), path
+    for what in (run_id, str(target)):
+        missing = host.run("runs", "reproduce", what)
+        assert (missing.code, "`--api-key=…`, `--password …`" in missing.err) == (2, True)
+        assert f"`wardian runs reproduce {what} -- '--api-key=…' --password '…' --epochs 3`" in missing.err
+        assert host.run("runs", "reproduce", what, "--", *given[:2], "…", *given[3:]).code == 2
+        other = host.run("runs", "reproduce", what, "--", *given[:4], "4")
+        assert (other.code, "these are not the arguments" in other.err) == (2, True)
+        again = host.ok("runs", "reproduce", what, "--", *given)
+        assert again.out == first.out
+    assert host.json("runs", "show", "latest")["configuration"]["command"]["hidden"] == [0, 2]
+
+
 def test_export_does_not_take_a_directory(host: Cli) -> None:
     assert host.run("runs", "export", "latest", "-o", str(host.directory)).code == 2
     assert host.run("runs", "export", "latest", "-o", "x.wardian").code == 4, "there is no run yet"
