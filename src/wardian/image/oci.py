@@ -14,7 +14,7 @@ from wardian.digest import Digest, canonical_json
 from wardian.errors import WardianError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -242,6 +242,17 @@ def read_config(content: bytes) -> ImageConfig:
 def is_tag(text: str) -> bool:
     """Return whether ``text`` can be a tag in a registry."""
     return _TAG.fullmatch(text) is not None
+
+
+def check_tags(names: Sequence[str]) -> None:
+    """Make sure that all of ``names`` can be tags.
+
+    Raises:   InvalidImage: code ``invalid_tag``.
+    """
+    for name in names:
+        if not is_tag(name):
+            raise InvalidImage(f"`{name[:160]}` cannot be a tag", code="invalid_tag",
+                               hint="at most 128 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`")  # fmt: skip
 
 
 def _document(content: bytes) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Reading a blob so that nothing but the blob is ever read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from wardian.errors import BadArchive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wardian.image.oci import Descriptor
+
+CHUNK = 1 << 20
+
+
+class VerifyingReader(io.RawIOBase):
+    """Gives the bytes of ``source``; the last of them only if all of them together are the blob.
+
+    So whoever has read as many bytes as the blob is long has the blob, whether it then asks for the end or not.
+
+    Args:     source: is not closed.  place: where the blob lies, for messages.
+              on_damage: called once, before the error is raised.
+    Raises:   BadArchive: by a read: code ``wrong_size``, ``wrong_digest``.
+    """
+
+    def __init__(self, source: IO[bytes], blob: Descriptor, place: str, on_damage: Callable[[], None] = lambda: None):
+        super().__init__()
+        self._source = source
+        self._blob = blob
+        self._place = place
+        self._on_damage = on_damage
+        self._hasher = hashlib.sha256()
+        self._done = 0
+        self._checked = False
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return how many bytes have been read."""
+        return self._done
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to ``size`` bytes; all that are left if it is negative; none at the end."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if size == 0:
+            return b""
+        if self._checked:
+            return b""
+        piece = self._source.read(size)
+        self._done += len(piece)
+        self._hasher.update(piece)
+        if self._done > self._blob.size_bytes:
+            self._refuse("wrong_size", "has more bytes")
+        if not piece and self._done < self._blob.size_bytes:
+            self._refuse("wrong_size", f"ends after {self._done:,} bytes")
+        if self._done == self._blob.size_bytes:
+            self._check_end()
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` as far as one read goes; return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        piece = self.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def _check_end(self) -> None:
+        if self._source.read(1):
+            self._refuse("wrong_size", "has more bytes")
+        if (actual := self._hasher.hexdigest()) != self._blob.digest:
+            self._refuse("wrong_digest", f"has sha256 {actual}")
+        self._checked = True
+
+    def _refuse(self, code: str, what: str) -> NoReturn:
+        self._on_damage()
+        raise BadArchive(
+            f"the blob sha256:{self._blob.digest} ({self._blob.size_bytes:,} bytes) {what} in {self._place}", code=code,
+            hint="it is damaged or was exchanged: push it, or build it, anew",
+        )  # fmt: skip
+
+
+def copy_verified(source: IO[bytes], blob: Descriptor, target: IO[bytes], place: str) -> None:
+    """Write ``source`` to ``target``.
+
+    Raises:   BadArchive: it is not ``blob``; something may have been written then.
+    """
+    reader = VerifyingReader(source, blob, place)
+    while piece := reader.read(CHUNK):
+        target.write(piece)

@@ -1,0 +1,158 @@
+"""One request to a registry, streamed both ways: no retries, redirects, cookies or logins of its own. Wraps requests (ADR 0018)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.cookiejar
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from wardian.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import requests
+
+_BLOCK = 1 << 18
+
+
+class Broken(Exception):
+    """A request got no answer, or the answer broke off.
+
+    Attributes:
+        lasting: asking again will not help: an unknown host name, a certificate that is not trusted.
+    """
+
+    def __init__(self, why: str, *, lasting: bool = False):
+        super().__init__(why)
+        self.lasting = lasting
+
+
+class Reply:
+    """A server's answer: status, headers (names in lower case), and a body to be read in pieces."""
+
+    def __init__(self, response: requests.Response):
+        self._response = response
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of the body as they were sent; none at its end.
+
+        Raises:   Broken: the connection was lost, or nothing came for as long as a request may wait.
+        """
+        with _broken():
+            return bytes(self._response.raw.read(size, decode_content=False))
+
+    def close(self) -> None:
+        """Let the connection go: it serves again if the body was read to its end."""
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RegistryHttp:
+    """Sends requests. Proxies and certificates come from the environment, as pip has it. Safe between threads.
+
+    Args:     timeout_s: seconds without a byte before a request is given up.
+              ca_bundle: file of certificates in place of the usual ones.
+              offline: no request is sent.
+    """
+
+    def __init__(self, *, timeout_s: float = 30.0, ca_bundle: str | None = None, offline: bool = False):
+        self.timeout_s = timeout_s
+        self._offline = offline
+        self._ca_bundle = ca_bundle
+        self._kept: requests.Session | None = None
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] = b"", length: int | None = None
+    ) -> Reply:
+        """Send one request and return the answer, whatever its status.
+
+        Args:     body: bytes, or a stream of exactly ``length`` bytes, which is read once.
+        Raises:   Broken.  Unavailable: code ``offline``.  What reading ``body`` raises, unchanged.
+        """
+        if self._offline:
+            raise Unavailable(f"{url.partition('?')[0]} is needed, but Wardian is offline", code="offline",
+                              hint="unset WARDIAN_OFFLINE, or bring the image here while online")  # fmt: skip
+        data: Any = body if isinstance(body, bytes) else _Sized(body, length or 0)
+        sent = {"User-Agent": "wardian", "Accept-Encoding": "identity", **headers}
+        with _broken():
+            session = self._session()
+            response = session.request(
+                method, url, headers=sent, data=data, auth=_as_it_is, stream=True, timeout=self.timeout_s, allow_redirects=False
+            )
+            return Reply(response)
+
+    def _session(self) -> requests.Session:
+        if self._kept is None:
+            import requests
+            from requests.adapters import HTTPAdapter
+
+            class Adapter(HTTPAdapter):
+                def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # larger pieces than 16 KiB are sent
+                    super().init_poolmanager(*arguments, **options, blocksize=_BLOCK)
+
+            session = requests.Session()
+            session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, Adapter(pool_maxsize=16))
+            if self._ca_bundle:
+                session.verify = self._ca_bundle
+            self._kept = session
+        return self._kept
+
+
+class _Sized:
+    """A body whose length is announced: many registries refuse a request without."""
+
+    def __init__(self, stream: IO[bytes], length: int):
+        self._stream = stream
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(_BLOCK), b"")
+
+    def read(self, size: int = _BLOCK) -> bytes:
+        return self._stream.read(size)
+
+
+def _as_it_is(request: Any) -> Any:
+    """Keep requests from adding a login out of netrc: what is sent is decided by who sends."""
+    return request
+
+
+@contextlib.contextmanager
+def _broken() -> Iterator[None]:
+    import requests
+    import urllib3
+
+    try:
+        yield
+    except requests.exceptions.InvalidURL as error:
+        raise Broken(f"this is not an address: {str(error)[:200]}", lasting=True) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        text = repr(error)
+        if "NameResolution" in text or "getaddrinfo" in text:
+            raise Broken("the host name is not known here (no network, or a wrong name)", lasting=True) from error
+        if "CERTIFICATE_VERIFY" in text or "WRONG_VERSION_NUMBER" in text or "wrong version number" in text:
+            raise Broken(f"no trusted TLS connection: {_plainly(error)}", lasting=True) from error
+        if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError) or "timed out" in text:
+            raise Broken("no answer in time") from error
+        raise Broken(_plainly(error)) from error
+
+
+def _plainly(error: BaseException) -> str:
+    reason = error
+    while reason.args and isinstance(inner := getattr(reason.args[0], "reason", None) or reason.args[0], BaseException):
+        reason = inner
+    text = str(reason.args[-1] if reason.args and isinstance(reason.args[-1], BaseException) else reason)
+    return (text.rpartition(">: ")[2] or type(reason).__name__)[:200]
