@@ -112,6 +112,8 @@ def test_a_block_is_split_into_commands_and_outputs() -> None:
         (("numpy 1.26.4  wheel",), "numpy   1.26.4 wheel\n", True),
         (("numpy 1.26.4",), "numpy 2.1.3\n", False),
         (("Python 3.12.4",), "Python 3.11.7\n", True),
+        (("# Python 3.12", "lib/python3.12/site-packages"), "# Python 3.9\nlib/python3.9/site-packages\n", True),
+        (("attrs 3.12",), "attrs 3.13\n", False),
     ],
 )
 def test_what_varies_may_differ_and_nothing_else(expected: tuple[str, ...], output: str, *, same: bool) -> None:
@@ -124,6 +126,12 @@ def test_an_id_of_the_page_is_one_and_the_same_id_here() -> None:
     assert sample.command("wardian runs show 1qjppjaqb77d") == "wardian runs show 1r0000000abc"
     assert sample.matches(("1qjppjaqb77d completed",), "1r0000000abc completed\n")
     assert not sample.matches(("1qjppjaqb77d completed",), "1r0000000abd completed\n")
+
+
+def test_the_beginning_of_an_id_is_the_beginning_of_the_one_here() -> None:
+    sample = Sample()
+    assert sample.matches(("prefix bfc4825db5a733e1c9c0a04591ecda89",), f"prefix {'0d' * 16}\n")
+    assert sample.command("wardian gc --prefix bfc4825db5a7") == "wardian gc --prefix 0d0d0d0d0d0d"
 
 
 def test_what_is_written_into_a_page_keeps_the_ids_of_the_page() -> None:

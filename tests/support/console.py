@@ -24,6 +24,7 @@ _ID = r"(?<![\w.])(?:(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}|(?=[a-f]*\d)[0-9a-f]{6,6
 _SHAPES = {
     "moment": r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| [A-Z]{3,5}\b)?)?",
     "python": r"\b3\.\d+\.\d+\b",
+    "minor": r"(?:(?<=\bpython)|(?<=\bPython ))3\.\d+\b",
     "duration": r"\b\d+\.\d+ s\b",
     "size": r"\b\d+(?:\.\d+)? (?:B|kB|MB|GB)\b",
     "gap": "[ ]+",
@@ -151,7 +152,12 @@ class Sample:
         """Return a command of the page with the ids that it has here."""
         for shown, real in self.here.items():
             text = text.replace(shown, real)
-        return text
+
+        def begun(match: re.Match[str]) -> str:
+            longer = (real[: len(match[0])] for shown, real in self.here.items() if shown.startswith(match[0]))
+            return next(longer, match[0])
+
+        return re.sub(_ID, begun, text)
 
     def shown(self, output: str) -> str:
         """Return ``output`` with the ids that the page shows for those of here; new ones are known from then on."""
