@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wardian.tools.http import Credentials, Http
     from wardian.tools.uv import Uv
     from wardian.workspace.artifacts import Artifacts
+    from wardian.workspace.builds import Builds
     from wardian.workspace.database import Database
     from wardian.workspace.environments import Environments
     from wardian.workspace.locking import Locker
@@ -135,6 +136,14 @@ class Parts:
         from wardian.run.records import RunStore
 
         return RunStore(self.database, runs_dir=self.directory / "runs")
+
+    @cached_property
+    def builds(self) -> Builds:
+        """Records of builds."""
+        from wardian.run.run_id import new_run_id
+        from wardian.workspace.builds import Builds
+
+        return Builds(self.database, self.directory / "builds", new_id=new_run_id)
 
     @cached_property
     def surroundings(self) -> Surroundings:

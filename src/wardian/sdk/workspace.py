@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.definition.environment import Environment
     from wardian.events import Listener
     from wardian.run.configuration import Resources, RunConfiguration
+    from wardian.sdk.builds import BuildCollection
     from wardian.workspace.secrets import Secrets
 
 
@@ -81,6 +82,13 @@ class Workspace:
     def runs(self) -> RunCollection:
         """Its runs."""
         return RunCollection(self._parts, self.environments)
+
+    @cached_property
+    def builds(self) -> BuildCollection:
+        """What was solved, installed, built and pushed here."""
+        from wardian.sdk.builds import BuildCollection
+
+        return BuildCollection(self._parts)
 
     @property
     def secrets(self) -> Secrets:
