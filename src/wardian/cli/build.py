@@ -21,7 +21,11 @@ _KINDS = ("lock", "prefix", "image", "push", "pull", "base")
 build_argument = click.argument("build_id", metavar="[ID]", default="latest")
 
 
-@click.group(cls=LazyGroup, aliases={**SHORT_NAMES, "log": "logs", "stop": "cancel"}, epilog=examples("wardian build list", "wardian build show latest", "wardian build logs -f 0cz4"))
+@click.group(
+    cls=LazyGroup,
+    aliases={**SHORT_NAMES, "log": "logs", "stop": "cancel"},
+    epilog=examples("wardian build list", "wardian build show latest", "wardian build logs -f 0cz4"),
+)
 def build() -> None:
     """Every solve, installation, image and push: what it did, how long it took, why it failed."""
 
