@@ -47,14 +47,18 @@ class Compression:
 
     @property
     def compressor(self) -> str:
-        """All that decides about the bytes: format, level, library and version, such as ``zstd:3 libzstd-1.5.7``."""
+        """All that decides about the bytes: library, version, version of what is inside it, level.
+
+        Such as ``zstandard-0.25.0/1.5.7:3``. The same everywhere means the same bytes for the same content.
+        """
         if self.name == "zstd":
             import zstandard
 
-            return f"zstd:{self.level} libzstd-{'.'.join(map(str, zstandard.ZSTD_VERSION))}"
-        from zlib_ng import zlib_ng
+            return f"zstandard-{zstandard.__version__}/{'.'.join(map(str, zstandard.ZSTD_VERSION))}:{self.level}"
+        import zlib_ng
+        from zlib_ng.zlib_ng import ZLIBNG_RUNTIME_VERSION
 
-        return f"gzip:{self.level} zlib-ng-{zlib_ng.ZLIBNG_RUNTIME_VERSION}"
+        return f"zlib-ng-{zlib_ng.__version__}/{ZLIBNG_RUNTIME_VERSION}:{self.level}"
 
     def start(self) -> Compressor:
         """Return a compressor for one layer."""

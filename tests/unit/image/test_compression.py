@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.metadata
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -59,10 +60,10 @@ def test_a_zstd_frame_has_neither_size_nor_checksum() -> None:
     assert not parameters.has_checksum
 
 
-def test_the_name_says_format_level_library_and_version() -> None:
-    assert Compression().compressor == f"zstd:3 libzstd-{'.'.join(map(str, zstandard.ZSTD_VERSION))}"
-    assert Compression("gzip", 6).compressor.startswith("gzip:6 zlib-ng-2.")
-    assert importlib.metadata.version("zlib-ng") >= "1.0"
+def test_the_name_says_library_versions_and_level() -> None:
+    inner = ".".join(map(str, zstandard.ZSTD_VERSION))
+    assert Compression().compressor == f"zstandard-{importlib.metadata.version('zstandard')}/{inner}:3"
+    assert re.fullmatch(rf"zlib-ng-{importlib.metadata.version('zlib-ng')}/2\.[\d.]+:6", Compression("gzip", 6).compressor)
 
 
 def test_the_usual_level_and_another() -> None:
