@@ -20,7 +20,7 @@ demo: .demo/venv/.ready ## create an environment from examples/, run it cold and
 
 .PHONY: test
 test: .venv/.ready ## everything: format, lint, types, import rules, documentation, tests
-	@scripts/test-tools
+	@scripts/test-tools $(ARGS)
 	$(MAKE) --no-print-directory lint docs
 	$(PYTEST) -n $(WORKERS) $(ARGS)
 
