@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from wardian.sdk.workspace import Workspace
     from wardian.settings import Settings
 
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -81,7 +83,7 @@ class Session:
         """Write ``document`` as JSON, or what ``text`` returns, to stdout."""
         self.progress.stop()
         if self.as_json:
-            write_out(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            write_out(f"{json_text(document, indent=2)}\n".encode())  # UTF-8, whatever the locale says
             return
         lines = text()
         out = lines if isinstance(lines, str) else "\n".join(lines)
@@ -95,6 +97,16 @@ class Session:
             write_err(line + "\n")
 
 
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Return ``document`` as JSON that is UTF-8, whatever names of files it holds."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    if text.isascii() or not _LONE_SURROGATE.search(text):
+        return text
+    from wardian.run.file_names import to_document
+
+    return json.dumps(to_document(document), indent=indent, ensure_ascii=False)
+
+
 def write_out(text: str | bytes) -> None:
     """Write to stdout, at once. A reader that has gone (`| head`) is no fault.
 
@@ -102,7 +114,7 @@ def write_out(text: str | bytes) -> None:
     """
     try:
         if isinstance(text, str):
-            sys.stdout.write(text)
+            sys.stdout.write(_writable(text, sys.stdout))
         else:
             sys.stdout.buffer.write(text)
         sys.stdout.flush()
@@ -115,7 +127,17 @@ def write_out(text: str | bytes) -> None:
 def write_err(text: str) -> None:
     """Write to stderr. Where that cannot be, nobody is to be told, and nothing is to fail for it."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write(_writable(text, sys.stderr))
+
+
+def _writable(text: str, stream: TextIO) -> str:
+    """Return ``text`` with what ``stream`` cannot write as escapes: bytes in names that are not UTF-8, all but ASCII in some places."""
+    if text.isascii():
+        return text
+    from wardian.run.file_names import readable
+
+    encoding = stream.encoding or "utf-8"
+    return readable(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Outlet:
@@ -248,7 +270,11 @@ def examples(*lines: str) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` with what a terminal might obey, such as ESC, as escapes: names of files may hold anything."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if text.isprintable():
+        return text
+    from wardian.run.file_names import readable
+
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(text))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

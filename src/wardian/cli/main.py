@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import write_err, write_out
+from wardian.cli.common import json_text, write_err, write_out
 from wardian.cli.lazy import LazyGroup
 from wardian.errors import WardianError
 
@@ -131,9 +131,7 @@ def _usage(error: click.ClickException, given: Sequence[str]) -> int:
 
 def _write(document: dict[str, Any], given: Sequence[str]) -> None:
     if _wants_json(given):
-        import json
-
-        write_err(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        write_err(json_text({"error": document}) + "\n")
         return
     write_err(f"error: {document['message']}\n")
     if document.get("hint"):

@@ -13,6 +13,7 @@ from wardian.definition.reference import NAME
 from wardian.definition.url_secret import holds_secret
 from wardian.errors import InvalidInput
 from wardian.run.argument_secrets import without_secrets
+from wardian.run.file_names import from_document, to_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,7 +207,7 @@ class RunConfiguration:
             "digest_inputs": safe.digest_inputs,
             "reproduces": safe.reproduces,
         }
-        return {key: value for key, value in document.items() if value not in (None, {}, [], False)}
+        return {key: to_document(value) for key, value in document.items() if value not in (None, {}, [], False)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> RunConfiguration:
@@ -214,6 +215,7 @@ class RunConfiguration:
 
         Raises:   InvalidInput: not one, or one of a newer Wardian.
         """
+        document = from_document(document)
         try:
             if int(document["schema"]) > SCHEMA:
                 raise _invalid(f"the run configuration has schema {document['schema']}, this Wardian reads up to {SCHEMA}",

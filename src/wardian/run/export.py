@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import tarfile
@@ -67,7 +66,10 @@ def export_run(
         record, environment, lock, snapshot, files, inputs, {d: p.name for d, p in sorted((packages or {}).items())}
     )
     executable = {f"{SNAPSHOT}/{entry.path}" for entry in snapshot.entries if entry.kind == "executable"}
-    with atomic_writer(target) as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with (
+        atomic_writer(target) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape") as tar,
+    ):
         text = manifest.to_json()
         tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
         for name in sorted(snapshot.directories):
@@ -89,7 +91,7 @@ def _small_input(path: Path, limit_bytes: int) -> dict[str, Path] | None:
     found: dict[str, Path] = {}
     total = 0
     for place in sorted(path.rglob("*")):
-        if place.is_symlink() or not (place.is_dir() or place.is_file()) or not _is_text(str(place)):
+        if place.is_symlink() or not (place.is_dir() or place.is_file()):
             return None
         if place.is_file():
             total += place.stat().st_size
@@ -97,13 +99,6 @@ def _small_input(path: Path, limit_bytes: int) -> dict[str, Path] | None:
         if total > limit_bytes:
             return None
     return found or None
-
-
-def _is_text(name: str) -> bool:
-    with contextlib.suppress(UnicodeEncodeError):
-        name.encode()
-        return True
-    return False
 
 
 def _member(name: str, size_bytes: int = 0, *, kind: bytes = tarfile.REGTYPE, mode: int = 0o644) -> tarfile.TarInfo:

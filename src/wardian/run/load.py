@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from wardian.run.record import RunRecord
 
 _CHUNK = 1 << 20
+# A run file may hold names that no package may: bytes that are not UTF-8, and the backslash. The rules for paths and links see
+# characters of private use in their place; two names that thereby became one are refused.
+_STAND_INS = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)} | {ord("\\"): 0xF700 + ord("\\")}
 _MANIFEST_BYTES = 256 << 20
 
 
@@ -78,30 +81,36 @@ def _checked(path: Path) -> Manifest:
             if manifest is None:
                 manifest = _manifest(tar, member)
             elif member.isdir():
-                tree.add_directory(member.name)
+                tree.add_directory(_ruled(member.name))
             elif member.issym():
-                tree.add_symlink(member.name, member.linkname)
+                tree.add_symlink(_ruled(member.name), _ruled(member.linkname))
             elif member.isreg() and not member.issparse():
-                tree.add_file(member.name, member.size)
+                tree.add_file(_ruled(member.name), member.size)
             else:
                 refuse(path.name, member.name, "is no file, directory or link", code="unsafe_member")
     if manifest is None:
         raise UnreadableRunFile(f"{path} is not a run file: it is empty")
     for name in manifest.snapshot.directories:
-        tree.add_directory(f"{SNAPSHOT}/{name}")
+        tree.add_directory(_ruled(f"{SNAPSHOT}/{name}"))
     tree.finish(SNAPSHOT)
-    expected = {member: size for member, (size, _) in manifest.files.items()}
+    expected = {_ruled(member): size for member, (size, _) in manifest.files.items()}
     if tree.files != expected:
         first = min(set(tree.files.items()) ^ set(expected.items()))[0]
         refuse(path.name, first, "is not what the manifest says", code="wrong_digest")
-    links = {f"{SNAPSHOT}/{entry.path}": entry.value for entry in manifest.snapshot.entries if entry.kind == "link"}
+    links = {
+        _ruled(f"{SNAPSHOT}/{entry.path}"): _ruled(entry.value) for entry in manifest.snapshot.entries if entry.kind == "link"
+    }
     if tree.links != links:
         first = min(set(tree.links.items()) ^ set(links.items()))[0]
         refuse(path.name, first, "is not what the manifest says", code="wrong_digest")
     for name, place in manifest.inputs.items():
-        if not any(member == place or member.startswith(f"{place}/") for member in tree.files):
+        if not any(member == _ruled(place) or member.startswith(f"{_ruled(place)}/") for member in tree.files):
             refuse(path.name, place, f"is missing, the input `{name}`", code="wrong_digest")
     return manifest
+
+
+def _ruled(name: str) -> str:
+    return name.translate(_STAND_INS)
 
 
 def _manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:

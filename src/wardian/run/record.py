@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.run.configuration import RunConfiguration, RunEnvironment
+from wardian.run.file_names import from_document, to_document
 from wardian.tools.processes import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Results:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Results:
         """Return the results that ``to_json`` wrote, parsed."""
-        values = dict(document)
+        values = from_document(document)
         values["environment"] = RunEnvironment(**values.get("environment", {}))
         values["inputs"] = {name: InputRecord(**value) for name, value in values.get("inputs", {}).items()}
         values["outputs"] = tuple(OutputFile(**value) for value in values.get("outputs", ()))
@@ -195,7 +196,7 @@ class RunRecord:
             "snapshot_digest": self.snapshot_digest,
             "results": json.loads(self.results.to_json()),
         }
-        return {key: value for key, value in document.items() if value is not None and value != ""}
+        return {key: to_document(value) for key, value in document.items() if value is not None and value != ""}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> RunRecord:

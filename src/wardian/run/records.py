@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.run import record as states
 from wardian.run.directory import RunDirectory
+from wardian.run.file_names import readable
 from wardian.run.record import RunRecord
 from wardian.run.run_id import LENGTH, is_id_or_prefix, new_run_id
 from wardian.tools.processes import is_alive
@@ -123,7 +124,7 @@ class RunStore:
         """
         with self._database.write():
             self._checked(run_id, state)
-            self._set(run_id, state=state, ended=moment_text(ended or self._now()), code=code, reason=reason, exit_code=exit_code,
+            self._set(run_id, state=state, ended=moment_text(ended or self._now()), code=code, reason=readable(reason), exit_code=exit_code,
                       signal=signal, **_columns(results, None))  # fmt: skip
             return self._existing(run_id)
 

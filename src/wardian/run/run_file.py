@@ -11,6 +11,7 @@ from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
 from wardian.errors import WardianError
 from wardian.lock.lock import Lock
+from wardian.run.file_names import from_text, to_text
 from wardian.run.record import ACTIVE, ENDED, RunRecord
 from wardian.run.run_id import is_run_id
 from wardian.run.snapshot import Snapshot
@@ -61,7 +62,7 @@ class Manifest:
             "environment": to_document(self.environment) if self.environment else None,
             "lock": self.lock.as_document() if self.lock else None,
             "snapshot": self.snapshot.as_document(),
-            "files": {path: list(what) for path, what in self.files.items()},
+            "files": {to_text(path): list(what) for path, what in self.files.items()},
             "inputs": dict(self.inputs),
             "packages": dict(self.packages),
         }
@@ -83,7 +84,7 @@ class Manifest:
                 environment=from_document(document["environment"]) if document["environment"] else None,
                 lock=Lock.from_document(document["lock"]) if document["lock"] else None,
                 snapshot=Snapshot.from_document(document["snapshot"]),
-                files={str(path): (int(size), Digest(digest)) for path, (size, digest) in document["files"].items()},
+                files={from_text(path): (int(size), Digest(digest)) for path, (size, digest) in document["files"].items()},
                 inputs={str(name): str(path) for name, path in document["inputs"].items()},
                 packages={Digest(digest): str(name) for digest, name in document["packages"].items()},
             )

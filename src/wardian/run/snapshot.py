@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.digest import Digest
 from wardian.errors import Unavailable
 from wardian.formats.tree import SCHEME
+from wardian.run.file_names import from_text, to_document, to_text
 from wardian.run.source_tree import IGNORE_HINT
 from wardian.tools.disk import disk_errors
 
@@ -47,20 +48,25 @@ class Snapshot:
     @property
     def digest(self) -> Digest:
         """The identity of the copy, by the rule of ``wardian.formats.tree``: paths, contents, link texts, and whether the owner
-        may execute a file.
+        may execute a file. Names that are not UTF-8 are as in ``as_document``.
         """
-        entries = [[unicodedata.normalize("NFC", entry.path), entry.kind, entry.value] for entry in self.entries]
+        entries = [
+            [unicodedata.normalize("NFC", to_text(entry.path)), entry.kind, to_text(entry.value)] for entry in self.entries
+        ]
         return Digest.of_document({"scheme": SCHEME, "entries": sorted(entries)})
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"entries": [[e.path, e.kind, e.value] for e in self.entries], "directories": list(self.directories)}
+        entries = [[e.path, e.kind, e.value] for e in self.entries]
+        return {"entries": to_document(entries), "directories": to_document(self.directories)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Snapshot:
         """Return the snapshot that ``as_document`` wrote, without its size and notes."""
-        entries = tuple(Entry(str(path), str(kind), str(value)) for path, kind, value in document["entries"])
-        return cls(entries, tuple(map(str, document["directories"])))
+        entries = tuple(
+            Entry(from_text(str(path)), str(kind), from_text(str(value))) for path, kind, value in document["entries"]
+        )
+        return cls(entries, tuple(from_text(str(name)) for name in document["directories"]))
 
 
 def copy(tree: SourceTree, target: Path) -> Snapshot:

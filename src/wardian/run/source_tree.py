@@ -72,7 +72,7 @@ def scan(source: Path, limits: Limits = Limits(), *, leave_out: Sequence[Path] =
     home directory, is no source directory.
 
     Raises:   NotFound: ``no_such_path``.  InvalidInput: ``bad_source``, ``snapshot_too_large``, ``link_leaves_tree``,
-              ``bad_path``, ``bad_ignore_file``.  Unavailable: ``unreadable_file``.
+              ``bad_ignore_file``.  Unavailable: ``unreadable_file``.
     Source:   semantics §6
     """
     if not source.is_dir():
@@ -127,8 +127,6 @@ class _Walk:
         if path == OUTPUTS and is_directory:
             self.notes.append(f"{OUTPUTS}/ is left out of the snapshot: the run has its own")
             return None
-        if not _is_text(path):
-            raise InvalidInput(f"the file name {path!a} in {self.root} is not UTF-8", hint="rename it", code="bad_path")
         if is_directory:
             return path
         with _readable(self.root, path):
@@ -150,8 +148,6 @@ class _Walk:
             joined = os.path.normpath(os.path.join(os.path.dirname(path), text))  # noqa: PTH118, PTH120
             if os.path.isabs(text) or joined == ".." or joined.startswith("../"):  # noqa: PTH117
                 text = os.path.relpath(real, here)  # the same place, said in a way that holds in a copy
-            if not _is_text(text):
-                raise InvalidInput(f"the link {path} in {self.root} points at {text!a}, which is not UTF-8", code="bad_path")
             self.files.append(SourceFile(path, 0, 0, 0, text))
             return
         try:
@@ -214,14 +210,6 @@ def _rules_of(path: str) -> IgnoreRules:
     except UnicodeDecodeError:
         pass
     raise InvalidInput(f"the ignore file {path} is not a UTF-8 text of at most 1 MiB", code="bad_ignore_file")
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

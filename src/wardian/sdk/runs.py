@@ -264,7 +264,7 @@ class RunCollection:
         loaded = load_run(path, directory)
         if loaded.environment is None:
             raise NotFound(f"{path} holds no environment", code="environment_not_found")
-        configuration = reproduction(loaded.record, file=path.absolute(), inputs=loaded.inputs, arguments=arguments)
+        configuration = reproduction(loaded.record, file=path.resolve(), inputs=loaded.inputs, arguments=arguments)
         version = self.environments.adopt(loaded.environment, loaded.lock, loaded.packages, note=f"run {loaded.record.id}")
         return version, configuration, loaded.source
 

@@ -306,6 +306,36 @@ def test_export_does_not_take_a_directory(host: Cli) -> None:
     assert host.run("runs", "export", "latest", "-o", "x.wardian").code == 4, "there is no run yet"
 
 
+def test_names_that_are_not_utf8_go_through_a_run_its_record_and_its_file(host: Cli, tmp_path: Path) -> None:
+    script = "import os, sys\nprint(os.fsencode(sys.argv[1]), sorted(os.listdir(b'.')))\nopen(b'outputs/o\\xe9', 'w')\nopen(b'n\\xe9', 'w')\n"
+    host.write("s\udce9.py", script)
+    (host.directory / "caf\udce9.txt").write_text("x")
+    first = host.ok("run", "-e", "host", "s\udce9.py", "a\udce9")
+    assert first.out == "b'a\\xe9' [b'caf\\xe9.txt', b'outputs', b's\\xe9.py']\n"
+    document = host.json("runs", "show", "latest")
+    assert document["configuration"]["command"] == {"kind": "script", "name": "s\0e9.py", "arguments": ["a\0e9"]}
+    assert [document["results"]["outputs"][0]["path"], *document["results"]["new_files"]] == ["outputs/o\0e9", "n\0e9"]
+    shown = host.ok("runs", "show", "latest")
+    assert all(part in shown.out for part in (r"s\xe9.py", r"a\xe9", r"outputs/o\xe9", r"n\xe9"))
+    target = tmp_path / "r\udce9.wardian"
+    assert host.json("runs", "export", "latest", "-o", str(target))["output"] == str(tmp_path / "r\0e9.wardian")
+    assert host.ok("runs", "reproduce", document["id"]).out == first.out
+    elsewhere = Cli.at(tmp_path / "elsewhere")
+    assert elsewhere.ok("runs", "reproduce", str(target)).out == first.out
+    assert elsewhere.json("runs", "show", "latest")["snapshot_digest"] == document["snapshot_digest"]
+    missing = host.run("run", "-e", "host", "no\udce9.py")
+    assert (missing.code, r"there is no script `no\xe9.py`" in missing.err) == (125, True)
+    unknown = host.run("run", "-e", "host", "--", "no\udce9")
+    assert (unknown.code, r"`no\xe9` was not found" in unknown.err) == (127, True)
+
+
+def test_a_terminal_that_knows_ascii_alone(host: Cli) -> None:
+    host.ok("run", "-e", "host", "--", "echo", "grün")
+    ascii_alone = {"PYTHONIOENCODING": "ascii"}
+    assert r"echo 'gr\xfcn'" in host.ok("runs", "show", "latest", variables=ascii_alone).out
+    assert host.json("runs", "show", "latest", variables=ascii_alone)["configuration"]["command"]["arguments"] == ["grün"]
+
+
 def test_how_long_a_killed_run_took_is_not_known(host: Cli) -> None:
     process = host.start("run", "-e", "host", "--", "sh", "-c", "echo begun; sleep 600")
     assert process.stdout is not None

@@ -48,7 +48,7 @@ class Ran:
         (source / "pkg/run.sh").chmod(0o755)
         (source / "pkg/link").symlink_to("../train.py")
         (source / "größe.txt").write_text("x" * 1000)
-        (root / "data").mkdir()
+        (root / "data").mkdir(exist_ok=True)
         (root / "data/a.csv").write_text("1,2\n")
         (root / "one.csv").write_text("3\n")
         (root / "large.bin").write_bytes(b"0" * 5000)
@@ -108,6 +108,31 @@ def test_what_is_exported_is_loaded_elsewhere(ran: Ran, tmp_path: Path) -> None:
     assert {digest: path.read_bytes() for digest, path in loaded.packages.items()} == {Digest.of(ARCHIVE): ARCHIVE}
     without_number = replace(ran.record.results.environment, version_id=None)
     assert loaded.record == replace(ran.record, results=replace(ran.record.results, environment=without_number))
+
+
+def test_names_that_are_not_utf8_travel_along(tmp_path: Path) -> None:
+    (tmp_path / "project/d\udcff").mkdir(parents=True)
+    (tmp_path / "project/d\udcff/caf\udce9").write_text("a")
+    (tmp_path / "project/back\\slash").write_text("b")
+    (tmp_path / "project/l\udcfe").symlink_to("d\udcff/caf\udce9")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/i\udce9").write_text("c")
+    ran = Ran(tmp_path)
+    command = replace(ran.record.configuration.command, arguments=("arg\udce9",))
+    ran.record = replace(ran.record, configuration=replace(ran.record.configuration, command=command))
+    ran.export(tmp_path / "run.wardian")
+    loaded = load_run(tmp_path / "run.wardian", tmp_path / "loaded")
+    assert (loaded.source / "d\udcff/caf\udce9").read_text() == "a"
+    assert (loaded.source / "back\\slash").read_text() == "b"
+    assert (loaded.source / "l\udcfe").readlink() == Path("d\udcff/caf\udce9")
+    assert (loaded.inputs["data"] / "i\udce9").read_text() == "c"
+    assert loaded.record.configuration.command == command
+    with tarfile.open(tmp_path / "run.wardian") as tar:
+        stream = tar.extractfile(MANIFEST)
+        assert stream is not None
+        manifest = json.loads(stream.read())
+    assert json.dumps(manifest, ensure_ascii=False).encode()
+    assert "snapshot/d\0ff/caf\0e9" in manifest["files"]
 
 
 def test_the_same_run_gives_the_same_bytes(ran: Ran, tmp_path: Path) -> None:
@@ -280,6 +305,38 @@ def escaping_input(manifest: dict[str, Any], members: dict[str, tuple[tarfile.Ta
     manifest["inputs"]["large"] = "../../etc"
 
 
+def escaping_name(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
+    put(members, "snapshot/\udce9/../../../evil")
+    listed(manifest, "snapshot/\0e9/../../../evil")
+
+
+def link_of_bytes(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
+    put(members, "snapshot/l\udce9", type=tarfile.SYMTYPE, linkname="../../\udce9")
+    manifest["snapshot"]["entries"].append(["l\0e9", "link", "../../\0e9"])
+    redigest(manifest)
+
+
+def through_link_of_bytes(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
+    put(members, "snapshot/l\udce9", type=tarfile.SYMTYPE, linkname="pkg")
+    put(members, "snapshot/l\udce9/evil")
+    listed(manifest, "snapshot/l\0e9/evil")
+    manifest["snapshot"]["entries"] += [["l\0e9", "link", "pkg"], ["l\0e9/evil", "file", Digest.of(b"x")]]
+    redigest(manifest)
+
+
+def same_bytes_spelled_twice(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
+    put(members, "snapshot/é")
+    listed(manifest, "snapshot/é")
+    listed(manifest, "snapshot/\0c3\0a9")
+
+
+def stand_in(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
+    put(members, "snapshot/\udce9")
+    put(members, "snapshot/\uf7e9")
+    listed(manifest, "snapshot/\0e9")
+    listed(manifest, "snapshot/\uf7e9")
+
+
 def redigest(manifest: dict[str, Any]) -> None:
     from wardian.run.snapshot import Snapshot
 
@@ -290,7 +347,8 @@ def redigest(manifest: dict[str, Any]) -> None:
     (flip, "wrong_digest"), (absolute, "unsafe_path"), (parent, "unsafe_path"), (unlisted, "wrong_digest"), (twice, "duplicate_member"),
     (missing, "wrong_digest"), (other_spelling, "wrong_digest"), (escaping_link, "unsafe_link"), (link_to_packages, "unsafe_link"),
     (through_link, "unsafe_link"), (hard_link, "unsafe_member"), (device, "unsafe_member"), (escaping_directory, "unsafe_path"),
-    (escaping_input, "wrong_digest"),
+    (escaping_input, "wrong_digest"), (escaping_name, "unsafe_path"), (link_of_bytes, "unsafe_link"),
+    (through_link_of_bytes, "unsafe_link"), (same_bytes_spelled_twice, "wrong_digest"), (stand_in, "duplicate_member"),
 ])  # fmt: skip
 def test_a_hostile_run_file_writes_nothing_outside_and_is_refused(
     ran: Ran, tmp_path: Path, change: Callable[[dict[str, Any], dict[str, tuple[tarfile.TarInfo, bytes]]], None], code: str

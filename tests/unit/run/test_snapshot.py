@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -209,16 +210,31 @@ def test_source_directories_that_make_no_sense(source: Path, tmp_path: Path) -> 
         scan(source / "train.py")
 
 
-def test_names_and_ignore_files_that_are_no_text(source: Path) -> None:
+def test_an_ignore_file_that_is_no_text(source: Path) -> None:
     (source / ".gitignore").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match="not a UTF-8 text") as caught:
         scan(source)
     assert caught.value.stable_code == "bad_ignore_file"
-    (source / ".gitignore").unlink()
-    Path(os.fsdecode(bytes(source) + b"/\xff.py")).write_text("x")
-    with pytest.raises(InvalidInput, match=r"\\udcff.py' in .* is not UTF-8") as bad:
-        scan(source)
-    assert bad.value.stable_code == "bad_path"
+
+
+def test_names_that_are_not_utf8_are_copied_as_they_are(tmp_path: Path) -> None:
+    digests = []
+    for number, name in enumerate((b"caf\xe9", b"caf\xe8", "café".encode(), b"caf\\xe9", b"cafe9")):
+        source, target = tmp_path / f"source{number}", tmp_path / f"copy{number}"
+        text = os.fsdecode(name)
+        put(source, f"d\udcff/{text}")
+        put(source, f"d\udcff/{text}.log")
+        put(source, ".gitignore", "*.log\n")
+        (source / "l\udcfe").symlink_to(f"d\udcff/{text}")
+        snapshot = copy(scan(source), target)
+        held = {place.relative_to(target).as_posix() for place in target.rglob("*")}
+        assert held == {"d\udcff", f"d\udcff/{text}", "l\udcfe", ".gitignore"}
+        assert (target / "l\udcfe").readlink() == Path(f"d\udcff/{text}")
+        document = json.dumps(snapshot.as_document(), ensure_ascii=False).encode()
+        again = Snapshot.from_document(json.loads(document))
+        assert (again.entries, again.directories, again.digest) == (snapshot.entries, snapshot.directories, snapshot.digest)
+        digests.append(snapshot.digest)
+    assert len(set(digests)) == len(digests)
 
 
 def test_a_file_that_changes_meanwhile_is_told(source: Path, tmp_path: Path) -> None:
