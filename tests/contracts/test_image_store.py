@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 from tests.support import registry as support
+from tests.support.fake_registry import FakeRegistry
 from tests.support.images import an_image, blob, content
 from tests.support.registry import DockerRegistry
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from wardian.image.store import ImageStore
 
-KINDS = ("layout", "registry", "registry with htpasswd")
+KINDS = ("layout", "registry", "registry with htpasswd", "registry with tokens")
+USER = RegistryLogin("user", "secret")
 CHUNK = 100_000  # so that a blob of some hundred kilobytes goes in pieces
 
 
@@ -48,9 +50,18 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
         registry.__exit__()
 
 
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry(tokens=True, user="user", password="secret", page=2) as running:
+        yield running
+
+
 @pytest.fixture(params=KINDS)
 def make(
-    request: pytest.FixtureRequest, tmp_path: Path, registries: Callable[[str], DockerRegistry]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    registries: Callable[[str], DockerRegistry],
+    fake: FakeRegistry,
 ) -> Callable[[str], ImageStore]:
     """Return what opens the repository of a name; the same name is the same repository, seen by another process."""
     unique = request.node.name.partition("[")[0].replace("_", "-")[:60] + "-" + str(abs(hash(tmp_path)) % 10**8)
@@ -58,9 +69,12 @@ def make(
     def make(name: str = "a") -> ImageStore:
         if request.param == "layout":
             return LayoutImageStore(tmp_path / f"layout-{name}")
+        if "tokens" in request.param:
+            client = RegistryClient(fake.host, http=RegistryHttp(timeout_s=20), login=lambda _host, _repository: USER)
+            return RegistryImageStore(client, f"team/{name}", chunk_bytes=CHUNK)
         user = "user" if "htpasswd" in request.param else ""
         registry = registries(user)
-        login = RegistryLogin("user", "secret") if user else None
+        login = USER if user else None
         client = RegistryClient(registry.host, http=RegistryHttp(timeout_s=20), login=lambda _host, _repository: login)
         return RegistryImageStore(client, f"{unique}/{name}", chunk_bytes=CHUNK)
 
