@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wardian.digest import Digest
 from wardian.image.oci import Descriptor
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
     from wardian.image.compression import Compression
     from wardian.image.entry import Entry
+
+
+class Sink(Protocol):
+    """What takes a layer's bytes."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take all of ``piece``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Layer:
 
 def write_layer(
     entries: Iterable[Entry],
-    sink: IO[bytes],
+    sink: Sink,
     *,
     compression: Compression,
     mtime: int,
