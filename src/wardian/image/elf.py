@@ -1,13 +1,33 @@
-"""The few facts of a Linux program's header that decide whether it can start: which loader it asks the kernel for."""
+"""The few facts of a Linux program that decide whether it can start: its loader, its libraries, its machine."""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 HEAD_BYTES = 64 << 10  # program headers, and the loader's path, are within the first page of what linkers make
 _MAGIC = b"\x7fELF"
-_PT_INTERP = 3
+_WIDE = 2  # the class of 64 bits
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 1, 5, 15, 29
+_MOST_TAGS = 10_000
 _MACHINES = {0x3E: "amd64", 0xB7: "arm64", 0xF3: "riscv64", 0x15: "ppc64le", 0x16: "s390x", 0x03: "386", 0x28: "arm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What a program or library needs: names of others, and where it says that they are, before the usual places."""
+
+    needed: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    kind: int
+    offset: int
+    address: int
+    size: int
 
 
 def loader_of(head: bytes) -> str:
@@ -19,12 +39,48 @@ def loader_of(head: bytes) -> str:
     if not head.startswith(_MAGIC):
         return ""
     try:
-        for kind, offset, size in _program_headers(head):
-            if kind == _PT_INTERP and offset + size <= len(head):
-                return head[offset : offset + size].split(b"\0")[0].decode(errors="replace")
+        for header in _program_headers(head):
+            if header.kind == _PT_INTERP and header.offset + header.size <= len(head):
+                return _text(head, header.offset)
     except struct.error:
         pass
     return ""
+
+
+def libraries_of(content: bytes) -> Libraries:
+    """Return what a program or library needs of others; nothing for what is no ELF file or a damaged one.
+
+    Args:     content: the whole file.
+    Source:   the System V ABI, chapter 5, "Dynamic Section"
+    """
+    if not content.startswith(_MAGIC):
+        return Libraries()
+    try:
+        return _dynamic(content)
+    except (struct.error, StopIteration):
+        return Libraries()
+
+
+def _dynamic(content: bytes) -> Libraries:
+    headers = _program_headers(content)
+    section = next(header for header in headers if header.kind == _PT_DYNAMIC)
+    form = _order(content) + ("QQ" if content[4] == _WIDE else "II")
+    step = struct.calcsize(form)
+    found: list[tuple[int, int]] = []
+    for at in range(section.offset, section.offset + section.size, step):
+        tag, value = struct.unpack_from(form, content, at)
+        if tag == 0 or len(found) > _MOST_TAGS:
+            break
+        found.append((tag, value))
+    address = next(value for tag, value in found if tag == _DT_STRTAB)
+    table = next(
+        h.offset + address - h.address for h in headers if h.kind == _PT_LOAD and h.address <= address < h.address + h.size
+    )
+    texts = {
+        tag: [_text(content, table + value) for t, value in found if t == tag] for tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
+    }
+    paths = [path for text in texts[_DT_RUNPATH] or texts[_DT_RPATH] for path in text.split(":") if path]
+    return Libraries(tuple(texts[_DT_NEEDED]), tuple(paths))
 
 
 def architecture_of(head: bytes) -> str:
@@ -34,17 +90,17 @@ def architecture_of(head: bytes) -> str:
     return _MACHINES.get(struct.unpack_from(_order(head) + "H", head, 18)[0], "")
 
 
-def _program_headers(head: bytes) -> list[tuple[int, int, int]]:
-    order = _order(head)
-    if head[4] == 2:  # noqa: PLR2004 - 64 bits
-        (start,) = struct.unpack_from(order + "Q", head, 32)
-        size, count = struct.unpack_from(order + "HH", head, 54)
-        form = order + "I4xQ16xQ"
-    else:
-        (start,) = struct.unpack_from(order + "I", head, 28)
-        size, count = struct.unpack_from(order + "HH", head, 42)
-        form = order + "II8xI"
-    return [struct.unpack_from(form, head, start + n * size) for n in range(count)]
+def _program_headers(head: bytes) -> list[_Header]:
+    order, wide = _order(head), head[4] == _WIDE
+    (start,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)
+    size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+    form = order + ("I4xQQ8xQ" if wide else "III4xI")
+    return [_Header(*struct.unpack_from(form, head, start + n * size)) for n in range(count)]
+
+
+def _text(content: bytes, at: int) -> str:
+    end = content.find(b"\0", at)
+    return content[at:end].decode(errors="replace") if 0 <= at <= end else ""
 
 
 def _order(head: bytes) -> str:
