@@ -13,10 +13,12 @@ from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.digest import Digest
 from wardian.errors import BuildFailed, SolveFailed
 from wardian.events import Event
+from wardian.lock.direct_archives import DirectArchives, file_of, kind_of
 from wardian.lock.indexes import IndexPlan, expand, plan_indexes
 from wardian.lock.lock import Artifact
 from wardian.lock.pins import Pin, depends, parse_pins
 from wardian.lock.pip_conflict import explain
+from wardian.lock.refused import refusal
 from wardian.lock.sources import SourceBuilder
 from wardian.lock.stubs import write_stubs
 from wardian.lock.wheel_choice import best_wheel
@@ -121,6 +123,7 @@ class _Work:
         )  # fmt: skip
         self.notes: list[str] = list(plan.notes)
         self.local: dict[str, tuple[int, PipRequirement]] = {}  # place of a tree in this work → requirement
+        self.direct = DirectArchives(solver.archives)
 
     def _as_of(self) -> list[str]:
         return ["--exclude-newer", self.request.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")] if self.request.as_of else []
@@ -153,12 +156,35 @@ class _Work:
                 offline=self.request.offline,
             )  # fmt: skip
         except SolveFailed as error:
+            said = self.direct.restored(error.message)
+            refused = refusal(said, self._check_archive)
+            if refused is not None:
+                raise refused from error
             python = self.request.environment.python
-            text = explain(error.message, python.pip, python.constraints, tuple(self.target.provided))
+            text = explain(said, python.pip, python.constraints, tuple(self.target.provided))
             hint = error.hint or (
                 "loosen one of the lines marked ✗" if "✗" in text else "check the name, the version and `wardian doctor`"
             )
-            raise SolveFailed(text, hint=hint, code=error.stable_code, details={"explanation": error.message}) from error
+            raise SolveFailed(text, hint=hint, code=error.stable_code, details={"explanation": said}) from error
+
+    def _check_archive(self, package: str, is_sdist: bool) -> None:
+        """Fetch and validate the archive of ``name==version`` or ``name @ URL``: what uv refuses, our own check explains."""
+        _, at, url = package.partition(" @ ")
+        if at:
+            self.direct.obtain(url)
+            return
+        found = self.s.uv.files(
+            f"{package}\n", python_version=self.target.version, uv_platform=self.platform.uv,
+            arguments=[*self.plan.arguments, *self._as_of()], index_environ=self.plan.environ, offline=self.request.offline,
+        )[0]  # fmt: skip
+        wheels = {_file_name(wheel): wheel for wheel in found.get("wheels", ())}
+        chosen = None if is_sdist else best_wheel(wheels, self.platform, self.target.version)
+        entry = wheels[chosen] if chosen else found.get("sdist")
+        if entry is not None:
+            file = _file_name(entry)
+            offered = entry.get("hashes", {}).get("sha256")
+            self.s.archives.obtain([self.plan.with_login(entry["url"])], file, kind=kind_of(file),
+                                   sha256=Digest(offered) if offered else None)  # fmt: skip
 
     def _line(self, position: int, requirement: PipRequirement) -> str:
         marker = f" ; {requirement.marker}" if requirement.marker else ""
@@ -171,7 +197,9 @@ class _Work:
         bare = PipRequirement(
             requirement.name, requirement.extras, requirement.specifier, requirement.url, None, requirement.marker
         )
-        return expand(str(bare), self.s.environ, f"python.pip[{position}]")
+        line = expand(str(bare), self.s.environ, f"python.pip[{position}]")
+        fetch_first = requirement.url and not requirement.marker and not self.request.offline
+        return self.direct.line(line) if fetch_first else line
 
     def _constraints(self) -> list[str]:
         python = self.request.environment.python
@@ -241,9 +269,11 @@ class _Work:
                 return Path(tree), position, requirement
         return None
 
-    def _requirement_for(self, pin: Pin) -> tuple[int, PipRequirement]:
+    def _requirement_for(self, pin: Pin, url: str = "") -> tuple[int, PipRequirement]:
         for position, requirement in enumerate(self.wanted):
-            if requirement.url and (requirement.name == pin.name or _same_repository(requirement.url, pin.url or pin.text)):
+            if requirement.url and (
+                requirement.name == pin.name or _same_repository(requirement.url, url or pin.url or pin.text)
+            ):
                 return position, requirement
         raise SolveFailed(f"`{pin.text}` is wanted by another package's metadata, from a repository",
                           hint="list it among the definition's own requirements", code="indirect_vcs")  # fmt: skip
@@ -278,13 +308,12 @@ class _Work:
                         size_bytes=archive.size_bytes, depends=needs, markers=pin.marker, timestamp=_time(sdist), built=built)  # fmt: skip
 
     def _from_url(self, pin: Pin, url: str, needs: tuple[str, ...]) -> Artifact:
-        position, _ = self._requirement_for(pin)
-        file = unquote(urlsplit(url).path).rpartition("/")[2]
-        is_wheel = file.endswith(".whl")
+        url, known = self.direct.original(url)
+        position, _ = self._requirement_for(pin, url)
+        archive = known or self.direct.obtain(url)
+        file = file_of(url.partition("#")[0])
+        is_wheel = kind_of(file) == "wheel"
         allowed = self._allowed_hashes(pin.name)
-        wanted = url.partition("#sha256=")[2].partition("&")[0]
-        archive = self.s.archives.obtain([url.partition("#")[0]], file, kind="wheel" if is_wheel else "sdist",
-                                          sha256=Digest(wanted) if wanted else None)  # fmt: skip
         if allowed is not None and archive.sha256 not in allowed:
             raise SolveFailed(
                 f"{without_credentials(url)} has sha256 {archive.sha256}, which the definition does not allow",
