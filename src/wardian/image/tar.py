@@ -42,15 +42,22 @@ def write_tar(entries: Iterable[Entry], *, mtime: int, name: str = "the layer") 
     pending = bytearray()
     for entry in _ordered(entries, name):
         pending += _header(entry, mtime)
+        yield from _full(pending)
         if entry.kind == "file" and entry.size_bytes:
             yield from _content(entry, pending, name)
             pending += b"\0" * (-entry.size_bytes % _BLOCK)
-        while len(pending) >= PIECE_BYTES:
-            yield bytes(pending[:PIECE_BYTES])
-            del pending[:PIECE_BYTES]
+            yield from _full(pending)
     pending += b"\0" * (2 * _BLOCK)
-    for start in range(0, len(pending), PIECE_BYTES):
-        yield bytes(pending[start : start + PIECE_BYTES])
+    yield from _full(pending)
+    if pending:
+        yield bytes(pending)
+
+
+def _full(pending: bytearray) -> Iterator[bytes]:
+    """Yield the full pieces of ``pending``, and take them out."""
+    while len(pending) >= PIECE_BYTES:
+        yield bytes(pending[:PIECE_BYTES])
+        del pending[:PIECE_BYTES]
 
 
 def _ordered(entries: Iterable[Entry], name: str) -> list[Entry]:
@@ -90,7 +97,7 @@ def _check_target(entry: Entry, name: str) -> None:
 
 
 def _content(entry: Entry, pending: bytearray, name: str) -> Iterator[bytes]:
-    """Yield pieces of ``pending`` and the file's content; what is no full piece stays in ``pending``."""
+    """Yield pieces of ``pending``, which is less than one, and the file's content; what is no full piece stays in ``pending``."""
     if entry.open_content is None:
         refuse(name, entry.path, "has no content", code="wrong_size")
     left = entry.size_bytes
@@ -98,9 +105,7 @@ def _content(entry: Entry, pending: bytearray, name: str) -> Iterator[bytes]:
         while left and (piece := stream.read(min(left, PIECE_BYTES - len(pending)))):
             left -= len(piece)
             pending += piece
-            if len(pending) == PIECE_BYTES:
-                yield bytes(pending)
-                pending.clear()
+            yield from _full(pending)
         if left:
             refuse(name, entry.path, f"has {left:,} bytes less than its {entry.size_bytes:,}", code="wrong_size")
         if stream.read(1):  # also what makes a zip compare its checksum

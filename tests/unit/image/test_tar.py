@@ -149,6 +149,23 @@ def test_pieces_have_one_size_and_files_are_read_in_pieces() -> None:
     assert b"".join(pieces)[512 : 512 + len(content)] == content
 
 
+@pytest.mark.parametrize("before_the_end", [0, 1, 512, 513, 1024, 1025, 1536, 2048, 2560, 3000])
+@pytest.mark.parametrize("path", ["b", "é" * 120])
+def test_a_header_may_end_anywhere_in_a_piece(before_the_end: int, path: str) -> None:
+    first = Entry.of_bytes("a", bytes(PIECE_BYTES - 512 - before_the_end))
+    entries = [first, Entry.of_bytes(path, b"the second file"), Entry.of_bytes("z", b"")]
+    pieces = list(write_tar(entries, mtime=0))
+    assert {len(piece) for piece in pieces[:-1]} <= {PIECE_BYTES}
+    assert 0 < len(pieces[-1]) <= PIECE_BYTES
+    content = b"".join(pieces)
+    assert {(m.name, m.size) for m in members(content)} == {("a", first.size_bytes), (path, 15), ("z", 0)}
+    assert content.endswith(bytes(1024))
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        stream = archive.extractfile(path)
+        assert stream is not None
+        assert stream.read() == b"the second file"
+
+
 def test_streams_that_give_little_at_a_time_make_the_same_archive() -> None:
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
