@@ -32,6 +32,7 @@ class Request:
     headers: dict[str, str]
     status: int = 0
     received: int = 0
+    client: int = 0  # the port of the connection
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.status}"
@@ -166,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         fake = self.fake
-        self.request_line = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
+        self.request_line = Request(
+            self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, client=self.client_address[1]
+        )
         with fake.lock:
             fake.requests.append(self.request_line)
             self.misdeed = self._misdeed()

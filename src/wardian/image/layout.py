@@ -87,7 +87,7 @@ class LayoutImageStore:
         path = self._blobs / blob.digest
         try:
             stream = path.open("rb")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{self.name} has no blob sha256:{blob.digest}", code="no_such_blob") from None
         with stream:
             yield VerifyingReader(stream, blob, self.name, lambda: self._drop(path, os.fstat(stream.fileno())))  # type: ignore[misc]
@@ -144,6 +144,8 @@ class LayoutImageStore:
         put has no tag yet. Safe beside everything else.
         """
         freed = 0
+        if not self._own.is_dir():
+            return freed
         with self._lock():
             reachable = self._reachable()
             for note in list((self._own / "notes").iterdir()) if (self._own / "notes").is_dir() else []:
@@ -202,7 +204,7 @@ class LayoutImageStore:
                 if Digest.of(content) != digest:
                     self._drop(path, os.fstat(stream.fileno()))
                     raise self._damaged(f"the manifest sha256:{digest} is damaged")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             parsed = read_manifest(content, media_type)
@@ -221,7 +223,7 @@ class LayoutImageStore:
                     return False
                 if self._noted(blob.digest) != _signature(state) and Digest.of_stream(stream) != blob.digest:
                     return False
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         self._note(blob.digest, state)
         return True

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import requests
 
 _BLOCK = 1 << 18
+_LITTLE = 64 << 10
 
 
 class Broken(Exception):
@@ -45,7 +46,12 @@ class Reply:
             return bytes(self._response.raw.read(size, decode_content=False))
 
     def close(self) -> None:
-        """Let the connection go: it serves again if the body was read to its end."""
+        """Let the connection go. It serves again if the body was read to its end; what is left is read if it is little."""
+        length = self.headers.get("content-length", "")
+        if self._response.request.method == "HEAD" or (length.isdecimal() and int(length) <= _LITTLE):
+            with contextlib.suppress(Broken):
+                while self.read(_LITTLE):
+                    pass
         self._response.close()
 
     def __enter__(self) -> Self:

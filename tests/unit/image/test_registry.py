@@ -646,6 +646,16 @@ def test_hosts_are_spoken_to_by_tls_unless_they_are_loopback_or_declared_insecur
     assert url("127.0.0.1.example.com") == "https://127.0.0.1.example.com"
 
 
+def test_one_connection_serves_many_requests(fake: FakeRegistry) -> None:
+    store = a_store(fake)
+    an_image(layers=5).put(store, "x")
+    store.put(*blob(BIG))
+    assert store.find("none") is None
+    assert store.tags() == ["x"]
+    assert read(store, blob(BIG)[0]) == BIG
+    assert len({request.client for request in fake.requests}) == 1
+
+
 def test_parallel_uploads_and_downloads_do_not_mix(fake: FakeRegistry) -> None:
     store = a_store(fake)
     image = AnImage([content(n, 300_000 + n) for n in range(12)])
