@@ -32,6 +32,11 @@ class RunDirectory:
         return self.path / "snapshot.json"
 
     @property
+    def inputs(self) -> Path:
+        """The inputs that came with a run file, by name."""
+        return self.path / "inputs"
+
+    @property
     def outputs(self) -> Path:
         """What the run is to leave: ``WARDIAN_OUTPUT_DIR``."""
         return self.snapshot / "outputs"

@@ -68,21 +68,23 @@ class RunStore:
         supervisor: ProcessIdentity | None,
         results: Results,
         takes_signals: bool = False,
+        placed: Callable[[str, RunConfiguration, Results], tuple[RunConfiguration, Results]] | None = None,
     ) -> RunRecord:
         """Add a run in the state ``queued`` and return its record. Secrets of ``configuration`` are not kept.
 
         Args:     takes_signals: whether SIGTERM makes ``supervisor`` cancel the run, and nothing else.
+                  placed: what to record instead once the run's id is known.
         """
-        specification = json.dumps(configuration.as_document())
         for attempt in range(_ID_TRIES):
             run_id = self._new_id()
+            stated, found = placed(run_id, configuration, results) if placed else (configuration, results)
             try:
                 with self._database.write():
                     self._database.execute(
                         "INSERT INTO runs (id, state, experiment, target, queued, supervisor, specification, results)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                        run_id, states.QUEUED, configuration.experiment, configuration.target, moment_text(self._now()),
-                        _process_text(supervisor, takes_signals), specification, results.to_json(),
+                        run_id, states.QUEUED, stated.experiment, stated.target, moment_text(self._now()),
+                        _process_text(supervisor, takes_signals), json.dumps(stated.as_document()), found.to_json(),
                     )  # fmt: skip
                 return self._existing(run_id)
             except sqlite3.IntegrityError:  # the same millisecond and the same random bits in another process

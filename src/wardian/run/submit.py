@@ -52,6 +52,7 @@ def submit(
     stderr: Taker | None = None,
     listener: Listener = silent,
     source: Path | None = None,
+    carried: Mapping[str, Path] | None = None,
 ) -> RunRecord:
     """Run ``configuration`` to its end, and return its record.
 
@@ -60,7 +61,8 @@ def submit(
 
     ``prepare`` makes the environment ready, in the state ``preparing``. ``stdout`` and ``stderr`` get what the script writes,
     as it comes; the log gets both in any case. The same object for both keeps their order. ``source`` is copied instead of the
-    configuration's source directory, which the record names: one that was put back to what it was.
+    configuration's source directory, which the record names: one that was put back to what it was. ``carried``, inputs of the
+    configuration by name, are moved into the run's directory, and are its own from then on.
 
     Raises:   WardianError: the run could not be started; ``details["run_id"]`` names the record, if there is one.
     """
@@ -69,9 +71,14 @@ def submit(
     )
     tree, results, variables = check(configuration, means, source)
     with interruptible() as signals:
-        record = store.add(configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results)
+        placed = _in_place(means, carried or {})
+        record = store.add(
+            configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results, placed=placed
+        )
 
         def work() -> RunRecord:
+            for name, path in (carried or {}).items():
+                _move(path, record.configuration.inputs[name])
             results, digest = take_snapshot(record, tree, means)
             preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
             return _carry_out(preparing, configuration.command, variables, prepare, means, signals)
@@ -158,6 +165,25 @@ def _not_kept(command: Command) -> tuple[str, ...]:
         " sees arguments while a run is on, but not variables: `-V NAME` passes one of yours on"
     )
     return (note,)
+
+
+def _in_place(
+    means: Means, carried: Mapping[str, Path]
+) -> Callable[[str, RunConfiguration, Results], tuple[RunConfiguration, Results]]:
+    """Return what names the ``carried`` inputs by their places in the directory of a run."""
+
+    def placed(run_id: str, configuration: RunConfiguration, results: Results) -> tuple[RunConfiguration, Results]:
+        places = {name: RunDirectory.of(means.runs_dir, run_id).inputs / name for name in carried}
+        inputs = {name: replace(found, path=str(places.get(name, found.path))) for name, found in results.inputs.items()}
+        return replace(configuration, inputs={**configuration.inputs, **places}), replace(results, inputs=inputs)
+
+    return placed
+
+
+def _move(path: Path, place: Path) -> None:
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
 
 
 def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:

@@ -11,7 +11,7 @@ from wardian.errors import NotFound
 from wardian.sdk.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wardian.bootstrap import Parts
     from wardian.digest import Digest
@@ -119,12 +119,14 @@ class RunCollection:
     def submit(
         self, version: EnvironmentVersion, configuration: RunConfiguration, *, detach: bool = True, stdout: Taker | None = None,
         stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None, source: Path | None = None,
+        carried: Mapping[str, Path] | None = None,
     ) -> Run:  # fmt: skip
         """Run ``configuration`` in ``version``; return at once, or when it has ended.
 
         Args:     stdout, stderr: get what the script writes, if it runs within this call.
                   on_prepared: told in one line what it runs with, before it starts.
                   source: copied instead of the configuration's source directory, if it runs within this call.
+                  carried: inputs that are moved into the run's directory, below the same file system, if it runs within this call.
         Raises:   see ``Workspace.submit``.
         """
         if configuration.target != "local":
@@ -143,7 +145,7 @@ class RunCollection:
             return prepared
 
         record = submit(configuration, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, stdout=stdout, stderr=stderr,
-                        listener=self._parts.listener, source=source)  # fmt: skip
+                        listener=self._parts.listener, source=source, carried=carried)  # fmt: skip
         return Run(self, record)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
@@ -237,27 +239,29 @@ class RunCollection:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=self.root) as place:
             if isinstance(run, str):
-                version, configuration, source = self._again(run, Path(place) / "source", arguments)
+                version, configuration, source, carried = self._again(run, Path(place) / "source", arguments)
             else:
-                version, configuration, source = self._from_file(run, Path(place) / "run", arguments)
+                version, configuration, source, carried = self._from_file(run, Path(place) / "run", arguments)
             return self.submit(
-                version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared, source=source
-            )
+                version, configuration, detach=False, stdout=stdout, stderr=stderr, on_prepared=on_prepared, source=source, carried=carried,
+            )  # fmt: skip
 
     def _again(
         self, run_id: str, source: Path, arguments: Sequence[str] | None
-    ) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
+    ) -> tuple[EnvironmentVersion, RunConfiguration, Path, Mapping[str, Path]]:
+        """Return what to submit: version, configuration, its source restored as ``source``, and inputs that came along."""
         from wardian.run.reproduce import reproduction, restore_source
 
         run = self.get(run_id)
         version = run.environment
         if version is None:
             raise NotFound(f"run `{run.id}` never had an environment", code="environment_not_found")
-        return version, reproduction(run.record, arguments=arguments), restore_source(run.record, self.root, source)
+        return version, reproduction(run.record, arguments=arguments), restore_source(run.record, self.root, source), {}
 
     def _from_file(
         self, path: Path, directory: Path, arguments: Sequence[str] | None
-    ) -> tuple[EnvironmentVersion, RunConfiguration, Path]:
+    ) -> tuple[EnvironmentVersion, RunConfiguration, Path, Mapping[str, Path]]:
+        """Return the same of a run file, unpacked into ``directory``."""
         from wardian.run.load import load_run
         from wardian.run.reproduce import reproduction
 
@@ -266,7 +270,7 @@ class RunCollection:
             raise NotFound(f"{path} holds no environment", code="environment_not_found")
         configuration = reproduction(loaded.record, file=path.resolve(), inputs=loaded.inputs, arguments=arguments)
         version = self.environments.adopt(loaded.environment, loaded.lock, loaded.packages, note=f"run {loaded.record.id}")
-        return version, configuration, loaded.source
+        return version, configuration, loaded.source, loaded.inputs
 
     def delete(self, run_id: str) -> None:
         """Delete the record and files of a run that has ended."""

@@ -275,6 +275,30 @@ def test_a_reproduced_run_names_the_run_and_the_file_that_it_came_from(host: Cli
     assert ".reproduce-" not in elsewhere.ok("runs", "show", "latest", "--json").out
 
 
+def test_inputs_that_came_with_a_run_file_are_the_new_runs_own(host: Cli, tmp_path: Path) -> None:
+    host.write(
+        "a.py",
+        "import os\nprint(open(os.environ['WARDIAN_INPUT_DATA'] + '/x').read(), open(os.environ['WARDIAN_INPUT_ONE']).read())\n",
+    )
+    host.write("data/x", "from a directory")
+    host.write("one", "from a file")
+    host.ok("run", "-e", "host", "--input", "data=data", "--input", "one=one", "a.py")
+    target = tmp_path / "run.wardian"
+    host.ok("runs", "export", "latest", "-o", str(target))
+    elsewhere = Cli.at(tmp_path / "elsewhere")
+    again = elsewhere.json("runs", "reproduce", str(target))
+    inputs = {name: Path(path) for name, path in again["configuration"]["inputs"].items()}
+    assert inputs == {name: Path(again["directory"]) / "inputs" / name for name in ("data", "one")}
+    assert {name: found["path"] for name, found in again["results"]["inputs"].items()} == {
+        name: str(path) for name, path in inputs.items()
+    }
+    assert (inputs["data"] / "x").read_text() == "from a directory"
+    done = elsewhere.ok("runs", "reproduce", "latest")  # the reproduction can be reproduced, and exported whole
+    assert done.out == "from a directory from a file\n"
+    assert elsewhere.json("runs", "export", again["id"], "-o", str(tmp_path / "second.wardian"))["left_out"] == []
+    assert [path for path in (elsewhere.home / "workspaces/default/runs").iterdir() if path.name.startswith(".reproduce")] == []
+
+
 def test_secrets_among_the_arguments_are_kept_nowhere_and_given_again(host: Cli, tmp_path: Path) -> None:
     host.write("a.py", "import sys\nprint([len(word) for word in sys.argv[1:]])\n")
     given = ("--api-key=hunter2", "--password", "hunter2", "--epochs", "3")
