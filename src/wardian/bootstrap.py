@@ -326,7 +326,9 @@ class Parts:
         def urls(artifact: Artifact) -> Iterable[str]:
             return self.locator.urls(environment, lock, artifact)
 
-        return self.fetcher.fetch(artifacts, urls, self.listener)
+        from wardian.lock.indexes import trusted_hosts
+
+        return self.fetcher.fetch(artifacts, urls, self.listener, trusted=trusted_hosts(environment.python.pip_options))
 
     @cached_property
     def locker(self) -> Locker:

@@ -7,6 +7,8 @@ import contextlib
 import fnmatch
 import hashlib
 import socket
+import ssl
+import subprocess
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -69,9 +71,18 @@ class Server(ABC):
 
     Args:     user, password: Basic authentication is asked for.  token: ``Authorization: Bearer`` or a path that begins with
               ``/t/<token>/`` is asked for (either will do; with ``user`` too, any of the three).
+              tls: speaks TLS with this certificate (``self_signed``).
     """
 
-    def __init__(self, *, user: str | None = None, password: str | None = None, token: str | None = None):
+    def __init__(
+        self,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):
+        self.tls = tls
         self.user, self.password, self.token = user, password, token
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
@@ -90,6 +101,8 @@ class Server(ABC):
         """Listen; ``port`` 0: a free one. A stopped server can be started again at its old port."""
         self._stopping.clear()
         self._http = _Http(self, port)
+        if self.tls is not None:  # each connection's thread does its handshake
+            self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -124,8 +137,8 @@ class Server(ABC):
 
     @property
     def root_url(self) -> str:
-        """``http://127.0.0.1:<port>``, without credentials."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://127.0.0.1:<port>`` (``https``: with a certificate), without credentials."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def with_credentials(self, url: str) -> str:
         """Return ``url`` with the user and password of this server in it."""
@@ -205,6 +218,17 @@ class DirectoryServer(Server):
     def url(self) -> str:
         """Where ``directory`` is."""
         return self.root_url
+
+
+def self_signed(directory: Path) -> ssl.SSLContext:
+    """Return a server's side of TLS whose certificate nobody vouches for; it is for 127.0.0.1. ``directory``: for key and certificate."""
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate, *subject],
+                   check=True, capture_output=True)  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 class _Http(ThreadingHTTPServer):

@@ -10,14 +10,17 @@ from wardian.digest import Digest
 from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from wardian.lock.ports import Archives, Obtained
 
 
 class DirectArchives:
     """The archives of one solve that were fetched first, by the file URL that uv is told instead of their own."""
 
-    def __init__(self, archives: Archives):
+    def __init__(self, archives: Archives, trusted: Collection[str]):
         self._archives = archives
+        self._trusted = trusted
         self._fetched: dict[str, tuple[str, Obtained]] = {}
 
     def line(self, line: str) -> str:
@@ -37,7 +40,8 @@ class DirectArchives:
         address, _, fragment = url.partition("#")
         wanted = re.search(r"(?:^|&)sha256=([0-9a-f]{64})", fragment)
         file = file_of(address)
-        archive = self._archives.obtain([address], file, kind=kind_of(file), sha256=Digest(wanted[1]) if wanted else None)
+        archive = self._archives.obtain([address], file, kind=kind_of(file), trusted=self._trusted,
+                                        sha256=Digest(wanted[1]) if wanted else None)  # fmt: skip
         self._fetched[archive.path.as_uri()] = (url, archive)
         return archive
 

@@ -36,6 +36,7 @@ class IndexPlan:
     require_hashes: bool = False
     default_alias: str = field(default=DEFAULT_ALIAS)
     logins: Mapping[str, Credentials] = field(default_factory=dict)  # origin of an index (scheme, host, port) → its own login
+    trusted: frozenset[str] = frozenset()  # hosts (``HOST[:PORT]``) whose certificates are not checked
 
     def with_login(self, url: str) -> str:
         """Return ``url`` with the login of the index whose origin it shares, if that index was given with one."""
@@ -91,6 +92,7 @@ def plan_indexes(
     aliases: dict[str, str] = {}
     links: list[str] = []
     notes: list[str] = []
+    trusted: list[str] = []
     prerelease = "if-necessary-or-explicit"
     require_hashes = False
     by_url = {url.rstrip("/"): alias for alias, url in configured.items()}
@@ -122,6 +124,8 @@ def plan_indexes(
             require_hashes = True
         elif option.name == "--trusted-host":
             arguments += ["--allow-insecure-host", value]
+            trusted.append(value)
+            notes.append(f"--trusted-host {value}: its certificate is not checked")
         elif option.name in IGNORED:
             notes.append(f"{option.name} is ignored: {IGNORED[option.name]}")
     variables: dict[str, str] = {}
@@ -137,7 +141,14 @@ def plan_indexes(
         arguments += ["--find-links", place]
     arguments += ["--prerelease", prerelease]
     logins = {_origin(url): login for url in (default, *extras) if url is not None and (login := _own(url)) is not None}
-    return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias, logins)
+    return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias, logins,
+                     frozenset(trusted))  # fmt: skip
+
+
+def trusted_hosts(options: Sequence[str]) -> frozenset[str]:
+    """Return the hosts (``HOST[:PORT]``) whose certificates a definition's pip options say not to check."""
+    parsed = [PipOption.parse(text) for text in options if text.startswith("--trusted-host")]
+    return frozenset(option.value for option in parsed if option.value)
 
 
 def _origin(url: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from wardian.digest import Digest
@@ -24,8 +24,12 @@ class Obtained:
 class Archives(Protocol):
     """Verified archives on this machine, and where others are. Implemented by ``wardian.package``."""
 
-    def obtain(self, urls: Sequence[str], file: str, *, kind: str, sha256: Digest | None) -> Obtained:
+    def obtain(
+        self, urls: Sequence[str], file: str, *, kind: str, sha256: Digest | None, trusted: Collection[str] = ()
+    ) -> Obtained:
         """Return the archive called ``file``, fetching it from the first of ``urls`` that has it.
+
+        Args:     trusted: hosts (``HOST[:PORT]``) whose certificates are not checked.
 
         Raises:   BadArchive: not ``sha256``, or hostile.  NotFound, Denied, Unavailable: as ``Http.download``.
         """

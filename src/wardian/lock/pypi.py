@@ -123,7 +123,7 @@ class _Work:
         )  # fmt: skip
         self.notes: list[str] = list(plan.notes)
         self.local: dict[str, tuple[int, PipRequirement]] = {}  # place of a tree in this work → requirement
-        self.direct = DirectArchives(solver.archives)
+        self.direct = DirectArchives(solver.archives, plan.trusted)
 
     def _as_of(self) -> list[str]:
         return ["--exclude-newer", self.request.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")] if self.request.as_of else []
@@ -184,7 +184,7 @@ class _Work:
             file = _file_name(entry)
             offered = entry.get("hashes", {}).get("sha256")
             self.s.archives.obtain([self.plan.with_login(entry["url"])], file, kind=kind_of(file),
-                                   sha256=Digest(offered) if offered else None)  # fmt: skip
+                                   sha256=Digest(offered) if offered else None, trusted=self.plan.trusted)  # fmt: skip
 
     def _line(self, position: int, requirement: PipRequirement) -> str:
         marker = f" ; {requirement.marker}" if requirement.marker else ""
@@ -302,7 +302,9 @@ class _Work:
             raise SolveFailed(f"{pin.name} {pin.version} {why}", hint="choose another version or platform", code="no_file")
         file = _file_name(sdist)
         sha256, _ = self._digest(sdist, file, "sdist")
-        archive = self.s.archives.obtain([self.plan.with_login(sdist["url"])], file, kind="sdist", sha256=sha256)
+        archive = self.s.archives.obtain(
+            [self.plan.with_login(sdist["url"])], file, kind="sdist", sha256=sha256, trusted=self.plan.trusted
+        )
         built = self.sources.build(archive.path, pin.name)
         return Artifact(kind="sdist", source=f"index:{alias}", name=pin.name, version=pin.version, file=file, sha256=sha256,
                         size_bytes=archive.size_bytes, depends=needs, markers=pin.marker, timestamp=_time(sdist), built=built)  # fmt: skip
@@ -341,7 +343,9 @@ class _Work:
             sha256 = Digest(offered)
             self.s.archives.note_location(sha256, split_credentials(entry["url"])[0])
             return sha256, entry.get("size")
-        archive = self.s.archives.obtain([self.plan.with_login(entry["url"])], file, kind=kind, sha256=None)
+        archive = self.s.archives.obtain(
+            [self.plan.with_login(entry["url"])], file, kind=kind, sha256=None, trusted=self.plan.trusted
+        )
         return archive.sha256, archive.size_bytes
 
     def _allowed_hashes(self, name: str) -> set[str] | None:

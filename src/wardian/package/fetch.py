@@ -15,7 +15,7 @@ from wardian.tools.disk import need_space
 from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from wardian.events import Listener
@@ -54,17 +54,19 @@ class Fetcher:
         """Remember where an archive was offered."""
         self._hints.put(sha256, url)
 
-    def obtain(self, urls: Sequence[str], file: str, *, kind: str, sha256: Digest | None) -> Obtained:
+    def obtain(
+        self, urls: Sequence[str], file: str, *, kind: str, sha256: Digest | None, trusted: Collection[str] = ()
+    ) -> Obtained:
         """Return the archive, from the store or from the first URL that has it. See ``Archives.obtain``."""
         if sha256 is not None:
             path = self.store.ensure(
-                sha256, file, lambda stream: self._first(urls, file, stream, None), lambda p: self._validate(p, kind)
+                sha256, file, lambda stream: self._first(urls, file, stream, None, trusted), lambda p: self._validate(p, kind)
             )
             self._hints.put(sha256, urls[0])
             return Obtained(path, sha256, path.stat().st_size)
         with self.store.temporary(file) as temporary:
             with temporary.open("w+b") as stream:
-                self._first(urls, file, stream, None)
+                self._first(urls, file, stream, None, trusted)
             actual = Digest.of_file(temporary)
             self._validate(temporary, kind)
             path = self.store.adopt(temporary, actual, file)
@@ -72,7 +74,12 @@ class Fetcher:
         return Obtained(path, actual, path.stat().st_size)
 
     def fetch(
-        self, artifacts: Sequence[Artifact], locate: Callable[[Artifact], Iterable[str]], listener: Listener = silent
+        self,
+        artifacts: Sequence[Artifact],
+        locate: Callable[[Artifact], Iterable[str]],
+        listener: Listener = silent,
+        *,
+        trusted: Collection[str] = (),
     ) -> dict[Digest, Path]:
         """Return where each artifact's archive lies, fetching what is missing, several at a time.
 
@@ -80,6 +87,7 @@ class Fetcher:
         digest compared again.
 
         Args:     locate: gives the URLs to try for an artifact, best first; asked only for what is missing.
+                  trusted: hosts (``HOST[:PORT]``) whose certificates are not checked.
         Raises:   BadArchive: an archive is not what the lock says, or is hostile.  NotFound: no place has it any more.
                   Denied, Unavailable, DiskFull: as they say.
         """
@@ -98,7 +106,7 @@ class Fetcher:
         listener(Event("phase", f"fetching {len(missing)} package{'s' if len(missing) != 1 else ''}", total=total))
         done = _Counter(listener, total)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            futures = [pool.submit(self._one, artifact, locate, done) for artifact in missing]
+            futures = [pool.submit(self._one, artifact, locate, done, trusted) for artifact in missing]
             try:
                 for artifact, future in zip(missing, futures, strict=True):
                     found[artifact.installed_sha256] = future.result()
@@ -111,12 +119,14 @@ class Fetcher:
     def _verified(self, artifact: Artifact) -> Path | None:
         return self.store.verified(artifact.installed_sha256, artifact.installed_file)
 
-    def _one(self, artifact: Artifact, locate: Callable[[Artifact], Iterable[str]], done: _Counter) -> Path:
+    def _one(
+        self, artifact: Artifact, locate: Callable[[Artifact], Iterable[str]], done: _Counter, trusted: Collection[str]
+    ) -> Path:
         kind = "wheel" if artifact.built else artifact.kind
         file = artifact.installed_file
 
         def write(stream: IO[bytes]) -> None:
-            self._first(locate(artifact), file, stream, done.add)
+            self._first(locate(artifact), file, stream, done.add, trusted)
             size = stream.tell()
             wanted = artifact.built.size if artifact.built else artifact.size_bytes
             if wanted is not None and size != wanted:
@@ -132,13 +142,22 @@ class Fetcher:
     def _validate(self, path: Path, kind: str) -> None:
         self._check(path, kind)
 
-    def _first(self, urls: Iterable[str], file: str, stream: IO[bytes], on_bytes: Callable[[int], None] | None) -> None:
+    def _first(
+        self,
+        urls: Iterable[str],
+        file: str,
+        stream: IO[bytes],
+        on_bytes: Callable[[int], None] | None,
+        trusted: Collection[str],
+    ) -> None:
         last: WardianError | None = None
         for url in urls:
             try:
                 stream.seek(0)
                 stream.truncate()
-                self._http.download(url, stream, limit_bytes=self._limit, on_bytes=on_bytes or (lambda _n: None))
+                self._http.download(
+                    url, stream, limit_bytes=self._limit, on_bytes=on_bytes or (lambda _n: None), trusted=trusted
+                )
                 return
             except (NotFound, Unavailable) as error:
                 last = error if last is None or isinstance(error, Unavailable) else last

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from wardian.errors import BadArchive, Denied, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import requests
 
@@ -91,12 +91,20 @@ class Http:
         return url
 
     def download(
-        self, url: str, target: IO[bytes], *, limit_bytes: int, on_bytes: Callable[[int], None] = lambda _n: None
+        self,
+        url: str,
+        target: IO[bytes],
+        *,
+        limit_bytes: int,
+        on_bytes: Callable[[int], None] = lambda _n: None,
+        trusted: Collection[str] = (),
     ) -> int:
         """Write what ``url`` serves to ``target`` and return its size, bytes.
 
         A broken connection is taken up where it broke, where the server can; else from the start.
 
+        Args:     trusted: hosts (``HOST[:PORT]``) whose certificates are not checked, as with pip's ``--trusted-host``; one
+                      that they redirect to is checked.
         Raises:   NotFound: 404, 410.  Denied: 401, 403.  Unavailable: no answer, 5xx, too slow, offline.
                   BadArchive: longer than ``limit_bytes``.
         """
@@ -116,7 +124,7 @@ class Http:
             if done:
                 headers["Range"] = f"bytes={done}-"
             try:
-                with self._get(real, headers) as response:
+                with self._get(real, headers, frozenset(trusted)) as response:
                     if done and response.status_code != requests.codes.partial_content:
                         target.seek(0)
                         target.truncate()
@@ -138,7 +146,7 @@ class Http:
             code="network_error",
         ) from last  # fmt: skip
 
-    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def _get(self, url: str, headers: dict[str, str], trusted: frozenset[str]) -> requests.Response:
         import requests
 
         bare, in_url = split_credentials(url)
@@ -149,7 +157,7 @@ class Http:
             bare = urlunsplit(parts._replace(path=f"/t/{quote(credentials.conda_token, safe='')}{parts.path}"))
         elif credentials is not None:
             auth = _Bearer(credentials.token) if credentials.token else (credentials.user, credentials.password)
-        response = self._session().get(bare, headers=headers, auth=auth, stream=True, timeout=self._timeout_s)
+        response = self._session(trusted).get(bare, headers=headers, auth=auth, stream=True, timeout=self._timeout_s)
         code = response.status_code
         if code < requests.codes.bad_request:
             return response
@@ -163,8 +171,9 @@ class Http:
                          hint="`wardian secret set NAME --url URL`, or a line in ~/.netrc", code="not_authorized")  # fmt: skip
         raise requests.HTTPError(f"HTTP {code}")
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
+    def _session(self, trusted: frozenset[str]) -> requests.Session:
+        sessions: dict[frozenset[str], requests.Session] = self._local.__dict__.setdefault("sessions", {})
+        session = sessions.get(trusted)
         if session is None:
             import requests
             from requests.adapters import HTTPAdapter
@@ -184,8 +193,27 @@ class Http:
                 session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=2))
             if self._ca_bundle:
                 session.verify = self._ca_bundle
-            self._local.session = session
+            for host in trusted:
+                _trust(session, host, retry)
+            sessions[trusted] = session
         return session
+
+
+def _trust(session: requests.Session, host: str, retry: Any) -> None:
+    import urllib3
+    from requests.adapters import HTTPAdapter
+
+    class Unchecked(HTTPAdapter):
+        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - what requests passes
+            super().cert_verify(conn, url, verify=False, cert=cert)  # type: ignore[no-untyped-call]
+
+        def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:  # noqa: ARG002
+            return super().build_connection_pool_key_attributes(request, False, cert)
+
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for, and the lock's notes say so
+    has_port = urlsplit(f"//{host}").port is not None
+    for prefix in (f"https://{host}/",) if has_port else (f"https://{host}/", f"https://{host}:"):
+        session.mount(prefix, Unchecked(max_retries=retry, pool_maxsize=2))
 
 
 class _Bearer:
