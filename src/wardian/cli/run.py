@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_written, command, complete_reference, examples, outlets
+from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.outlets import check_written, outlets
 
 if TYPE_CHECKING:
     from wardian.sdk.runs import Run

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_output, check_written, command, complete_run, examples, outlets, size
+from wardian.cli.common import Session, check_output, command, complete_run, examples, size
+from wardian.cli.outlets import check_written, outlets
 from wardian.cli.runs_show import get_run, run_argument, run_document
 
 if TYPE_CHECKING:
