@@ -36,7 +36,7 @@ def digests(place: Path, jobs: int) -> dict[str, list[str]]:
     with ByteCompiler([str(place / "interpreter" / "bin" / "python3")], jobs=jobs) as compiler:
         minor = next((place / "interpreter" / "lib").glob("python3.*")).name.removeprefix("python")
         tasks = [_wheel(wheel, PythonLayout(minor), compiler, place) for wheel in (place / "wheels").iterdir()]
-        tasks += [_python(place / "python.tar.gz", compiler, place), _tree(place / "tree")]
+        tasks.append(_tree(place / "tree"))
         found: dict[str, list[str]] = {}
         for name in ("zstd", "gzip"):
             compression = Compression(name)
@@ -44,7 +44,8 @@ def digests(place: Path, jobs: int) -> dict[str, list[str]]:
             cache = LayerCache(
                 root, LayoutImageStore(place / "registry", link_from=[root]), compression=compression, epoch=EPOCH
             )
-            for task, made in zip(tasks, cache.ensure_all(tasks, jobs=jobs), strict=True):
+            wanted = [*tasks, _python(place / "python.tar.gz", compiler, place)] if name == "zstd" else tasks
+            for task, made in zip(wanted, cache.ensure_all(wanted, jobs=jobs), strict=True):
                 found[f"{task.name} {compression.compressor}"] = [made.layer.descriptor.digest, made.layer.diff_id]
         return found
 
