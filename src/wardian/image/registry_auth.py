@@ -56,7 +56,7 @@ def read_challenges(header: str) -> list[Challenge]:
     """Return the challenges that a ``WWW-Authenticate`` header holds, in its order; kinds that are not known here are left out."""
     starts = [match for match in _CHALLENGE.finditer(header) if header[: match.start()].count('"') % 2 == 0]
     found = []
-    for match, following in zip(starts, [*starts[1:], None], strict=True):
+    for match, following in zip(starts, [*starts[1:], None], strict=False):
         text = header[match.end() : following.start() if following else len(header)]
         parameters = {
             p[1].lower(): re.sub(r"\\(.)", r"\1", p[2]) if p[2] is not None else p[3] for p in _PARAMETER.finditer(text)
@@ -83,7 +83,8 @@ class RegistryAuth:
         now_s: Callable[[], float],
     ):
         self._host = host
-        self._login = login
+        self._ask_login = login
+        self._logins: dict[str, RegistryLogin | None] = {}
         self._fetch = fetch
         self._now_s = now_s
         self._lock = threading.Lock()
@@ -137,6 +138,11 @@ class RegistryAuth:
             f"{self._host}/{repository}: {what}{f' ({why})' if why else ''}", code="registry_denied",
             hint=f"`wardian secret set NAME --kind registry --url https://{self._host} --username USER`, or `docker login {self._host}`",
         )  # fmt: skip
+
+    def _login(self, repository: str) -> RegistryLogin | None:
+        if repository not in self._logins:  # a helper may be a program to execute
+            self._logins[repository] = self._ask_login(repository)
+        return self._logins[repository]
 
     def _token(self, challenge: Challenge, repository: str, scope: str) -> _Token:
         login = self._login(repository)
