@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.platform import PLATFORMS
+from wardian.definition.well_known import DEFAULTS, NAMED
 from wardian.errors import InvalidInput, NotFound
 from wardian.lock.indexes import expand
 from wardian.tools.http import Credentials, split_credentials, with_credentials
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from wardian.definition.environment import PythonSection
 
-NAMED = "https://conda.anaconda.org/"  # where channels are that are given by name alone, as conda and rattler have it
-DEFAULTS = {"pkgs/main": "https://repo.anaconda.com/pkgs/main", "pkgs/r": "https://repo.anaconda.com/pkgs/r"}
 SUBDIRS = frozenset({"noarch", *(platform.subdir for platform in PLATFORMS.values())})
 
 _TOKEN = re.compile(r"^/t/([^/]+)(?=/|$)")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wardian.definition.environment import Environment
     from wardian.lock.lock import Lock
 
-READER_VERSION = "1"  # changes with every change of the readers or of the rules of identity
+READER_VERSION = "2"  # changes with every change of the readers or of the rules of identity
 
 
 class EnvironmentRegistering(EnvironmentLookup):
