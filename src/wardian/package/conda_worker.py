@@ -88,7 +88,7 @@ def perform(task: Task, say: Any) -> None:
             paths = [_checked_paths(artifact, found) for artifact, found in zip(task.artifacts, info, strict=True)]
         if task.link_scripts == "refuse":
             for artifact, found in zip(task.artifacts, paths, strict=True):
-                _refuse_scripts(artifact, found)
+                refuse_scripts(artifact, found)
         _empty(prefix)
         place = Path(task.target) if task.at_target else prefix
         try:
@@ -139,7 +139,11 @@ def _checked_paths(artifact: Artifact, info: Mapping[str, bytes] | str) -> list[
     return paths
 
 
-def _refuse_scripts(artifact: Artifact, paths: Sequence[str]) -> None:
+def refuse_scripts(artifact: Artifact, paths: Sequence[str]) -> None:
+    """Check that none of the paths of a package is a link script.
+
+    Raises:   InstallFailed: code ``link_script_refused``.
+    """
     if script := next(filter(LINK_SCRIPT.fullmatch, paths), None):
         raise InstallFailed(
             f"{artifact.name} {artifact.version} has a link script, `{script}`, that would run while it is installed",
