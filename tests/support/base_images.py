@@ -32,6 +32,11 @@ _HOOK = (
 )
 
 
+def session_place(base_temp: Path) -> Path:
+    """Return a directory that all workers of a test session share. ``base_temp``: ``tmp_path_factory.getbasetemp()``."""
+    return base_temp.parent if base_temp.name.startswith("popen-gw") else base_temp
+
+
 def missing_tool() -> str:
     """Return what ``debian_base`` and ``busybox_base`` lack here, with how to get it; empty: nothing."""
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
