@@ -11,9 +11,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,15 @@ from tests.support.accounts import NOBODY
 
 from wardian.image.engine_docker import DockerEngine
 from wardian.image.engine_podman import PodmanEngine
+from wardian.run.targets.target import JobImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from wardian.image.engine import LocalImage
+    from wardian.run.configuration import Resources
+    from wardian.run.targets.container import ContainerTarget
+    from wardian.run.targets.target import Ended, Job, Observer, Stop
 
 BUSYBOX, PYTHON = "busybox", "python"  # the two images
 IN_IMAGE = "/usr/bin/python3"  # the interpreter of the second
@@ -209,6 +216,24 @@ def _wait_for(daemon: Dockerd) -> None:
         return daemon.engine().call("version").returncode == 0
 
     wait_until(answers, timeout_s=60)
+
+
+@dataclass
+class InImage:
+    """A target for jobs of this machine's Python: it runs them by the one in an image."""
+
+    target: ContainerTarget
+    image: LocalImage
+    name: str = "in an image"
+
+    def check(self, resources: Resources) -> None:
+        """See ``Target.check``."""
+        self.target.check(resources)
+
+    def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
+        """See ``Target.run``."""
+        argv = (IN_IMAGE, *job.argv[1:]) if job.argv[0] == sys.executable else job.argv
+        return self.target.run(replace(job, argv=argv, image=JobImage(self.image.id, IN_IMAGE)), observer, stop)
 
 
 def give_to_nobody(place: Path) -> None:

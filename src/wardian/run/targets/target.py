@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class JobImage:
+    """The image that a job runs in, on targets that have engines.
+
+    Attributes:
+        id: as the engine of this machine has it.
+        interpreter: a Python in the image: a path, or a name on the image's PATH. It looks after the job in there.
+    """
+
+    id: str
+    interpreter: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What a target is to run, with nothing left to decide.
 
@@ -28,6 +41,8 @@ class Job:
         grace_s: seconds between a request to stop and the kill.
         merged: stdout and stderr are one stream, so that their order is exact.
         marker: NAME of the variable that no other job has with this value.
+        image: what it runs in; None: this machine as it is.
+        resources: limits, where the target can set them.
     """
 
     argv: tuple[str, ...]
@@ -39,6 +54,8 @@ class Job:
     grace_s: float = 5.0
     merged: bool = False
     marker: str = "WARDIAN_RUN_ID"
+    image: JobImage | None = None
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True)

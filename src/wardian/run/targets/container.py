@@ -1,0 +1,187 @@
+"""The targets `podman` and `docker`: a job in a container of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wardian.errors import Bug, RunFailed
+from wardian.image.engine import ContainerFailed
+from wardian.image.engine_cli import words
+from wardian.image.engine_run import ENGINE_CODES, is_orphan, start_failure
+from wardian.run.targets.container_keeper import ContainerOrder
+from wardian.run.targets.container_place import ContainerOptions, Place, orphans
+from wardian.run.targets.local import TICK_S, LocalTarget, _not_started, _null, _pipe, _Pump, _standard_input
+from wardian.run.targets.target import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wardian.image.engine import Command, Container, ContainerEngine
+    from wardian.run.configuration import Resources
+    from wardian.run.targets.target import Job, JobImage, Observer, Stop
+
+
+class ContainerTarget:
+    """Runs jobs in containers of an engine of this machine.
+
+    The job's directory is ``/wardian/run`` in the container, its inputs are below ``/wardian/inputs``, read-only; variables that hold
+    their paths say so. The files that it makes are the caller's. It shares the machine's network. Output does not pass through the
+    engine: nothing of it is kept there, and the order is exact. Exit codes and signals are the program's own.
+
+    A Python in the image looks after the job: it takes 30 ms, and tells what engines cannot tell apart.
+    """
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        *,
+        options: ContainerOptions | None = None,
+        tick_s: float = TICK_S,
+        standard_input: bool = True,
+    ) -> None:
+        """Make the target.
+
+        Args:     tick_s: seconds between calls of ``Observer.tick``.
+                  standard_input: False: jobs read nothing.
+        """
+        self.name = engine.name
+        self._engine = engine
+        self._options = options or ContainerOptions()
+        self._tick_s = tick_s
+        self._standard_input = standard_input
+
+    def check(self, resources: Resources) -> None:
+        """Check ``resources`` against this machine; memory and cpus become limits.
+
+        Raises:   InvalidInput: this machine has less.
+        """
+        LocalTarget().check(resources)
+
+    def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
+        """Run ``job`` to its end, in its image, which the engine has. See ``Target.run``.
+
+        Raises:   RunFailed: ``interpreter_missing``: the image has no such Python. ``container_failed``: the engine's own words.
+                  EngineUnavailable.  InvalidInput: an argument that the engine cannot be told.
+        """
+        image = job.image
+        if image is None:
+            raise Bug(f"the target `{self.name}` got a job without an image")
+        for left in orphans():
+            self._engine.remove(is_orphan)
+            left.remove()
+        failed = ""
+        while True:
+            place = Place.make(job)
+            try:
+                container = place.container(job, image, self._options, takes_input=self._standard_input)
+                command = self._engine.command(container, failed=failed)
+                if command is None:
+                    raise _failure(start_failure(failed, container), image)
+                pump = self._attempt(job, place, command, observer, stop)
+                if pump.refused:
+                    return _not_started(pump.refused, job)
+                if pump.ended and pump.ended["event"] == "ended":
+                    return _ended(pump.ended)
+                if pump.ended is None:  # the keeper is gone: the launcher has seen it, and ends the job
+                    self._remove(command)
+                    return Ended("lost", detail="the process that watched over it was killed")
+                if pump.pid or stop.cause:
+                    return _killed(pump.ended, stop)
+                failed = pump.ended["said"] or f"it ends with {pump.ended['code']} at once, and says nothing"
+                if pump.ended["code"] not in ENGINE_CODES:
+                    raise _failure(_no_python(failed, container), image)
+            finally:
+                place.remove()
+
+    def _attempt(self, job: Job, place: Place, command: Command, observer: Observer, stop: Stop) -> _Pump:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            status = _pipe(ours, theirs)
+            out, err = _fifo(place.path / "out", ours, theirs), _fifo(place.path / "err", ours, theirs)
+            order = ContainerOrder(
+                start=command.start, remove=command.remove, environ=dict(command.environ), place=str(place.path), grace_s=job.grace_s,
+                parent=os.getpid(), control=stop.descriptor, status=status[1],
+                stdin=_standard_input(theirs) if self._standard_input else _null(theirs), held=(out[1], err[1]),
+            )  # fmt: skip
+            with _keeper(order):
+                theirs.close()
+                pump = _Pump(out[0], err[0], status[0], observer, self._tick_s)
+                try:
+                    pump.run()
+                except BaseException:
+                    stop.request("failed", signal.SIGKILL)  # nobody takes the output any more
+                    raise
+            return pump
+
+    def _remove(self, command: Command) -> None:
+        with contextlib.suppress(OSError):
+            subprocess.run(
+                command.remove, stdin=subprocess.DEVNULL, capture_output=True, env=dict(command.environ), cwd="/", check=False
+            )
+
+
+def _ended(news: dict[str, Any]) -> Ended:
+    code = news["code"]
+    return Ended(
+        news["cause"],
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=-code if code is not None and code < 0 else None,
+        stragglers=news["stragglers"],
+    )
+
+
+def _killed(news: dict[str, Any], stop: Stop) -> Ended:
+    """Return how a job ended whose container ended before its launcher could tell: somebody killed all of it."""
+    return Ended(
+        "stopped" if stop.cause else "exited", signal=signal.SIGKILL, detail=words(news["said"]) if news["said"] else ""
+    )
+
+
+def _no_python(said: str, container: Container) -> ContainerFailed:
+    program = container.command[0]
+    return ContainerFailed(
+        f"`{program}` in the image {container.image} is no Python: {words(said)}", code="program_not_executable"
+    )
+
+
+def _failure(error: ContainerFailed, image: JobImage) -> RunFailed:
+    if error.stable_code in ("program_not_found", "program_not_executable"):
+        return RunFailed(
+            f"the interpreter `{image.interpreter}` does not run in the image {image.id[:19]}: {error.message}",
+            hint="name the Python of the image with --interpreter",
+            code="interpreter_missing",
+        )
+    return RunFailed(error.message, hint=error.hint, code="container_failed")
+
+
+def _fifo(path: Path, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    ours.callback(os.close, read_end)
+    write_end = os.open(path, os.O_WRONLY)  # held by the keeper: the pipe does not end before the container does
+    theirs.callback(os.close, write_end)
+    return read_end, write_end
+
+
+@contextlib.contextmanager
+def _keeper(order: ContainerOrder) -> Iterator[None]:
+    """Start the keeper, in an interpreter of its own, and take leave of it at the end."""
+    root = Path(__file__).resolve().parents[3]
+    starter = f"import sys; sys.path.insert(0, {str(root)!r}); from wardian.run.targets.container_keeper import main; main()"
+    sheet = os.memfd_create("wardian-order")
+    try:
+        with os.fdopen(os.dup(sheet), "w") as stream:
+            stream.write(order.to_json())
+        os.lseek(sheet, 0, os.SEEK_SET)
+        command = [sys.executable, "-I", "-S", "-c", starter, str(sheet)]
+        process = subprocess.Popen(
+            command, pass_fds=(sheet, *order.descriptors), start_new_session=True, stdin=subprocess.DEVNULL
+        )
+    finally:
+        os.close(sheet)
+    with process:
+        yield
