@@ -23,6 +23,8 @@ CASES: Mapping[str, tuple[list[str], Mapping[str, Any]]] = {
     "through_dependencies": (["webapp", "reporting"], {}),
     "constrains": (["strict-tool", "database=2"], {}),
     "same_name_twice": (["database=1", "database=2"], {}),
+    "two_clashes": (["webapp", "database=2", "plugin", "interp=3.13", "shared"], {}),
+    "a_missing_package_and_a_clash": (["webap", "plugin", "interp=3.13"], {}),
     "missing_dependency": (["broken"], {}),
     "missing_package": (["webap", "database", "reportin"], {}),
     "missing_version": (["database>=3"], {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from wardian.events import Event
 from wardian.lock.conda_channels import ChannelPlan, plan_channels, searchable
 from wardian.lock.conda_conflict import Clues, explain
 from wardian.lock.conda_record import to_record
+from wardian.lock.further import with_further
 from wardian.lock.lock import Artifact
 from wardian.lock.version_order import CondaVersion
 from wardian.tools import rattler
@@ -154,18 +155,34 @@ class _Question:
         if there:
             together = [f"{name} =={record.version}" for name, record in there.items()]
             try:
-                return self._solve(tuple(there.values()), pinned, [*required, *together])
+                return self.solve(tuple(there.values()), pinned, [*required, *together])
             except rattler.NoSolution:
                 pass
         try:
-            return self._solve(tuple(there.values()), pinned, required)
+            return self.solve(tuple(there.values()), pinned, required)
         except rattler.NoSolution as error:
-            raise explain(error.message, self._clues()) from None
+            raise self._explained(explain(error.message, self.clues())) from None
+
+    def _explained(self, first: SolveFailed) -> SolveFailed:
+        """Return the error with whatever else clashes: everything is in memory by now, so that a further look is cheap."""
+        places = [place for _, _, place in self.asked]
+        if first.stable_code == "held_package":
+            return first
+
+        def try_again(numbers: Sequence[int]) -> None:
+            rest = replace(self, specs=tuple(self.specs[i] for i in numbers), asked=tuple(self.asked[i] for i in numbers))
+            try:
+                rest.solve((), (), ())
+            except rattler.NoSolution as error:
+                raise explain(error.message, rest.clues()) from None
+
+        return with_further(first, range(len(places)), try_again,
+                            lambda error: {i for i, place in enumerate(places) if place in error.details.get("requirements", ())})  # fmt: skip
 
     def _is_for_here(self, artifact: Artifact) -> bool:
         return artifact.subdir in (self.request.platform.subdir, "noarch")
 
-    def _solve(
+    def solve(
         self, favored: Sequence[rattler.Record], pinned: Sequence[rattler.Record], constraints: Sequence[str]
     ) -> tuple[rattler.Record, ...]:
         # the bare names too: else only what fits a requirement is read, priority is strict only among that, and conflicts
@@ -203,7 +220,7 @@ class _Question:
         as_of = self.request.as_of
         return as_of is not None and (not record.timestamp or datetime.fromisoformat(record.timestamp) > as_of)
 
-    def _clues(self) -> Clues:
+    def clues(self) -> Clues:
         aliases = {channel.read_url: channel for channel in self.plan.searched}
 
         def shown(url: str) -> str:

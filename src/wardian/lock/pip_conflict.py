@@ -49,6 +49,12 @@ def explain(text: str, requirements: Sequence[str], constraints: Sequence[str] =
     return "\n".join(lines)
 
 
+def involved(text: str, lines: Sequence[str]) -> set[int]:
+    """Return which of the requirement ``lines`` uv's explanation ``text`` speaks of as what is required, by number."""
+    names = {_name(root) for root in _facts(text).roots}
+    return {number for number, line in enumerate(lines) if _name(line) in names}
+
+
 def _facts(text: str) -> _Facts:
     facts = _Facts()
     whole = " ".join(text.replace("cause:", " ").split())

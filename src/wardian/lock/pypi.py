@@ -14,10 +14,11 @@ from wardian.digest import Digest
 from wardian.errors import BuildFailed, SolveFailed
 from wardian.events import Event
 from wardian.lock.direct_archives import DirectArchives, file_of, kind_of
+from wardian.lock.further import with_further
 from wardian.lock.indexes import IndexPlan, expand, plan_indexes
 from wardian.lock.lock import Artifact
 from wardian.lock.pins import Pin, depends, parse_pins
-from wardian.lock.pip_conflict import explain
+from wardian.lock.pip_conflict import explain, involved
 from wardian.lock.refused import refusal
 from wardian.lock.sources import SourceBuilder
 from wardian.lock.stubs import write_stubs
@@ -149,6 +150,16 @@ class _Work:
         return PipSolution(tuple(artifacts), roots, tuple(self.notes), self.sources.build_requirements)
 
     def _compile(self, lines: list[str], constraints: list[str], arguments: list[str]) -> str:
+        try:
+            return self._compile_once(lines, constraints, arguments)
+        except SolveFailed as error:
+            raise with_further(
+                error, range(len(lines)),
+                lambda numbers: self._compile_once([lines[i] for i in numbers], constraints, arguments),
+                lambda found: involved(found.details.get("explanation", ""), self.request.environment.python.pip),
+            ) from error  # fmt: skip
+
+    def _compile_once(self, lines: list[str], constraints: list[str], arguments: list[str]) -> str:
         try:
             return self.s.uv.compile(
                 "\n".join(lines) + "\n", constraints="\n".join(constraints), preferences=self._preferences(), arguments=arguments,
