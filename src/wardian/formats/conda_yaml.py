@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
-from wardian.errors import InvalidDefinition, InvalidInput
+from wardian.errors import InvalidDefinition
 from wardian.formats.detect import foreign_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
-from wardian.formats.losses import check_same
+from wardian.formats.losses import check_same, refuse_losses
 from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, COMMENT, logical_lines
 from wardian.formats.pip_reading import PipReading
 from wardian.formats.read_definition import ReadDefinition
+from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, scalar, table
 from wardian.formats.yaml_fields import Fields, did_you_mean
 from wardian.formats.yaml_text import YamlMapping, YamlScalar, compose
@@ -66,9 +67,8 @@ def read(
     Source:   conda's "Creating an environment file manually"; semantics §1
     """
     faults = Faults(file)
-    if extras or groups:
-        faults.add("no_extras_here", "a conda file has no extras or groups", hint="name them only for a pyproject.toml")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    faults.refuse_extras(extras, groups, "a conda file")
+    text = plain_text(text)
     root = compose(text, faults)
     if not isinstance(root, YamlMapping):
         _note_no_mapping(root, faults)
@@ -209,14 +209,8 @@ def write(env: Environment) -> str:
     Raises:   InvalidInput: ``env`` holds what such a file cannot say; code ``not_expressible``.
     """
     python = env.python
-    plain = PythonSection(manager=python.manager)
-    names = ("source", "requires_python", "interpreter", "index_strategy", "link_scripts", "locked_input")
-    lost = [] if python.manager == "conda" else [f"the manager {python.manager}"]
-    lost += [f"python.{name}" for name in names if getattr(python, name) != getattr(plain, name)]
-    lost += [name for name in ("docker", "spark", "accelerators") if getattr(env, name) != getattr(Environment(), name)]
-    if lost:
-        raise InvalidInput(f"a conda file cannot hold {', '.join(lost)}", hint="Wardian's own YAML holds everything",
-                           code="not_expressible")  # fmt: skip
+    keeps = {"channels", "conda", "pip", "pip_options", "constraints", "local", "variables"}
+    refuse_losses(env, "a conda file", keeps=keeps, manager="conda")
     lines = entry("name", env.name, 0) if env.name is not None else []
     lines += listing("channels", python.channels, 0)
     lines += ["dependencies:" if python.conda or python.pip or python.pip_options else "dependencies: []"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wardian.errors import Fault, InvalidDefinition, WardianError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 
@@ -55,6 +55,11 @@ class Faults:
         self._found.append(Fault(code, message, self.file if file is None else file, line, field, hint))
         if len(self._found) >= MOST_FAULTS:
             raise InvalidDefinition(self.found, hint=f"these are the first {MOST_FAULTS}: is this the file you mean?")
+
+    def refuse_extras(self, extras: Sequence[str], groups: Sequence[str], what: str) -> None:
+        """Note that a format has no extras and groups, if any are asked for. ``what``: the format for people."""
+        if extras or groups:
+            self.add("no_extras_here", f"{what} has no extras or groups", hint="name them only for a pyproject.toml")
 
     def warn(
         self,

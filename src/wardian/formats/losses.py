@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 _HINT = "Wardian's own YAML holds everything"
 
 
-def refuse_losses(env: Environment, what: str, *, keeps: AbstractSet[str]) -> None:
-    """Raise if ``env`` is not a uv environment that ``keeps``, fields of its Python section, hold whole.
+def refuse_losses(env: Environment, what: str, *, keeps: AbstractSet[str], manager: str = "uv") -> None:
+    """Raise if ``env`` is not an environment of ``manager`` that ``keeps`` hold whole: fields of its Python section, sections.
 
     Name, description and tags are no content of a definition and may be lost.
 
     Args:     what: the format for people, such as "a requirements file".
     Raises:   InvalidInput: code ``not_expressible``; the message names every field that would be lost.
     """
-    lost = [] if env.python.manager == "uv" else [f"the manager {env.python.manager}"]
+    lost = [] if env.python.manager == manager else [f"the manager {env.python.manager}"]
     plain = PythonSection(manager=env.python.manager)
-    names = [field.name for field in fields(PythonSection) if field.name not in keeps]
+    names = [field.name for field in fields(PythonSection) if field.name not in keeps | {"manager"}]
     lost += [f"python.{name}" for name in names if getattr(env.python, name) != getattr(plain, name)]
     empty = Environment()
-    lost += [name for name in ("docker", "spark", "accelerators", "variables") if getattr(env, name) != getattr(empty, name)]
+    sections = [name for name in ("docker", "spark", "accelerators", "variables") if name not in keeps]
+    lost += [name for name in sections if getattr(env, name) != getattr(empty, name)]
     if lost:
         raise InvalidInput(f"{what} cannot hold {', '.join(lost)}", hint=_HINT, code="not_expressible")
 

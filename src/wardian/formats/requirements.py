@@ -44,8 +44,7 @@ def read(
     Source:   pip's requirements file format; semantics §1
     """
     faults = Faults(file)
-    if extras or groups:
-        faults.add("no_extras_here", "a requirements file has no extras or groups", hint="name them only for a pyproject.toml")
+    faults.refuse_extras(extras, groups, "a requirements file")
     reading = PipReading(faults, base, local)
     text = plain_text(text)
     flat = reading.read_text(text, file)

@@ -57,8 +57,7 @@ def read(
     Source:   PEP 723
     """
     faults = Faults(file)
-    if extras or groups:
-        faults.add("no_extras_here", "a script has no extras or groups", hint="name them only for a pyproject.toml")
+    faults.refuse_extras(extras, groups, "a script")
     text = plain_text(text)
     block = find_block(text, faults)
     toml = parse_toml(block.toml, faults, line_offset=block.first)

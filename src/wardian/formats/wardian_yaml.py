@@ -21,6 +21,7 @@ from wardian.formats.faults import Faults
 from wardian.formats.local_code import LocalCode
 from wardian.formats.read_definition import ReadDefinition
 from wardian.formats.schema import SCHEMA_URL
+from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, table
 from wardian.formats.yaml_fields import Fields
 from wardian.formats.yaml_text import YamlMapping, compose
@@ -82,9 +83,8 @@ def read(
     Source:   semantics §1; the schema beside this package
     """
     faults = Faults(file)
-    if extras or groups:
-        faults.add("no_extras_here", "Wardian's own YAML has no extras or groups", hint="name them only for a pyproject.toml")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    faults.refuse_extras(extras, groups, "Wardian's own YAML")
+    text = plain_text(text)
     root = compose(text, faults)
     if not isinstance(root, YamlMapping):
         if root is not None:
