@@ -203,6 +203,17 @@ def test_another_place_other_permissions_and_copies_make_no_difference(channel: 
         os.umask(old)
 
 
+def test_packages_for_another_platform_are_linked_here(channel: Channel, place: Path, tmp_path: Path) -> None:
+    here = solved(place, "greeter", "numlib", channels=[channel.url])
+    there = solved(place, "greeter", "numlib", channels=[channel.url], platform="linux/arm64")
+    assert {a.subdir for a in there} == {"linux-aarch64", "noarch"}
+    with linked(here, channel, place) as found:
+        expected = exact(found["greeter"])
+    with linked(there, channel, tmp_path) as found:
+        assert exact(found["greeter"]) == expected
+        assert [entry.path for entry in found["numlib"].entries] == ["opt/env/share/numlib"]
+
+
 def test_nothing_is_staged_that_belongs_to_no_package(channel: Channel, place: Path, tmp_path: Path) -> None:
     artifacts = solved(place, "greeter", "clobber-b", "activating", channels=[channel.url])
     with linked(artifacts, channel, tmp_path) as found:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import os
 import random
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import rattler
-from tests.support.conda_channel import Channel, File, Package, clobbering, greeter, python_package, scripted
+from tests.support.conda_channel import (
+    Channel,
+    File,
+    Package,
+    clobbering,
+    greeter,
+    has_compiler,
+    python_package,
+    scripted,
+    standard_channel,
+)
 from tests.support.conda_solving import archives_in, solved
 
 from wardian.errors import Bug, InstallFailed
 from wardian.events import silent
 from wardian.formats.conda_prefix import read_prefix
+from wardian.image.conda_activation import image_activation
 from wardian.image.conda_meta import environment_entries, merged, owners, restored
 from wardian.image.conda_scripts import ScriptLayer, run_link_scripts
 from wardian.image.conda_staging import staged
+from wardian.image.tar import write_tar
 from wardian.prefix.conda import install_conda
 
 if TYPE_CHECKING:
@@ -236,6 +250,42 @@ def test_scripts_see_the_python_of_the_environment(tmp_path: Path) -> None:
         b'#!/bin/sh\n"$PREFIX/bin/python" -c "import greeter, sys; open(sys.prefix + \'/who\', \'w\').write(sys.prefix)"\n', executable=True)})  # fmt: skip
     with ran(tmp_path, python_package(), greeter(), script) as layer:
         assert {entry.path: content(entry) for entry in layer.entries} == {"opt/env/who": b"/opt/env"}
+
+
+# -- all of it together --------------------------------------------------------------------------------------------------
+
+
+def test_the_layers_of_an_environment_run_where_they_were_made_for(tmp_path: Path) -> None:
+    """Laid over each other at /opt/env, for one process only, by mounts."""
+    if not may_mount():
+        pytest.skip("private mounts are not allowed here")
+    wanted = ("greeter", "clobber-b", "activating", *(["hello-native"] if has_compiler() else []))
+    channel = standard_channel(tmp_path / "channel")
+    artifacts = solved(tmp_path, *wanted, channels=[channel.url])
+    root = tmp_path / "root"
+    with linked(artifacts, channel, tmp_path) as found:
+        environment_layer = environment_entries(facts_of(found), {p.artifact.sha256: p for p in found})
+        for entries in [*(package.entries for package in found), environment_layer]:
+            with tarfile.open(fileobj=io.BytesIO(b"".join(write_tar(entries, mtime=0)))) as layer:
+                layer.extractall(root, filter="tar")
+        activation = image_activation(facts for _, facts in facts_of(found))
+    assert activation.variables == {"ACTIVATING_HOME": "/opt/env/share/activating", "ACTIVATING_TEXT": "two words"}
+    code = (
+        "import os, sys; from pathlib import Path; from wardian.tools.mounted_at import mount_at\n"
+        "mount_at(Path(sys.argv[1]), Path('/opt/env')); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code, root / "opt/env", *command], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert run("/opt/env/bin/greet") == "hello from greeter 1.0\n"
+    assert run("/opt/env/bin/python", "-c", "import sys, ssl, sqlite3; print(sys.prefix)") == "/opt/env\n"
+    if has_compiler():
+        assert run("/opt/env/bin/hello-native") == "/opt/env\n"
+    assert (root / "opt/env/share/clobbered.txt").read_text() == "from b\n"
 
 
 def test_the_scripted_package_of_the_channel(tmp_path: Path) -> None:

@@ -304,11 +304,14 @@ def link(
     mode = rattler.ValidationMode.full() if validate else rattler.ValidationMode.fast()
     layer = rattler.PackageCacheLayer(package_cache).with_validation_mode(mode)
     config = rattler.Config.from_toml(f"allow-hard-links = {str(not copy).lower()}\n")
+    # what is linked for an image may be for another platform than this machine's
+    subdir = next((record.subdir for record in records if record.subdir != "noarch"), None)
     work = rattler.install(
         [as_rattler(record) for record in records],
         prefix,
         package_cache=rattler.PackageCache.from_layers([layer], cache_origin=True),
         installed_packages=[],
+        platform=rattler.Subdir(subdir) if target and subdir else None,
         execute_link_scripts=run_scripts,
         alternative_target_prefix=target or None,
         show_progress=False,
