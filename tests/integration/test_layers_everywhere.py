@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,17 +79,14 @@ def test_elsewhere_with_another_umask_time_zone_and_locale_and_more_jobs(
     assert made(place, 3, umask=0o077, variables=variables) == reference
 
 
-def test_by_an_ordinary_user(reference: dict[str, list[str]], standalone: Path, tmp_path: Path) -> None:
+def test_by_an_ordinary_user(reference: dict[str, list[str]], standalone: Path) -> None:
     if why := why_not(USER):
         pytest.skip(why)
-    place = prepare(tmp_path, standalone, 2)
-    if os.geteuid() == 0:
-        for path in [place, *place.rglob("*")]:
+    with tempfile.TemporaryDirectory() as outside:  # pytest's own directories are closed to others
+        place = prepare(Path(outside), standalone, 2)
+        for path in [place, *place.rglob("*")] if os.geteuid() == 0 else []:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-        place.chmod(0o700)
-        for parent in place.parents[:2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
-    assert made(place, 2, wrapper=command_of(USER, place)) == reference
+        assert made(place, 2, wrapper=command_of(USER, place)) == reference
 
 
 @pytest.mark.network

@@ -1,26 +1,20 @@
 """Byte-code for an image, made by the interpreter that will read it, from sources that never touch a disk here.
 
-A file's byte-code depends on the interpreter, the source and the path in the image alone: every file is compiled by a fresh
-copy of one process. Marshalled code also shows which strings the process had in use already, so a process that has compiled
-something before would write other bytes.
+It depends on the interpreter and on the sources with their paths in the image, in their order, alone. Marshalled code also
+shows which strings the process had in use already, so a process that has compiled something before may write other bytes:
+sources are compiled in batches that only the sources decide about, each by a fresh copy of one process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import select
-import signal
-import subprocess
-import tempfile
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from wardian.errors import BuildFailed
+from wardian.image.byte_code_process import LARGEST_SOURCE_BYTES, CompilingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,58 +23,10 @@ if TYPE_CHECKING:
     from wardian.image.entry import Entry
     from wardian.image.spool import Spool, Spooled
 
-LARGEST_SOURCE_BYTES = 16 << 20  # a longer one gets no byte-code: compiling takes 50 times its size of memory
 TIMEOUT_S = 300.0
-_READ = 1 << 16
-_PARTS = 4  # a request or an answer begins with two numbers of four bytes
-_TAG_BYTES = 100
-
-# Runs under the target's interpreter, 3.8 or newer. A request: lengths of path and source, path, source. An answer: 1, length
-# of the byte-code, byte-code; or 0, 0 if the source does not compile. The first answer is the tag in the names of .pyc files.
-# Before 3.11 sets are marshalled in the order of their hashes; that of None and … is an address, other bytes each time.
-_PROGRAM = r"""
-import sys
-sys.path[:] = [place for place in sys.path if place]
-import importlib.util, importlib._bootstrap_external, os, signal
-to_hash_pyc, source_hash = importlib._bootstrap_external._code_to_hash_pyc, importlib.util.source_hash
-patience, answers = int(sys.argv[1]), os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)
-def say(kind, data):
-    answers.write(kind.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data)
-    answers.flush()
-def is_stable(value, in_set=False):
-    if isinstance(value, type(say.__code__)):
-        return all(is_stable(constant) for constant in value.co_consts)
-    if isinstance(value, (tuple, frozenset)):
-        return all(is_stable(item, in_set or isinstance(value, frozenset)) for item in value)
-    return not in_set or not (value is None or value is Ellipsis)
-def byte_code(path, source):
-    try:
-        code = compile(source, path, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError, SystemError):
-        return None
-    if sys.version_info < (3, 11) and not is_stable(code):
-        return None
-    return bytes(to_hash_pyc(code, source_hash(source), False))
-def number():
-    return int.from_bytes(sys.stdin.buffer.read(4), "big")
-say(1, sys.implementation.cache_tag.encode())
-while True:
-    lengths = number(), number()
-    if not lengths[0]:
-        break
-    path, source = [sys.stdin.buffer.read(length) for length in lengths]
-    child = os.fork()
-    if not child:
-        signal.alarm(patience)
-        made = byte_code(path.decode("utf-8", "surrogateescape"), source)
-        say(int(made is not None), made or b"")
-        os._exit(0)
-    ended = os.waitpid(child, 0)[1]
-    if ended:
-        sys.stderr.write("the compiler ended with status %d\n" % ended)
-        os._exit(3)
-"""
+_BATCH_BYTES = 512 << 10  # a batch ends with the source that reaches this; a fresh process for each source takes twice the time
+_BATCH_FILES = 64
+_READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +51,7 @@ class ByteCompiler:
         self._jobs = max(1, jobs)
         self._timeout_s = timeout_s
         self._threads = ThreadPoolExecutor(self._jobs, "byte-code")
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[CompilingProcess] = queue.SimpleQueue()
         self._tag = ""
 
     @property
@@ -122,19 +68,20 @@ class ByteCompiler:
     def compile(self, sources: Iterable[tuple[str, bytes]]) -> Iterator[bytes | None]:
         """Yield the byte-code of each (path in the image, source), in that order; None for a source that does not compile.
 
-        Few sources are held at once. The bytes are those of an unchecked-hash ``.pyc``, optimisation level 0.
+        The same sources in the same order give the same bytes, whatever the number of jobs. Few of them are held at once. The bytes
+        are those of an unchecked-hash ``.pyc``, optimisation level 0.
 
         Raises:   BuildFailed: code ``byte_code_failed``: a process died, hung or did not answer as it should.
         Source:   PEP 552
         """
-        line: deque[Future[bytes | None]] = deque()
+        line: deque[Future[list[bytes | None]]] = deque()
         try:
-            for path, source in sources:
-                line.append(self._threads.submit(self._compile_one, path, source))
-                if len(line) > 2 * self._jobs:
-                    yield line.popleft().result()
+            for batch in _batches(sources):
+                line.append(self._threads.submit(self._compile_batch, batch))
+                if len(line) > self._jobs:
+                    yield from line.popleft().result()
             while line:
-                yield line.popleft().result()
+                yield from line.popleft().result()
         finally:
             for future in line:
                 future.cancel()
@@ -152,19 +99,17 @@ class ByteCompiler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _compile_one(self, path: str, source: bytes) -> bytes | None:
-        if len(source) > LARGEST_SOURCE_BYTES:
-            return None
+    def _compile_batch(self, batch: list[tuple[str, bytes]]) -> list[bytes | None]:
         with self._worker() as worker:
-            return worker.compile(path, source)
+            return worker.compile(batch)
 
     @contextlib.contextmanager
-    def _worker(self) -> Iterator[_Worker]:
+    def _worker(self) -> Iterator[CompilingProcess]:
         """Lend an idle worker, or a new one; it comes back only if all went well."""
         try:
             worker = self._idle.get_nowait()
         except queue.Empty:
-            worker = _Worker(self._command, self._timeout_s)
+            worker = CompilingProcess(self._command, self._timeout_s)
         try:
             yield worker
         except BaseException:
@@ -190,6 +135,19 @@ def compile_entries(entries: Iterable[Entry], compiler: ByteCompiler, spool: Spo
     return made
 
 
+def _batches(sources: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for path, source in sources:
+        batch.append((path, source))
+        size += len(source)
+        if size >= _BATCH_BYTES or len(batch) == _BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def path_of_byte_code(path: str, tag: str) -> str:
     """Return where Python looks for the byte-code of the module at ``path``.
 
@@ -204,115 +162,7 @@ def _read(entry: Entry) -> bytes:
         return b""
     with entry.open_content() as stream:
         pieces, left = [], LARGEST_SOURCE_BYTES + 1
-        while left and (piece := stream.read(min(left, _READ))):
+        while left and (piece := stream.read(min(left, _READ_BYTES))):
             pieces.append(piece)
             left -= len(piece)
         return b"".join(pieces)
-
-
-class _Worker:
-    """One process that compiles. Its pipes never block, so that one that hangs is noticed."""
-
-    def __init__(self, command: Sequence[str], timeout_s: float):
-        self._shown = " ".join(command)
-        self._timeout_s = timeout_s
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        # no -I: it also ignores PYTHONHASHSEED, which the order of sets depends on before 3.11. The rest of it is done here:
-        # a clean environment, no user site, and the program drops the working directory from its path.
-        switches = ["-s", "-S", "-B", "-W", "ignore", "-c", _PROGRAM, str(int(timeout_s) + 10)]
-        try:
-            self._process = subprocess.Popen(
-                [*command, *switches], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, cwd="/",
-                env={"PYTHONHASHSEED": "0"}, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            self._log.close()
-            raise BuildFailed(f"byte-code cannot be made: {self._shown} does not run: {error.strerror}", code="byte_code_failed",
-                              hint="choose to leave byte-code out, or build on the image's own platform") from error  # fmt: skip
-        if self._process.stdin is None or self._process.stdout is None:  # what the two PIPEs above are there for
-            raise BuildFailed("a process without pipes", code="byte_code_failed")
-        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self._to, False)
-        os.set_blocking(self._from, False)
-        try:
-            _, tag = self._answer("", b"", _TAG_BYTES)
-            self.tag = tag.decode("ascii", "replace")
-            if not self.tag.replace("-", "").isalnum():
-                self._fail("it answers something else than its name", "")
-        except BaseException:
-            self.kill()
-            raise
-
-    def compile(self, path: str, source: bytes) -> bytes | None:
-        name = path.encode("utf-8", "surrogateescape")
-        request = len(name).to_bytes(4, "big") + len(source).to_bytes(4, "big") + name + source
-        good, content = self._answer(path, request, 64 * (len(source) + 10_000))
-        return content if good else None
-
-    def stop(self) -> None:
-        """Ask it to end, and see that it does."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        self.kill()
-
-    def kill(self) -> None:
-        """End it, and what it forked, whatever they do."""
-        if self._process.poll() is None:  # else its number may be another's by now; what it forked ends by its alarm
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                stream.close()
-
-    def _answer(self, path: str, request: bytes, most: int) -> tuple[int, bytes]:
-        """Send ``request`` and return the whole answer; both at once, as pipes are short."""
-        deadline = time.monotonic() + self._timeout_s
-        answer, sent, head = bytearray(), 0, 2 * _PARTS
-        poll = select.poll()
-        poll.register(self._from, select.POLLIN)
-        if request:
-            poll.register(self._to, select.POLLOUT)
-        while len(answer) < head or len(answer) < head + int.from_bytes(answer[_PARTS:head], "big"):
-            left = deadline - time.monotonic()
-            events = poll.poll(max(0.0, left) * 1000)
-            if not events and left <= 0:
-                self._fail(f"nothing came within {self._timeout_s:g} s", path)
-            for descriptor, _ in events:
-                if descriptor == self._to:
-                    sent += self._send(request[sent : sent + _READ], path)
-                    if sent == len(request):
-                        poll.unregister(self._to)
-                elif piece := os.read(self._from, _READ):
-                    answer += piece
-                else:
-                    self._fail(f"the process ended{self._status()}", path)
-            if len(answer) >= head and int.from_bytes(answer[_PARTS:head], "big") > most:
-                self._fail("it answers something else than byte-code", path)
-        return int.from_bytes(answer[:_PARTS], "big"), bytes(answer[head:])
-
-    def _send(self, piece: bytes, path: str) -> int:
-        try:
-            return os.write(self._to, piece)
-        except BlockingIOError:
-            return 0
-        except BrokenPipeError:
-            self._fail(f"the process ended{self._status()}", path)
-
-    def _status(self) -> str:
-        try:
-            status = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return ""
-        return f" by signal {-status}" if status < 0 else f" with status {status}"
-
-    def _fail(self, what: str, path: str) -> NoReturn:
-        self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, self._log.tell() - 2000))
-        said = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        where = f" of {path}" if path else ""
-        because = f": {said[-1][:300]}" if said else ""
-        raise BuildFailed(f"the byte-code{where} could not be made by {self._shown}: {what}{because}", code="byte_code_failed",
-                          hint="try again; if it stays so, leave byte-code out")  # fmt: skip
