@@ -14,6 +14,7 @@ from wardian.events import silent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from wardian.bootstrap_images import ImageParts
     from wardian.definition.environment import Environment
     from wardian.digest import Digest
     from wardian.events import Listener
@@ -54,7 +55,7 @@ class Parts:
 
     def __init__(self, settings: Settings, *, environ: Mapping[str, str] | None = None, listener: Listener = silent):
         self.settings = settings
-        self.environ = dict(os.environ if environ is None else environ)
+        self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
         self.listener = listener
 
     @property
@@ -136,6 +137,13 @@ class Parts:
         from wardian.run.records import RunStore
 
         return RunStore(self.database, runs_dir=self.directory / "runs")
+
+    @cached_property
+    def images(self) -> ImageParts:
+        """What images are made, kept and found with."""
+        from wardian.bootstrap_images import ImageParts
+
+        return ImageParts(self)
 
     @cached_property
     def builds(self) -> Builds:

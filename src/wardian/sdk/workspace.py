@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.run.configuration import Resources, RunConfiguration
     from wardian.sdk.builds import BuildCollection
+    from wardian.sdk.images import ImageCollection
     from wardian.workspace.secrets import Secrets
 
 
@@ -82,6 +83,13 @@ class Workspace:
     def runs(self) -> RunCollection:
         """Its runs."""
         return RunCollection(self._parts, self.environments)
+
+    @cached_property
+    def images(self) -> ImageCollection:
+        """Images of its environments."""
+        from wardian.sdk.images import ImageCollection
+
+        return ImageCollection(self._parts, self.environments)
 
     @cached_property
     def builds(self) -> BuildCollection:

@@ -1,0 +1,181 @@
+"""The parts of the house that images need, each made when it is first used. With ``bootstrap``, the only place that names adapters."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from wardian.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from wardian.image.base_python import BasePythons
+    from wardian.image.build_layers import Workshop
+    from wardian.image.compression import Compression
+    from wardian.image.key import ImageScheme
+    from wardian.image.layer_cache import LayerCache
+    from wardian.image.layout import LayoutImageStore
+    from wardian.image.reference import EnvironmentImage, ImageFile, ImageReference
+    from wardian.image.registry_client import RegistryClient
+    from wardian.image.store import ImageStore
+    from wardian.settings import Settings
+    from wardian.tools.http import Credentials
+    from wardian.workspace.database import Database
+    from wardian.workspace.images import Images
+
+
+class Around(Protocol):
+    """What images take from the other parts."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    @property
+    def cache(self) -> Path:
+        """The machine's cache directory."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """The workspace's records."""
+        ...
+
+    def credentials(self, url: str) -> Credentials | None:
+        """Return the stored login for ``url``, or None."""
+        ...
+
+
+class ImageParts:
+    """What images are made, kept and found with, for one workspace. Nothing is contacted before it is asked for."""
+
+    def __init__(self, parts: Around):
+        self._parts = parts
+        self._clients: dict[str, RegistryClient] = {}
+
+    @property
+    def cache(self) -> Path:
+        """The machine's cache directory."""
+        return self._parts.cache
+
+    @cached_property
+    def records(self) -> Images:
+        """Which version has which base and images."""
+        from wardian.workspace.images import Images
+
+        return Images(self._parts.database)
+
+    # -- stores --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def local(self) -> LayoutImageStore:
+        """The registry that is embedded in this machine: one OCI layout."""
+        from wardian.image.layout import LayoutImageStore
+
+        return LayoutImageStore(self.cache / "images", link_from=[self.cache / "layers"])
+
+    @cached_property
+    def workspace_registry(self) -> ImageStore | None:
+        """The configured registry, or None: this machine's alone."""
+        return self._configured(self._parts.settings.registry)
+
+    @cached_property
+    def global_registry(self) -> ImageStore | None:
+        """The configured registry that is only read, or None."""
+        return self._configured(self._parts.settings.global_registry)
+
+    @property
+    def home(self) -> ImageStore:
+        """Where this workspace's images go: its registry, else this machine's."""
+        return self.workspace_registry or self.local
+
+    def _configured(self, text: str) -> ImageStore | None:
+        if not text:
+            return None
+        from wardian.image.reference import ImageFile, ImageReference, parse_image
+
+        found = parse_image(text)
+        if isinstance(found, ImageReference) and not found.tag and found.digest is None:
+            return self.repository(found)
+        if isinstance(found, ImageFile) and found.kind == "oci" and not found.tag:
+            return self.store(found)
+        raise InvalidInput(f"`{text}` is not a registry", hint="a registry is `HOST[:PORT]/REPOSITORY`, without a tag, or `oci:DIRECTORY`",
+                           code="invalid_registry")  # fmt: skip
+
+    def store(self, reference: ImageReference | ImageFile | EnvironmentImage) -> ImageStore:
+        """Return the place that a reference points into.
+
+        Raises:   InvalidInput: it is the image of an environment, or an archive, which is no store.
+        """
+        from wardian.image.layout import LayoutImageStore
+        from wardian.image.reference import ImageFile, ImageReference
+
+        if isinstance(reference, ImageReference):
+            return self.repository(reference)
+        if isinstance(reference, ImageFile) and reference.kind == "oci":
+            from pathlib import Path
+
+            return LayoutImageStore(Path(reference.path))
+        raise InvalidInput(f"`{reference}` is no place that holds several images", code="not_a_store")
+
+    def repository(self, reference: ImageReference) -> ImageStore:
+        """Return a repository of a registry; those of one host share connections and tokens."""
+        from wardian.image.docker_config import EngineLogins, registry_logins
+        from wardian.image.registry import RegistryImageStore
+        from wardian.image.registry_client import RegistryClient
+        from wardian.tools.registry_http import RegistryHttp
+
+        parts = self._parts
+        if reference.registry not in self._clients:
+            bundle = next(
+                (parts.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if parts.environ.get(n)),
+                None,
+            )
+            self._clients[reference.registry] = RegistryClient(
+                reference.registry, http=RegistryHttp(timeout_s=parts.settings.timeout_s, ca_bundle=bundle, offline=parts.settings.offline),
+                login=registry_logins(parts.credentials, EngineLogins(parts.environ)), insecure=parts.settings.insecure_registries,
+            )  # fmt: skip
+        return RegistryImageStore(self._clients[reference.registry], reference.repository)
+
+    # -- making --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def compression(self) -> Compression:
+        """How layers are compressed."""
+        from wardian.image.compression import Compression
+
+        return Compression(self._parts.settings.image_compression)
+
+    @cached_property
+    def scheme(self) -> ImageScheme:
+        """How images are written."""
+        from wardian.image.key import ImageScheme
+
+        settings = self._parts.settings
+        return ImageScheme(self.compression.compressor, settings.image_byte_code, settings.image_epoch)
+
+    @cached_property
+    def layers(self) -> LayerCache:
+        """Layers that were made before."""
+        from wardian.image.layer_cache import LayerCache
+
+        return LayerCache(
+            self.cache / "layers", self.local, compression=self.compression, epoch=self._parts.settings.image_epoch
+        )
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """What layers are made with."""
+        from wardian.image.build_layers import Workshop
+
+        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return Workshop(self.layers, self.cache / "staging", self.cache / "conda-packages", jobs)
+
+    @cached_property
+    def base_pythons(self) -> BasePythons:
+        """Interpreters of base images."""
+        from wardian.image.base_python import BasePythons
+
+        return BasePythons(self.cache / "base-pythons")
