@@ -138,6 +138,7 @@ class PodmanSpace:
             "CONTAINERS_CONF": str(place / "containers.conf"), "XDG_RUNTIME_DIR": str(place / "runtime"), "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
         (place / "runtime").mkdir(mode=0o700)
+        (place / "environ.json").write_text(json.dumps(self.environ))
 
     def engine(self, memory: Path | None = None) -> PodmanEngine:
         """Return podman over this storage; ``memory``: default is this space's own."""

@@ -18,6 +18,8 @@ from wardian.run.file_names import from_document, to_document
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wardian.run.targets.target import JobImage
+
 SCHEMA = 1
 KINDS = ("script", "module", "program")
 
@@ -283,6 +285,7 @@ class Prepared:
             ``wardian.tools.isolation`` is not available, is left out.
         hold: keeps it from being removed; already held, let go when the run has ended.
         notes: what the reader of the record should know about it.
+        image: what it lies in, for a container's run; the paths above are then those inside.
     """
 
     prefix: Path | None
@@ -293,6 +296,7 @@ class Prepared:
     read_only: tuple[Path, ...] = ()
     hold: AbstractContextManager[Any] = field(default_factory=nullcontext)
     notes: tuple[str, ...] = ()
+    image: JobImage | None = None
 
 
 def perhaps_secret(name: str, value: str) -> bool:

@@ -90,6 +90,8 @@ def run_job(
         timeout_s=configuration.timeout_s,
         grace_s=around.grace_s,
         merged=_are_one(means.stdout, means.stderr),
+        image=prepared.image,
+        resources=configuration.resources,
     )
     means.listener(Event("phase", "running", data={"run_id": record.id}))
     try:

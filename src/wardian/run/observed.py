@@ -9,7 +9,8 @@ import subprocess
 from typing import Any
 
 _TIMEOUT_S = 60
-_PROBE = r"""
+# a program for any Python from 3.4 on: it prints what it runs in
+PROBE = r"""
 import json, platform, sys
 try:
     from importlib.metadata import distributions
@@ -30,9 +31,17 @@ def observe_interpreter(interpreter: str, path: str = os.defpath) -> dict[str, A
     if program is None:
         return None
     try:
-        done = subprocess.run([program, "-c", _PROBE], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL,
+        done = subprocess.run([program, "-c", PROBE], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL,
                               env={"PATH": path, "LANG": "C.UTF-8"}, cwd="/")  # fmt: skip
-        document = json.loads(done.stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return {"observed": True, **document} if done.returncode == 0 and isinstance(document, dict) else None
+    return observed(done.stdout) if done.returncode == 0 else None
+
+
+def observed(answer: str) -> dict[str, Any] | None:
+    """Return what PROBE printed, for a record; None: it is no answer."""
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        return None
+    return {"observed": True, **document} if isinstance(document, dict) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PIPES = ("out", "err", "control", "status")
 SHM_BYTES = 2 << 30
 
 _INPUT = "WARDIAN_INPUT_"
+_ODD = re.compile(r"[^A-Za-z0-9/._+@%=-]")  # what the grammar of command lines may take for something else
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
                  "PIP_CERT", "GIT_SSL_CAINFO")  # fmt: skip
 
@@ -107,14 +109,14 @@ class Place:
             path = Path(value)
             if path == directory or directory in path.parents:
                 return str(Path(WORK, path.relative_to(directory)))
-            return str(Path(INPUTS, name.removeprefix(_INPUT), path.name))
+            return str(Path(INPUTS, name.removeprefix(_INPUT), _ODD.sub("_", path.name)))
         if name in _CERTIFICATES and value.startswith("/") and Path(value).exists():
             return f"{CERTIFICATES}/{name}"
         return None
 
     def _source(self, path: Path, number: int) -> Path:
         """Return a name for ``path`` that every command line can say: its own, or a link's."""
-        if all(char.isalnum() or char in "/._-+@%=" for char in str(path)) and str(path).isascii():
+        if not _ODD.search(str(path)):
             return path
         link = self.path / "links" / str(number)
         if not link.is_symlink():

@@ -1,0 +1,37 @@
+"""Submits one run in a container, in a process of its own: `python -m tests.support.container_driver ROOT SPACE IMAGE`.
+
+ROOT holds ``workspace.db``, ``runs/`` and ``project/train.py``; SPACE is a ``PodmanSpace``'s directory; IMAGE an id.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.support.containers import IN_IMAGE
+
+from wardian.image.engine_podman import PodmanEngine
+from wardian.run.configuration import Command, Prepared, RunConfiguration, RunEnvironment
+from wardian.run.records import RunStore
+from wardian.run.submit import submit
+from wardian.run.surroundings import Surroundings
+from wardian.run.targets.container import ContainerTarget
+from wardian.run.targets.target import JobImage
+from wardian.workspace.database import Database
+
+
+def main() -> int:
+    root, space, image = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    engine = PodmanEngine(json.loads((space / "environ.json").read_text()), memory=space / "memory")
+    prepared = Prepared(None, IN_IMAGE, environment=RunEnvironment(summary="driven"), image=JobImage(image, IN_IMAGE))
+    record = submit(
+        RunConfiguration(Command("script", "train.py"), source=root / "project", target="podman"),
+        RunStore(Database.open(root / "workspace.db")), root / "runs", lambda *_: prepared,
+        surroundings=Surroundings(grace_s=2.0), target=ContainerTarget(engine),
+    )  # fmt: skip
+    return record.process_exit_code or 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
