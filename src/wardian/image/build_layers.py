@@ -167,6 +167,20 @@ class LayerMaker:
             facts = {str(one.artifact.sha256): json.loads(one.facts.to_json()) for one in conda}
             yield LayerContent(entries.values(), facts or None)
 
+    @contextlib.contextmanager
+    def _compiled(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Give ``entries`` with the byte-code of their modules.
+
+        Where a module covers that of a layer below, its byte-code must too: Python takes what is there without a look at the source.
+        """
+        with self._guard:
+            compiler = self._compiler if any(entry.path.endswith(".py") for entry in entries) else None
+        if compiler is None:
+            yield entries
+            return
+        with Spool(self._shop.place / "spool") as spool:
+            yield [*entries, *(made.entry for made in compile_entries(entries, compiler, spool))]
+
     @cached_property
     def _compiler(self) -> ByteCompiler | None:
         """Makes byte-code; None: the scheme has none. Made before the layers are, in one thread."""
@@ -231,10 +245,11 @@ class LayerMaker:
                 place=self._shop.place,
                 package_cache=self._shop.conda_packages,
                 listener=self._listener,
-            ) as made:
-                yield LayerContent(made.entries, made.note)
+            ) as made, self._compiled(made.entries) as entries:  # fmt: skip
+                yield LayerContent(entries, made.note)
 
-        key = layer_key(self._scheme, "link-scripts", [artifact.sha256 for artifact in artifacts])
+        interpreter = self._python.digest if self._python else None
+        key = layer_key(self._scheme, "link-scripts", [artifact.sha256 for artifact in artifacts], interpreter=interpreter)
         found = self._ensure([LayerTask(key, f"link scripts of {', '.join(names)}", content)])[0]
         noted.append(str(found.facts))
         self._notes += noted
@@ -258,14 +273,15 @@ class LayerMaker:
                 self._archives |= self._fetch(missing)
                 self._link(missing)
             entries = [*environment_entries(packages, self._linked), Entry.of_bytes(LOCK_FILE, content_of_lock)]
-            if host:
-                entries += host_python_entries(*host)
-            yield LayerContent(entries)
+            with self._compiled(entries) as compiled:
+                yield LayerContent([*compiled, *(host_python_entries(*host) if host else ())])
 
+        has_modules = any(path.endswith(".py") for paths in restored(packages).values() for path in paths)
         key = layer_key(
             self._scheme,
             "environment",
             [a.installed_sha256 for a in lock.artifacts],
+            interpreter=self._python.digest if self._python and has_modules else None,
             details={"lock": lock.digest, "host": host},
         )
         found = self._ensure([LayerTask(key, "the environment's own layer", content)])[0]
