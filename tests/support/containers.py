@@ -126,6 +126,7 @@ class PodmanSpace:
         place = self.place
         (place / "storage.conf").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{place}/graph"\nrunroot = "{place}/run"\n'
+            '[storage.options.overlay]\nignore_chown_errors = "true"\n'  # an account without subordinate ids has one user only
         )
         (place / "registries.conf").write_text("unqualified-search-registries = []\n")
         (place / "containers.conf").write_text(
@@ -151,6 +152,9 @@ class PodmanSpace:
     def close(self) -> None:
         """Remove everything."""
         self.engine().call("rm", "--all", "--force", "--time", "0")
+        for pause in self.place.glob("**/pause.pid"):  # a process that rootless podman leaves, for its user namespace
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(pause.read_text()), signal.SIGKILL)
         _remove(self.place)
 
 
