@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_output, command, complete_reference, examples, table
+from wardian.cli.common import Session, check_output, command, complete_reference, examples, size, table
 from wardian.cli.views import lock_document, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
@@ -79,13 +79,33 @@ def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datet
     session.show(document, text)
 
 
-@click.command(epilog=examples("wardian env build sklearn", 'code --python "$(wardian env build sklearn --print-python)"'))
+@click.command(epilog=examples(
+    "wardian env build sklearn", 'code --python "$(wardian env build sklearn --print-python)"', "wardian env build sklearn --image",
+    "wardian env build sklearn --image --platform linux/amd64 --platform linux/arm64",
+))  # fmt: skip
 @click.argument("target", metavar="REF|FILE", shell_complete=complete_reference)
+@click.option(
+    "--image", "as_image", is_flag=True, help="Build its image, into the configured registry or this machine's store."
+)
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="P",
+    help="With --image: linux/amd64, linux/arm64; default: this machine's.",
+)
 @click.option("--print-python", is_flag=True, help="Print the interpreter's path alone: for an IDE.")
 @command
-def build(session: Session, target: str, print_python: bool) -> None:
-    """Install the environment on this machine; nothing is done if it is here."""
+def build(session: Session, target: str, as_image: bool, platforms: tuple[str, ...], print_python: bool) -> None:
+    """Install the environment on this machine, or build its image; nothing is done if it is there."""
+    if platforms and not as_image:
+        raise click.UsageError("--platform is for images: add --image")
+    if print_python and as_image:
+        raise click.UsageError("an image has no Python on this machine: leave --print-python or --image out")
     version = version_of(session, target)
+    if as_image:
+        _build_images(session, version, platforms)
+        return
     prefix, locked = session.workspace.environments.build(version, compile_now=True)
     document = {
         **version_row(version), "lock_digest": locked.chosen.lock_digest, "lock_origin": locked.origin, "prefix": str(prefix.path),
@@ -96,6 +116,26 @@ def build(session: Session, target: str, print_python: bool) -> None:
         return
     session.show(document, lambda: [f"{version}  lock {locked.chosen.lock_digest.short}  {'cached' if prefix.cached else 'installed'}",
                                     f"  prefix  {prefix.path}", f"  python  {prefix.python}"])  # fmt: skip
+
+
+def _build_images(session: Session, version: EnvironmentVersion, platforms: tuple[str, ...]) -> None:
+    images = session.workspace.images.build(version, platforms=platforms)
+    document = {**version_row(version), "images": [
+        {"platform": one.platform, "reference": one.reference, "digest": one.digest, "image_key": one.key, "store": one.store,
+         "origin": one.origin, "size_bytes": one.size_bytes, "cached": one.cached, "build_id": one.build_id or None, "notes": list(one.notes)}
+        for one in images
+    ]}  # fmt: skip
+
+    def text() -> list[str]:
+        lines = []
+        for one in images:
+            how = "known" if one.cached and one.origin == "built" else one.origin
+            lines += [f"{version}  {one.platform}  {size(one.size_bytes)}  {how}", f"  image  {one.reference}"]
+            if one.build_id:
+                lines.append(f"  build  {one.build_id}")
+        return lines
+
+    session.show(document, text)
 
 
 @click.command(epilog=examples("wardian env verify sklearn"))

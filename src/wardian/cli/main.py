@@ -32,6 +32,8 @@ COMMANDS = {
     "shell": ("wardian.cli.shell:shell", "A shell, a command or a Jupyter kernel in an environment."),
     "env": ("wardian.cli.env:env", "Environments: create, list, lock, compare, upgrade, export …"),
     "runs": ("wardian.cli.runs:runs", "Runs: list, show, logs, wait, cancel, export, reproduce."),
+    "build": ("wardian.cli.build:build", "Builds: list, show, logs, cancel: every solve, installation, image and push."),
+    "image": ("wardian.cli.image:image", "Images: show, copy, compare."),
     "workspace": ("wardian.cli.workspace:workspace", "Workspaces: create, list, use, show, delete."),
     "secret": ("wardian.cli.secret:secret", "Logins for indexes, channels and registries."),
     "config": ("wardian.cli.config:config", "Settings: show them and where they come from; set one."),
@@ -39,7 +41,7 @@ COMMANDS = {
     "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
 }
 _OF_KERNELS = ("--kernel", "--remove-kernel", "--name")  # with these `shell` runs no program
-ALIASES = {"job": "runs", "jobs": "runs", "environment": "env"}
+ALIASES = {"job": "runs", "jobs": "runs", "builds": "build", "images": "image", "environment": "env"}
 
 
 def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.digest import canonical_json
 from wardian.errors import BuildFailed, InvalidInput, NotFound
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from wardian.image.base import Base
     from wardian.image.base_python import BasePython
     from wardian.image.build import ImageRequest, StoredImage
+    from wardian.image.copy import Copied
     from wardian.image.key import ImageScheme
+    from wardian.image.oci import Manifest
     from wardian.image.store import ImageStore
     from wardian.lock.lock import Lock
     from wardian.sdk.environments import EnvironmentCollection
+    from wardian.sdk.image_details import ImageDetails
     from wardian.workspace.images import KnownImage
     from wardian.workspace.version import EnvironmentVersion
 
@@ -87,6 +90,136 @@ class ImageCollection:
         """Return every image that a version has had, the newest first. Nothing is contacted."""
         found = self._environments.get(version) if isinstance(version, str) else version
         return self._parts.images.records.list(found.id)
+
+    # -- look, copy ----------------------------------------------------------------------------------------------------
+
+    def show(self, reference: str, *, platform: str | None = None) -> ImageDetails:
+        """Return what is known of the image of an environment (``sklearn:4``) or of any image (``HOST/REPOSITORY:TAG``, ``oci:…``).
+
+        That there is none is an answer, not an error [S20]. Of an environment nothing is solved, built or pinned.
+
+        Raises:   Unavailable, Denied: a place cannot say.  InvalidImage: what is there is damaged.
+        """
+        from wardian.image.reference import EnvironmentImage as Named
+        from wardian.image.reference import parse_image
+        from wardian.sdk.image_details import ImageDetails, describe
+
+        parsed = parse_image(reference) if is_image_reference(reference) else None
+        if parsed is None or isinstance(parsed, Named):
+            name = str(parsed.environment) if isinstance(parsed, Named) else reference
+            return self._show_version(self._environments.get(name), platform)
+        store, wanted = self._place_of(reference)
+        found = store.find(wanted)
+        if found is None:
+            return ImageDetails(reference, exists=False, store=store.name, reason=f"{store.name} has no `{wanted}`")
+        tags = () if wanted.startswith("sha256:") else (wanted,)
+        return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)
+
+    def _show_version(self, version: EnvironmentVersion, platform: str | None) -> ImageDetails:
+        from wardian.definition.platform import get_platform, this_platform
+        from wardian.sdk.image_details import ImageDetails, describe
+
+        images = self._parts.images
+        wanted = get_platform(platform) if platform else this_platform()
+        docker = version.environment.docker
+        about: dict[str, Any] = {"definition_hash": str(version.definition_hash), "dockerfile": docker.dockerfile or ""}
+        if (pin := images.records.find_base(version.id, wanted.name)) is not None:
+            about |= {"base": pin.reference, "base_digest": pin.digest or ""}
+        scheme = _scheme_text(images.scheme)
+        known = [one for one in images.records.list(version.id) if one.platform == wanted.name]
+        known.sort(key=lambda one: (one.scheme != scheme, one.store != images.home.name))
+        for one in known:
+            store = self._store_named(one.store)
+            if store is not None and (found := store.find(f"sha256:{one.digest}")) is not None:
+                others = self._known_manifests(one.digest)
+                return describe(store, found, str(version), others=others, origin=one.origin, **about)
+        pinned = self._parts.locker.find(version, wanted)
+        if pinned is None:
+            reason = f"{version} is not locked for {wanted} yet"
+        else:
+            reason = f"its image is gone from {known[0].store}" if known else f"{version} has had no image for {wanted} yet"
+        return ImageDetails(str(version), exists=False, platform=wanted.name, reason=reason, **about)
+
+    def copy(self, source: str, target: str, *, platform: str | None = None) -> Copied:
+        """Copy an image; what is there is not sent again.
+
+        Args:     source: an environment (built first if it has no image), or any image.
+                  target: ``HOST/REPOSITORY[:TAG]``, or ``oci:DIRECTORY[:TAG]``.  platform: of an index, this one alone.
+        Raises:   NotFound, InvalidReference, Unavailable, Denied, DiskFull, BadArchive.
+        """
+        from wardian.image.copy import copy_image
+        from wardian.image.reference import ImageFile, ImageReference, parse_image
+
+        store, wanted = self.locate(source, platform=platform)
+        place = parse_image(target)
+        if not isinstance(place, ImageReference | ImageFile) or (
+            isinstance(place, ImageReference) and place.digest is not None
+        ):
+            raise InvalidInput(
+                f"`{target}` is no place to copy to",
+                hint="`HOST[:PORT]/REPOSITORY:TAG`, `oci:DIRECTORY:TAG`",
+                code="not_a_store",
+            )
+        names = (place.tag,) if place.tag else ("latest",) if isinstance(place, ImageReference) else ()
+        return copy_image(
+            store, wanted, self._parts.images.store(place), names, platform=platform, listener=self._parts.listener
+        )
+
+    def compare(self, left: str, right: str) -> dict[str, tuple[str, str]]:
+        """Return name → (version on the left, on the right) of each package that differs between two images; ``""``: not there."""
+        from wardian.sdk.image_details import packages_of
+
+        found = [self.show(reference) for reference in (left, right)]
+        for one in found:
+            if not one.exists:
+                raise NotFound(f"there is no image of {one.reference}: {one.reason}", code="image_not_found",
+                               hint=f"`wardian env build {one.reference} --image`")  # fmt: skip
+        first, second = (packages_of(one) for one in found)
+        names = sorted(first.keys() | second.keys())
+        return {n: (first.get(n, ""), second.get(n, "")) for n in names if first.get(n) != second.get(n)}
+
+    def locate(self, reference: str, *, platform: str | None = None) -> tuple[ImageStore, str]:
+        """Return the store that has an image, and what it is called there; that of an environment is built if it has none."""
+        from wardian.image.reference import EnvironmentImage as Named
+        from wardian.image.reference import parse_image
+
+        parsed = parse_image(reference) if is_image_reference(reference) else None
+        if parsed is not None and not isinstance(parsed, Named):
+            return self._place_of(reference)
+        name = str(parsed.environment) if parsed is not None else reference
+        image = self.build(name, platforms=[platform] if platform else ())[0]
+        store = self._store_named(image.store)
+        if store is None:
+            raise NotFound(f"{image.store} cannot be reached under this name any more", code="image_not_found")
+        return store, f"sha256:{image.digest}"
+
+    def _store_named(self, name: str) -> ImageStore | None:
+        """Return the store that a record names: this machine's, a configured one, or a repository of any registry."""
+        from pathlib import Path
+
+        from wardian.image.layout import LayoutImageStore
+        from wardian.image.reference import parse_image_reference
+
+        images = self._parts.images
+        for store in (images.local, images.workspace_registry, images.global_registry):
+            if store is not None and store.name == name:
+                return store
+        if name.startswith("/"):
+            return LayoutImageStore(Path(name)) if Path(name).is_dir() else None
+        return images.repository(parse_image_reference(name))
+
+    def _known_manifests(self, but: Digest) -> list[Manifest]:
+        """Return the manifests of this workspace's images that lie on this machine, without the one that is asked about."""
+        from wardian.image.oci import Manifest, read_manifest
+
+        images = self._parts.images
+        found = []
+        for digest in images.records.roots() - {but}:
+            if (one := images.local.find(f"sha256:{digest}")) is not None:
+                manifest = read_manifest(one.content, one.descriptor.media_type)
+                if isinstance(manifest, Manifest):
+                    found.append(manifest)
+        return found
 
     # -- one platform --------------------------------------------------------------------------------------------------
 
@@ -239,6 +372,13 @@ class ImageCollection:
         known = KnownImage(platform.name, base.digest, base.digest, base.store.name, "given", scheme, base.size_bytes, "")
         self._parts.images.records.put(version.id, known)
         return _result(version, known, cached=False)
+
+
+def is_image_reference(text: str) -> bool:
+    """Return whether ``text`` points at an image rather than an environment: it has a ``/``, or begins like ``oci:``."""
+    from wardian.image.reference import FILE_KINDS
+
+    return "/" in text or text.partition(":")[0] in (*FILE_KINDS, "wardian")
 
 
 def _scheme_text(scheme: ImageScheme) -> str:

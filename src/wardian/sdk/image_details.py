@@ -1,0 +1,126 @@
+"""What is known of an image: whether it exists and where, its layers by package, its interpreter, its base; and how two differ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wardian.image.assemble import LOCK_LABEL, PACKAGES_ANNOTATION
+from wardian.image.entry import ENVIRONMENT_PATH
+from wardian.image.key import image_tag
+from wardian.image.oci import Index, Manifest, read_config, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wardian.digest import Digest
+    from wardian.image.oci import ImageConfig
+    from wardian.image.store import Found, ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDetails:
+    """One layer: what is in it, as far as Wardian made it, and how many other images of this workspace have it too."""
+
+    digest: str
+    diff_id: str
+    media_type: str
+    size_bytes: int
+    packages: tuple[str, ...] = ()
+    shared_with: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDetails:
+    """An image, or that there is none [S20].
+
+    Attributes:
+        reference: what was asked for.  exists: whether the image is there.
+        store: the repository; ``origin``: how it came to be known.
+        tags: its tags in that repository, as far as they are known.
+        size_bytes: of its layers as they are stored.
+        interpreter: path of the Python that runs scripts; ``environment``: of the environment's root. Empty: not Wardian's image.
+        base: reference and digest of the base image.  dockerfile: of a definition with Docker steps.
+        platforms: of an index: its platforms, each an image of its own.
+    """
+
+    reference: str
+    exists: bool
+    platform: str = ""
+    store: str = ""
+    origin: str = ""
+    tags: tuple[str, ...] = ()
+    digest: str = ""
+    image_key: str = ""
+    lock_digest: str = ""
+    definition_hash: str = ""
+    size_bytes: int = 0
+    created: str = ""
+    layers: tuple[LayerDetails, ...] = ()
+    interpreter: str = ""
+    environment: str = ""
+    base: str = ""
+    base_digest: str = ""
+    dockerfile: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+    reason: str = ""
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values; the schema is frozen in ``tests/golden``."""
+        return asdict(self)
+
+
+def describe(store: ImageStore, found: Found, reference: str, *, others: Sequence[Manifest] = (), **known: Any) -> ImageDetails:
+    """Return what the image ``found`` in ``store`` is.
+
+    Args:     others: manifests of other images, for how many share a layer.  known: further fields.
+    Raises:   InvalidImage: damaged.  Unavailable, Denied.
+    """
+    manifest = read_manifest(found.content, found.descriptor.media_type)
+    if isinstance(manifest, Index):
+        platforms = tuple(dict.fromkeys(m.platform for m in manifest.manifests if m.platform))
+        return ImageDetails(
+            reference, exists=True, store=store.name, digest=found.descriptor.digest, platforms=platforms, **known
+        )
+    with store.open(manifest.config) as stream:
+        config = read_config(stream.read())
+    variables, labels = dict(config.variables), dict(config.labels)
+    key = variables.get("WARDIAN_ENVIRONMENT", "")
+    shared = _shared(manifest, others)
+    layers = tuple(
+        LayerDetails(
+            layer.digest, diff_id, layer.media_type, layer.size_bytes, _packages(layer.annotations), shared.get(layer.digest, 0)
+        )
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False)
+    )
+    return ImageDetails(
+        reference, exists=True, platform=config.platform, store=store.name, digest=found.descriptor.digest, image_key=key,
+        tags=known.pop("tags", (image_tag(key),) if key else ()), lock_digest=labels.get(LOCK_LABEL, ""),  # type: ignore[arg-type]
+        size_bytes=sum(layer.size_bytes for layer in manifest.layers), created=config.created, layers=layers,
+        interpreter=_interpreter(config) if key else "", environment=ENVIRONMENT_PATH if key else "", variables=variables, **known,
+    )  # fmt: skip
+
+
+def packages_of(details: ImageDetails) -> dict[str, str]:
+    """Return name → version of every package that the image's layers name."""
+    pairs = [text.rpartition(" ") for layer in details.layers for text in layer.packages]
+    return {name: version for name, _, version in pairs if name}
+
+
+def _interpreter(_config: ImageConfig) -> str:
+    return f"{ENVIRONMENT_PATH}/bin/python"
+
+
+def _packages(annotations: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    text = dict(annotations).get(PACKAGES_ANNOTATION, "")
+    return tuple(line for line in text.split("\n") if line)
+
+
+def _shared(manifest: Manifest, others: Sequence[Manifest]) -> dict[Digest, int]:
+    mine = {layer.digest for layer in manifest.layers}
+    counts: dict[Digest, int] = {}
+    for other in others:
+        for digest in {layer.digest for layer in other.layers} & mine:
+            counts[digest] = counts.get(digest, 0) + 1
+    return counts
