@@ -11,6 +11,7 @@ _WIDE = 2  # the class of 64 bits
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 1, 5, 15, 29
 _MOST_TAGS = 10_000
+_DAMAGE = (struct.error, IndexError, OverflowError)
 _MACHINES = {0x3E: "amd64", 0xB7: "arm64", 0xF3: "riscv64", 0x15: "ppc64le", 0x16: "s390x", 0x03: "386", 0x28: "arm"}
 
 
@@ -42,7 +43,7 @@ def loader_of(head: bytes) -> str:
         for header in _program_headers(head):
             if header.kind == _PT_INTERP and header.offset + header.size <= len(head):
                 return _text(head, header.offset)
-    except struct.error:
+    except _DAMAGE:
         pass
     return ""
 
@@ -57,7 +58,7 @@ def libraries_of(content: bytes) -> Libraries:
         return Libraries()
     try:
         return _dynamic(content)
-    except (struct.error, StopIteration):
+    except (*_DAMAGE, StopIteration):
         return Libraries()
 
 
