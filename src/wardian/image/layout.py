@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wardian.image.store import ImageStore
 
 REF_NAME = "org.opencontainers.image.ref.name"
-_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _LARGEST_INDEX_BYTES = 256 << 20
 _FICLONE = 0x40049409  # linux/fs.h
 _CLEAN_UP_AFTER_S = 3600.0
@@ -312,7 +312,7 @@ class LayoutImageStore:
                     with self._lock():
                         if not (self.root / "index.json").exists():
                             self._write([])
-                write_atomically(self.root / "oci-layout", _VERSION)
+                write_atomically(self.root / "oci-layout", VERSION)
             elif not (self._own / "notes").is_dir():  # somebody else's layout
                 for place in (self._blobs, self._own / "incoming", self._own / "notes"):
                     place.mkdir(parents=True, exist_ok=True)

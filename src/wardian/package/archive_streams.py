@@ -239,9 +239,16 @@ def walk_tar(stream: IO[bytes], compression: str, tree: Tree, wanted: Callable[[
     return contents
 
 
-def open_tar(source: Any) -> tarfile.TarFile:
-    """Open an uncompressed tar as a stream, with bounded headers."""
-    return tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK, tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
+def open_tar(source: Any, *, seekable: bool = False) -> tarfile.TarFile:
+    """Open an uncompressed tar with bounded headers: as a stream, or, if it is ``seekable``, without reading what lies between them."""
+    return tarfile.open(
+        fileobj=source,
+        mode="r:" if seekable else "r|",
+        bufsize=CHUNK,
+        tarinfo=_Header,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
 
 
 def decompressed(stream: IO[bytes], compression: str) -> Any:
