@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import zstandard
 from tests.builders import a_lock, an_artifact
 from tests.support.base_images import busybox_base, debian_base, missing_tool, put_image, session_place, tar
+from tests.support.conda_channel import File, python_package
 
 from wardian.digest import Digest
 from wardian.errors import BuildFailed
@@ -21,6 +24,7 @@ from wardian.events import Event, silent
 from wardian.image.base import Base, get_base
 from wardian.image.base_python import BasePython, BasePythons, check_base_python, libc_needed
 from wardian.image.byte_code import ByteCompiler
+from wardian.image.elf import loader_of
 from wardian.image.layout import LayoutImageStore
 
 if TYPE_CHECKING:
@@ -181,7 +185,7 @@ def test_a_script_is_no_interpreter(based: Callable[..., Base], tmp_path: Path) 
 
 def test_an_interpreter_that_lacks_its_loader_does_not_run(based: Callable[..., Base], tmp_path: Path) -> None:
     program = Path(os.path.realpath("/proc/self/exe")).read_bytes()
-    minor = f"{os.sys.version_info.major}.{os.sys.version_info.minor}"  # type: ignore[attr-defined]
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     base = based(tar((f"bin/python{minor}", program)), path="")
     python = BasePythons(tmp_path / "cache").ensure(base, minor, silent)
     assert python.command is None
@@ -196,6 +200,36 @@ def test_an_interpreter_for_another_machine_is_not_started(based: Callable[..., 
     python = BasePythons(tmp_path / "cache").ensure(base, "3.11", silent)
     assert (python.command, python.version) == (None, "3.11.9")
     assert python.why_not.startswith("it is a program for a")
+
+
+def test_a_python_that_is_a_shared_library_elsewhere_runs_too(based: Callable[..., Base], tmp_path: Path) -> None:
+    """As in images that build their own below /usr/local: found through links, its library through the loader's configuration."""
+    package, minor = python_package(), f"{sys.version_info.major}.{sys.version_info.minor}"
+    members: list[tuple[str, Any]] = [
+        ("etc/ld.so.conf", b"include /etc/ld.so.conf.d/*.conf\n"),
+        ("etc/ld.so.conf.d/x.conf", b"/opt/py/lib\n"),
+    ]
+    for path, file in package.files.items():
+        content = file if isinstance(file, bytes) else file.encode() if isinstance(file, str) else file.content
+        link = file.link if isinstance(file, File) else None
+        members.append((f"opt/py/{path}", f"->{link}" if link else content.replace(b"$ORIGIN/../lib", b"/elsewhere\0\0\0\0")))
+    program = next(content for name, content in members if name == f"opt/py/bin/python{minor}")
+    loader = loader_of(program)
+    members.append((loader.lstrip("/"), "->../libs/ld.so"))
+    members.append(("libs/ld.so", Path(loader).read_bytes()))
+    libraries = (
+        path for path in Path("/lib").glob("*-linux-gnu/*.so*") if re.match(r"lib(?:c|m|pthread|dl|util|rt)\.so", path.name)
+    )
+    members += [(f"lib/{library.name}", library.read_bytes()) for library in libraries]
+    base = based(
+        tar(*members),
+        tar(("usr/bin/python3", "->/opt/py/bin/python3"), ("usr/bin/python", b"#!/bin/sh\n")),
+        path="/none:/usr/bin",
+    )
+    python = BasePythons(tmp_path / "cache").ensure(base, minor, silent)
+    assert (python.path, python.real_path) == ("/usr/bin/python3", f"/opt/py/bin/python{minor}")
+    assert run(python, "import sys, os; print(sys.version)").strip().split()[0] == python.version == package.version
+    assert run(python, "import os; print(os.__file__)").strip().startswith(str(tmp_path))
 
 
 # -- whether it fits the lock ------------------------------------------------------------------------------------------------
