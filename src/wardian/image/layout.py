@@ -12,7 +12,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any
 
 from wardian.digest import Digest
-from wardian.errors import InvalidDigest, NotFound
+from wardian.errors import InvalidDigest, InvalidReference, NotFound
 from wardian.image.blob import CHUNK, VerifyingReader, copy_verified
 from wardian.image.oci import (
     INDEX,
@@ -63,12 +63,20 @@ class LayoutImageStore:
     # -- ImageStore ------------------------------------------------------------------------------------------------
 
     def find(self, reference: str) -> Found | None:
-        """See ``ImageStore``."""
+        """See ``ImageStore``. ``""`` is the only image that the layout holds.
+
+        Raises:   InvalidReference: code ``ambiguous_image``: ``""``, and it holds several; the hint names them.
+        """
         if reference.startswith("sha256:"):
             return self._found(Digest(reference), "")
         named = {
-            (entry.get("digest"), str(entry.get("mediaType", ""))) for entry in self._entries() if _tag_of(entry) == reference
+            (entry.get("digest"), str(entry.get("mediaType", "")))
+            for entry in self._entries()
+            if not reference or _tag_of(entry) == reference
         }
+        if len(named) > 1 and not reference:
+            raise InvalidReference(f"{self.name} holds {len(named)} images", code="ambiguous_image",
+                                   hint=f"say which: {', '.join(self.tags()[:10]) or 'by its digest: none has a tag'}")  # fmt: skip
         if len(named) > 1:
             raise InvalidImage(f"`{reference}` names {len(named)} images in {self.name}", code="ambiguous_tag")
         for digest, media_type in named:

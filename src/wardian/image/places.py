@@ -1,0 +1,139 @@
+"""From what people write to the store that it means, and copies between any two of those places."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.errors import Conflict, NotFound
+from wardian.events import silent
+from wardian.image.archive_writing import write_docker_archive, write_oci_archive
+from wardian.image.archives import open_docker_archive, open_oci_archive
+from wardian.image.copy import copy_image, select_image
+from wardian.image.layout import LayoutImageStore
+from wardian.image.reference import LATEST, ImageFile, ImageReference
+from wardian.image.registry import RegistryImageStore
+from wardian.image.registry_client import RegistryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from wardian.digest import Digest
+    from wardian.events import Listener
+    from wardian.image.registry_auth import RegistryLogin
+    from wardian.image.store import ImageStore
+    from wardian.tools.registry_http import RegistryHttp
+
+
+class ImagePlaces:
+    """Opens registries, layouts and archives. Connections and logins of a registry are shared by all that is asked of it here.
+
+    Args:     http, login, insecure: as for ``RegistryClient``.
+              scratch: a directory where compressed archives are expanded; nothing stays there.
+              base: what relative paths are relative to.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: RegistryHttp,
+        login: Callable[[str, str], RegistryLogin | None],
+        insecure: Collection[str] = (),
+        scratch: Path,
+        base: Path = Path(),
+    ):
+        self._http = http
+        self._login = login
+        self._insecure = insecure
+        self._scratch = scratch
+        self._base = base
+        self._clients: dict[str, RegistryClient] = {}
+        self._lock = threading.Lock()
+
+    def registry(self, reference: ImageReference) -> RegistryImageStore:
+        """Return the repository that ``reference`` is in. Asks nothing yet."""
+        with self._lock:
+            client = self._clients.get(reference.registry)
+            if client is None:
+                client = RegistryClient(reference.registry, http=self._http, login=self._login, insecure=self._insecure)
+                self._clients[reference.registry] = client
+        return RegistryImageStore(client, reference.repository)
+
+    @contextlib.contextmanager
+    def open(self, place: ImageReference | ImageFile) -> Iterator[tuple[ImageStore, str]]:
+        """Yield the store that ``place`` is in, and what to ask it for.
+
+        Raises:   NotFound: codes ``no_such_archive``, ``no_such_layout``.  BadArchive.  DiskFull.
+        """
+        if isinstance(place, ImageReference):
+            yield self.registry(place), place.wanted
+            return
+        path = self._base / place.path
+        if place.kind == "oci":
+            if not (path / "index.json").exists():
+                raise NotFound(f"{place.path} is no OCI layout: it has no `index.json`", code="no_such_layout",
+                               hint="for a tar of one write `oci-archive:FILE`")  # fmt: skip
+            yield LayoutImageStore(path), place.tag
+            return
+        open_archive = open_oci_archive if place.kind == "oci-archive" else open_docker_archive
+        with open_archive(path, scratch=self._scratch) as archive:
+            yield archive, place.tag
+
+    def copy(
+        self,
+        source: ImageReference | ImageFile,
+        target: ImageReference | ImageFile,
+        *,
+        platform: str | None = None,
+        listener: Listener = silent,
+    ) -> Digest:
+        """Copy an image; return the digest of what was copied, or, into a Docker archive, its id there.
+
+        Into a registry without a tag and a digest it becomes ``latest``, by a digest alone it gets no tag; a layout or an archive
+        without a tag gets the source's.
+
+        Args:     platform: the image for it alone; needed for an index into a Docker archive.
+        Raises:   what ``open``, ``copy_image``, ``write_oci_archive`` and ``write_docker_archive`` raise.
+                  Conflict: code ``other_digest``: the target is named by a digest that is not the source's.
+        """
+        with self.open(source) as (store, reference):
+            if isinstance(target, ImageReference):
+                found = select_image(store, reference, platform)
+                if target.digest and target.digest != found.descriptor.digest:
+                    raise Conflict(f"{source} is sha256:{found.descriptor.digest}, and not what {target} names", code="other_digest",
+                                   hint="write a tag in place of the digest")  # fmt: skip
+                exactly = f"sha256:{found.descriptor.digest}"  # whatever the tag means a moment later
+                copied = copy_image(store, exactly, self.registry(target), _tags(target), listener=listener)
+                return copied.descriptor.digest
+            path, tag = self._base / target.path, target.tag or _tag_of(source)
+            if target.kind == "docker-archive":
+                names = [target.tag or _name_of(source)] if target.tag or _name_of(source) else []
+                return write_docker_archive(store, reference, path, names, platform=platform, listener=listener)
+            tags = [tag] if tag else []
+            if target.kind == "oci":
+                copied = copy_image(store, reference, LayoutImageStore(path), tags, platform=platform, listener=listener)
+            else:
+                copied = write_oci_archive(store, reference, path, tags, platform=platform, listener=listener)
+            return copied.descriptor.digest
+
+
+def _tags(target: ImageReference) -> list[str]:
+    if target.tag:
+        return [target.tag]
+    return [] if target.digest else [LATEST]
+
+
+def _tag_of(source: ImageReference | ImageFile) -> str:
+    """Return the tag that a copy of ``source`` gets where none was asked for."""
+    if isinstance(source, ImageFile):
+        return source.tag.rpartition(":")[2] if source.kind == "docker-archive" else source.tag
+    return source.tag or ("" if source.digest else LATEST)
+
+
+def _name_of(source: ImageReference | ImageFile) -> str:
+    """Return the name that ``source`` has for an engine; empty: none."""
+    if isinstance(source, ImageReference):
+        return f"{source.name}:{source.tag or LATEST}"
+    return source.tag if source.kind == "docker-archive" else ""
