@@ -41,10 +41,8 @@ exec 3>&1 >/dev/null
 command_not_found_handle() { printf '\0needs %s' "$1" >&3; return 127; }
 set -o pipefail
 . "$1"
-code=$?
 unset -f command_not_found_handle
 if [ -n "$(declare -F)" ]; then printf '\0needs %s' 'functions of a shell' >&3; fi
-if [ $code != 0 ]; then printf '\0needs %s' "something that fails here (exit code $code)" >&3; fi
 printf '\0\0' >&3
 while IFS= read -r name; do printf '%s=%s\0' "$name" "${!name}" >&3; done < <(compgen -e)
 """
