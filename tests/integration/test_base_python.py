@@ -79,7 +79,7 @@ def test_debians_python_runs_here_with_its_own_library(debian: Base, tmp_path: P
     assert {line.split(None, 5)[-1] for line in maps.splitlines() if ".so" in line and "/" in line} == {
         str(path) for path in (tmp_path / "a place").glob("*/lib/*") if path.name in maps
     }
-    assert [event.text for event in events] == ["reading debian: where its Python is"]
+    assert [event.text for event in events] == [f"reading {debian.name}: where its Python is"]
     assert BasePythons(tmp_path / "a place").ensure(debian, "3.11", events.append) == python
     assert len(events) == 1
     with ByteCompiler(python.command or (), jobs=1) as compiler:

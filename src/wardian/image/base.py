@@ -58,6 +58,11 @@ class Base:
     store: ImageStore = field(repr=False, compare=False)
 
     @property
+    def name(self) -> str:
+        """What people know it by: the store's name, and the tag or digest there."""
+        return _name(self.store, self.reference)
+
+    @property
     def layers(self) -> tuple[Descriptor, ...]:
         """Its layers, the lowest first."""
         return self.manifest.layers
@@ -77,7 +82,7 @@ def get_base(store: ImageStore, reference: str, platform: str) -> Base:
                   distributed), ``base_layers_mismatch``, ``too_many_layers``, ``not_an_image``.
               InvalidImage: damaged.  Unavailable, Denied.
     """
-    named = f"{store.name}@{reference}" if reference.startswith("sha256:") else f"{store.name}:{reference}"
+    named = _name(store, reference)
     found, manifest = _manifest_for(store, reference, platform, named)
     _check_layers(manifest, named)
     if manifest.config.size_bytes > LARGEST_MANIFEST_BYTES:
@@ -109,6 +114,10 @@ def check_scratch(lock: Lock, packages: Iterable[tuple[Artifact, PackageFacts]])
     if lacking:
         raise BuildFailed(f"the environment cannot run on `scratch`, which has nothing: {'; '.join(lacking)}", code="scratch_cannot_run",
                           hint="name a base image that has a C library: set WARDIAN_BASE_IMAGE, or `docker.base_image`")  # fmt: skip
+
+
+def _name(store: ImageStore, reference: str) -> str:
+    return f"{store.name}@{reference}" if reference.startswith("sha256:") else f"{store.name}:{reference}"
 
 
 def _manifest_for(store: ImageStore, reference: str, platform: str, named: str) -> tuple[Found, Manifest]:

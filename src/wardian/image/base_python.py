@@ -105,12 +105,12 @@ class BasePythons:
         with FileLock(self._place / "locks" / ready.name):
             if (found := _read(ready, self._machine)) is not None:
                 return found
-            listener(Event("progress", f"reading {base.reference}: where its Python is"))
+            listener(Event("progress", f"reading {base.name}: where its Python is"))
             remove_tree(ready, self._place / "trash")
             self._make(base, minor, ready)
         found = _read(ready, self._machine)
         if found is None:
-            raise BuildFailed(f"the Python of {base.reference} could not be kept at {ready}", code="base_python_missing")
+            raise BuildFailed(f"the Python of {base.name} could not be kept at {ready}", code="base_python_missing")
         return found
 
     def _make(self, base: Base, minor: str, ready: Path) -> None:
@@ -158,18 +158,18 @@ def check_base_python(python: BasePython, lock: Lock, base: Base, *, requires: s
     if lock.python is None:
         return
     if python.version and _minor(python.version) != _minor(lock.python.version):
-        raise BuildFailed(f"{base.reference} has Python {python.version}, the lock is for {lock.python.version}", code="base_python_differs",
+        raise BuildFailed(f"{base.name} has Python {python.version}, the lock is for {lock.python.version}", code="base_python_differs",
                           hint=f"name a base image with Python {_minor(lock.python.version)}, or set `source: managed`")  # fmt: skip
     wants = [("the definition", requires), *((f"{a.name} {a.version}", a.requires_python) for a in lock.artifacts)]
     for who, specifier in wants:
         if python.version and specifier and not SpecifierSet(specifier).contains(python.version, prereleases=True):
-            raise BuildFailed(f"{base.reference} has Python {python.version}, and {who} needs {specifier}", code="base_python_differs",
+            raise BuildFailed(f"{base.name} has Python {python.version}, and {who} needs {specifier}", code="base_python_differs",
                               hint="name a base image with a Python that fits, or set `source: managed`")  # fmt: skip
     for artifact in lock.of_kind("wheel", "sdist"):
         needs = libc_needed(artifact.installed_file)
         if needs and python.libc and not _suffices(python.libc, needs):
             raise BuildFailed(
-                f"{artifact.name} {artifact.version} needs {' or '.join(needs)}, and {base.reference} has {python.libc}",
+                f"{artifact.name} {artifact.version} needs {' or '.join(needs)}, and {base.name} has {python.libc}",
                 code="base_libc_too_old", hint="name a base image of a newer system, or lock for an older one",
             )  # fmt: skip
 
@@ -243,7 +243,7 @@ def _find(tree: BaseTree, base: Base, minor: str) -> tuple[str, str, Node]:
                 named[1] if named is not None else ", ".join(sorted(versions)) or "of an unknown version"
             )
     has = "; ".join(f"{path} is {what}" for path, what in there.items()) or f"none on its PATH, {':'.join(places)}"
-    raise BuildFailed(f"{base.reference} has no Python {minor}: {has}", code="base_python_missing",
+    raise BuildFailed(f"{base.name} has no Python {minor}: {has}", code="base_python_missing",
                       hint=f"name a base image with Python {minor}, or set `source: managed`: then the environment brings its own")  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def take_files(base: Base, wanted: Mapping[Path, Node], *, most_bytes: int) -> N
     Raises:   BadArchive: code ``archive_bomb``: more than ``most_bytes`` altogether; a layer is damaged.  DiskFull.
     """
     if sum(node.size_bytes for node in wanted.values()) > most_bytes:
-        refuse(base.reference, None, f"has a Python of more than {most_bytes:,} bytes", code="archive_bomb")
+        refuse(base.name, None, f"has a Python of more than {most_bytes:,} bytes", code="archive_bomb")
     by_layer: dict[int, dict[int, list[Path]]] = {}
     for path, node in wanted.items():
         by_layer.setdefault(node.layer, {}).setdefault(node.position, []).append(path)
@@ -245,7 +245,7 @@ def _node(member: tarfile.TarInfo, number: int, position: int, noted: Any) -> No
 
 
 def _name(base: Base, number: int) -> str:
-    return f"layer {number + 1} of {base.reference}"
+    return f"layer {number + 1} of {base.name}"
 
 
 def _parts(layer: str, path: str) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SCRIPTS = "etc/conda/activate.d/"
 _VARIABLES = "etc/conda/env_vars.d/"
 _SYSTEM = "/.wardian-system-path"  # stands for the PATH that the image has without the environment; nothing is found there
-_SHELL_OWN = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "CONDA_SHLVL", "PATH", "CONDA_PREFIX", "WARDIAN_SAYS"})
+_SHELL_OWN = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "CONDA_SHLVL", "PATH", "CONDA_PREFIX"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOKS_AT_FILES = re.compile(r"\[|\btest\b|[*?]")
 _NEEDS = b"\0needs "
