@@ -18,7 +18,7 @@ from tests.support.cutting_proxy import CuttingProxy
 from tests.support.images import an_image, blob, content
 from tests.support.registry import DockerRegistry
 
-from wardian.errors import DiskFull, NotFound, Unavailable
+from wardian.errors import DiskFull, NotFound, Unavailable, WardianError
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import INDEX, Descriptor, Index
 from wardian.image.registry import RegistryImageStore
@@ -276,6 +276,25 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> 
         assert store.put(descriptor, source) == "sent"
         an_image(2).put(store, "now-it-does")
         assert store.tags() == ["fits", "now-it-does"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(bool(mounts.why_not()), reason=mounts.why_not())
+def test_a_layout_that_may_only_be_read_serves_what_it_holds(tmp_path: Path) -> None:
+    with mounts.Namespace() as namespace:
+        namespace.tmpfs(tmp_path / "small", 2 << 20)
+        image = an_image(1)
+        store = LayoutImageStore(namespace.see(tmp_path / "small") / "layout")
+        image.put(store, "x")
+        namespace.mount("-o", "remount,ro", str(tmp_path / "small"))
+        assert store.tags() == ["x"]
+        assert store.find("x") is not None
+        for descriptor, data in image.blobs:
+            assert store.put(descriptor, io.BytesIO) == "present"
+            assert read(store, descriptor) == data
+        with pytest.raises(WardianError) as caught:
+            store.put(*blob(b"new"))
+        assert caught.value.stable_code == "not_writable"
 
 
 def test_an_unreadable_source_is_not_the_stores_fault(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from wardian.tools.registry_http import Reply
 
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT = 200, 201, 202, 204
+# other bytes arrived than were sent; the upload is not known; pieces are not known; there is a gap
+_OTHERWISE = (400, 404, 405, 416, 501)
+_PIECEWISE = 2  # so often pieces are tried; some registries take a blob only as a whole
 _RANGE = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
 _BINARY = {"Content-Type": "application/octet-stream"}
 
@@ -55,7 +58,7 @@ def upload(
         if location is None:
             return "mounted"
         try:
-            if blob.size_bytes <= chunk_bytes:
+            if blob.size_bytes <= chunk_bytes or attempt >= _PIECEWISE:
                 sending.at_once(location)
             else:
                 sending.in_pieces(location)
@@ -186,7 +189,7 @@ class _Upload:
 
     def _raise(self, reply: Reply, method: str, location: str) -> None:
         error = self._client.refusal(reply, method, location, self._repository)
-        if reply.status in (400, 404, 416):  # other bytes arrived than were sent; the upload is unknown; there is a gap
+        if reply.status in _OTHERWISE:
             raise _StartAgain(str(error)) from error
         raise error
 

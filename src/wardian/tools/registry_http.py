@@ -91,7 +91,15 @@ class RegistryHttp:
         with _broken():
             session = self._session()
             response = session.request(
-                method, url, headers=sent, data=data, auth=_as_it_is, stream=True, timeout=self.timeout_s, allow_redirects=False
+                method,
+                url,
+                headers=sent,
+                data=data,
+                auth=_as_it_is,
+                stream=True,
+                timeout=self.timeout_s,
+                allow_redirects=False,
+                verify=self._ca_bundle,  # not the session's: a variable would win over it
             )
             return Reply(response)
 
@@ -108,8 +116,6 @@ class RegistryHttp:
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
                 session.mount(scheme, Adapter(pool_maxsize=16))
-            if self._ca_bundle:
-                session.verify = self._ca_bundle
             self._kept = session
         return self._kept
 

@@ -9,12 +9,15 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.builders import a_lock
 from tests.support.images import an_image, blob, content
 
+from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.errors import BadArchive, NotFound, WardianError
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import INDEX, MANIFEST, Descriptor, Index, InvalidImage
+from wardian.lock.store import DirectoryLockStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,6 +232,18 @@ def test_collecting_removes_what_no_tag_leads_to_and_nothing_else(store: LayoutI
     assert store.find(f"sha256:{lost.descriptor.digest}") is None
     assert path_of(store, foreign).exists()
     assert store.collect(now_s=lambda: later) == 0
+
+
+def test_the_machines_locks_may_lie_beside_it(tmp_path: Path) -> None:
+    locks, store = DirectoryLockStore(tmp_path / "registry"), LayoutImageStore(tmp_path / "registry")
+    lock = a_lock()
+    locks.offer(lock, [])
+    an_image().put(store, "i-1")
+    store.untag(["i-1"])
+    assert store.collect(now_s=lambda: time.time() + 7200) > 0
+    assert locks.find_current(lock.provenance.definition_hash, get_platform(lock.platform)) == lock
+    an_image().put(store, "i-1")
+    assert store.tags() == ["i-1"]
 
 
 def test_a_blob_that_was_asked_for_lately_is_spared(store: LayoutImageStore) -> None:

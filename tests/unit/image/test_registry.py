@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 USER = RegistryLogin("user", "secret")
 CHUNK = 1 << 20
@@ -184,6 +186,15 @@ def test_a_registry_that_is_not_there_is_unavailable(fake: FakeRegistry) -> None
         with pytest.raises(Unavailable) as caught:
             call()
         assert caught.value.stable_code == "registry_unavailable"
+
+
+def test_an_answer_that_does_not_come_to_an_end_is_given_up(fake: FakeRegistry) -> None:
+    an_image().put(a_store(fake), "x")
+    clock = itertools.count(0, 1000)
+    store = a_store(fake, now_s=lambda: float(next(clock)))
+    for call in (lambda: store.find("x"), store.tags):
+        with pytest.raises(Unavailable, match="does not come to an end"):
+            call()
 
 
 def test_a_host_name_that_does_not_exist_is_not_tried_again() -> None:
@@ -356,7 +367,7 @@ def test_an_overloaded_registry_gets_the_blob_in_the_end(fake: FakeRegistry, siz
 
 
 def test_an_upload_that_never_gets_through_is_given_up(fake: FakeRegistry) -> None:
-    fake.misbehave("PATCH *", lose_after=0)
+    fake.misbehave("P[AU]T* */uploads/*", lose_after=0)
     with pytest.raises(Unavailable):
         a_store(fake).put(*blob(BIG))
     assert fake.blobs == {}
@@ -364,8 +375,18 @@ def test_an_upload_that_never_gets_through_is_given_up(fake: FakeRegistry) -> No
 
 def test_a_registry_that_takes_nothing_is_given_up(fake: FakeRegistry) -> None:
     fake.misbehave("* */uploads/*", headers={"Range": "0-0"})
+    fake.misbehave("PUT *", status=400)
     with pytest.raises(Unavailable):
         a_store(fake).put(*blob(BIG))
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 416, 501])
+def test_a_registry_that_takes_no_pieces_gets_the_blob_as_a_whole(fake: FakeRegistry, status: int) -> None:
+    descriptor, source = blob(BIG)
+    fake.misbehave("PATCH *", status=status)
+    assert a_store(fake).put(descriptor, source) == "sent"
+    assert read(a_store(fake), descriptor) == BIG
+    assert [request.received for request in fake.asked("PUT *")] == [len(BIG)]
 
 
 def test_a_registry_that_finds_another_digest_gets_the_blob_anew(fake: FakeRegistry) -> None:
@@ -519,7 +540,7 @@ def test_a_registry_that_refuses_even_a_new_token_is_denied(guarded: FakeRegistr
 
 def test_an_upload_that_is_refused_every_new_token_ends(guarded: FakeRegistry) -> None:
     challenge = f'Bearer realm="{guarded.url}/token",service="fake"'
-    guarded.misbehave("PATCH *", status=401, headers={"WWW-Authenticate": challenge})
+    guarded.misbehave("P[AU]T* */uploads/*", status=401, headers={"WWW-Authenticate": challenge})
     with pytest.raises((Denied, Unavailable)):
         a_store(guarded, login=USER).put(*blob(BIG))
 
@@ -559,6 +580,15 @@ def test_basic_is_sent_only_when_it_is_asked_for(fake: FakeRegistry) -> None:
 def test_no_login_goes_where_a_registry_does_not_ask_for_one(fake: FakeRegistry) -> None:
     an_image().put(a_store(fake, login=USER), "x")
     assert all("authorization" not in request.headers for request in fake.requests)
+
+
+def test_nothing_is_sent_out_of_netrc_and_no_cookie_is_kept(fake: FakeRegistry, own_home: Path) -> None:
+    (own_home / ".netrc").write_text("machine 127.0.0.1 login user password secret\n")
+    (own_home / ".netrc").chmod(0o600)
+    fake.misbehave("*", headers={"Set-Cookie": "session=1; Path=/"})
+    an_image().put(a_store(fake), "x")
+    assert fake.requests
+    assert all(not {"authorization", "cookie"} & request.headers.keys() for request in fake.requests)
 
 
 # -- elsewhere ---------------------------------------------------------------------------------------------------------
