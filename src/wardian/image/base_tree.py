@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import posixpath
 import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from wardian.errors import BadArchive
 from wardian.package.archive_paths import Limits, refuse
 from wardian.package.archive_streams import CHUNK, Bounded, damage, decompressed, open_tar
 from wardian.tools.disk import disk_errors
@@ -25,6 +23,7 @@ _LINKS_FOLLOWED = 40  # as many as Linux follows
 _LIMITS = Limits(members=2_000_000)
 _LARGEST_LOOK_BYTES = 64 << 20
 _MAGIC = ((b"\x1f\x8b", "gz"), (b"\x28\xb5\x2f\xfd", "zst"))
+_LONGEST_NAME_BYTES = 255  # of every file system that a layer could have come from
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -252,6 +251,7 @@ def _parts(layer: str, path: str) -> list[str]:
     """Return the names that ``path`` is made of. Backslashes are letters like others: units of systemd have them."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise BadArchive(f"{layer}: `{ascii(posixpath.normpath(path))[1:201]}` leads out of its place", code="unsafe_path",
-                         hint="do not use this image; tell who published it")  # fmt: skip
+        refuse(layer, path, "leads out of its place", code="unsafe_path")
+    if any(len(part) > _LONGEST_NAME_BYTES for part in parts):
+        refuse(layer, path, "has a name that is too long for any file system", code="unsafe_path")
     return parts

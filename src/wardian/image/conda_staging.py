@@ -129,7 +129,7 @@ def _stand_in(python: Artifact, package_cache: Path) -> tuple[Artifact, Path]:
     content = _conda_archive(stem, {f"info/{name}": text.encode() for name, text in info.items()})
     digest = Digest.of(content)
     path = package_cache.absolute() / "stand-ins" / digest[:16] / f"{stem}.conda"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != content:
         write_atomically(path, content)
     return replace(
         python, build=_BUILD, build_number=0, depends=(), constrains=(), file=path.name, sha256=digest, size_bytes=len(content)

@@ -100,9 +100,9 @@ def test_devices_are_nothing_that_could_be_taken(based: Callable[..., Base], kin
     assert files(based(tar(("dev/x", special(kind)), ("y", b"y")))) == {"y": 1}
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "a/.."])
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "a/..", "a/" + "x" * 256])
 def test_paths_that_lead_out_are_refused(based: Callable[..., Base], name: str) -> None:
-    with pytest.raises(BadArchive, match="layer 1 of .*layout:base") as caught:
+    with pytest.raises(BadArchive, match=r"layer 1 of .*layout:base") as caught:
         listed(based(tar((name, b"x"))))
     assert caught.value.stable_code == "unsafe_path"
 
