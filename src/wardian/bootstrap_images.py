@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wardian.image.key import ImageScheme
     from wardian.image.layer_cache import LayerCache
     from wardian.image.layout import LayoutImageStore
+    from wardian.image.lock_store import ImageLockStore
     from wardian.image.reference import EnvironmentImage, ImageFile, ImageReference
     from wardian.image.registry_client import RegistryClient
     from wardian.image.store import ImageStore
@@ -92,8 +93,13 @@ class ImageParts:
         return self.workspace_registry or self.local
 
     def _configured(self, text: str) -> ImageStore | None:
-        if not text:
-            return None
+        return self.named(text) if text else None
+
+    def named(self, text: str) -> ImageStore:
+        """Return the registry that ``text`` names: ``HOST[:PORT]/REPOSITORY``, or ``oci:DIRECTORY``.
+
+        Raises:   InvalidInput: code ``invalid_registry``.  InvalidReference.
+        """
         from wardian.image.reference import ImageFile, ImageReference, parse_image
 
         found = parse_image(text)
@@ -103,6 +109,27 @@ class ImageParts:
             return self.store(found)
         raise InvalidInput(f"`{text}` is not a registry", hint="a registry is `HOST[:PORT]/REPOSITORY`, without a tag, or `oci:DIRECTORY`",
                            code="invalid_registry")  # fmt: skip
+
+    def store_named(self, name: str) -> ImageStore | None:
+        """Return the store that a record names: this machine's, a configured one, or a repository of any registry; None: it is gone."""
+        from pathlib import Path
+
+        from wardian.image.layout import LayoutImageStore
+        from wardian.image.reference import parse_image_reference
+
+        for store in (self.local, self.workspace_registry, self.global_registry):
+            if store is not None and store.name == name:
+                return store
+        if name.startswith("/"):
+            return LayoutImageStore(Path(name)) if Path(name).is_dir() else None
+        return self.repository(parse_image_reference(name))
+
+    def locks_in(self, store: ImageStore) -> ImageLockStore:
+        """Return the locks that a store holds."""
+        from wardian.image.lock_store import ImageLockStore
+
+        place = self.cache / "registry"
+        return ImageLockStore(store, wheels=place / "wheels", locks=place / "locks")
 
     def store(self, reference: ImageReference | ImageFile | EnvironmentImage) -> ImageStore:
         """Return the place that a reference points into.

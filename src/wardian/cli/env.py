@@ -26,6 +26,8 @@ COMMANDS = {
     "archive": ("wardian.cli.env_meta:archive", "Hide a name or a version; it stays usable."),
     "restore": ("wardian.cli.env_meta:restore", "Show an archived name or version again."),
     "delete": ("wardian.cli.env_meta:delete", "Delete what nothing refers to."),
+    "push": ("wardian.cli.env_share:push", "Share a version through a registry."),
+    "pull": ("wardian.cli.env_share:pull", "Bring a shared version into this workspace."),
     "export": ("wardian.cli.env_build:export", "Write the lock or the definition in another format."),
 }
 ALIASES = {"register": "create", "clone": "create", "refresh": "upgrade", "ls": "list", "rm": "remove"}

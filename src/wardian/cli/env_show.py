@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from wardian.workspace.version import EnvironmentVersion, HistoryEntry
 
 
-@click.command("list", epilog=examples("wardian env list", "wardian env list --archived --json"))
+@click.command("list", epilog=examples(
+    "wardian env list", "wardian env list --archived --json", "wardian env list --registry registry.example.org/team/envs",
+))  # fmt: skip
 @click.option(
     "--kind",
     type=click.Choice(["system", "user"]),
@@ -24,9 +26,19 @@ if TYPE_CHECKING:
 @click.option("--archived", is_flag=True, help="Archived ones too.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most this many.")
 @click.option("--after", metavar="NAME", help="The page after this name.")
+@click.option(
+    "--registry",
+    metavar="REGISTRY",
+    help="The versions that are shared there: HOST/REPOSITORY, oci:DIRECTORY, or `-`: the configured one.",
+)
 @command
-def list_(session: Session, kind: str | None, archived: bool, limit: int, after: str | None) -> None:
-    """List environments, the latest version of each."""
+def list_(session: Session, kind: str | None, archived: bool, limit: int, after: str | None, registry: str | None) -> None:
+    """List environments, the latest version of each; or all versions in a registry."""
+    if registry is not None:
+        from wardian.cli.env_share import show_shared
+
+        show_shared(session, None if registry == "-" else registry)
+        return
     page = session.workspace.environments.list(limit=limit, after=after, include_archived=archived, kind=kind)
     document = {"environments": [version_row(v) for v in page.items], "next": page.next}
     if not page.items:

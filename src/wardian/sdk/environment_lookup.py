@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.bootstrap import Parts
+    from wardian.digest import Digest
     from wardian.formats.read_definition import ReadDefinition
     from wardian.workspace.page import Page
     from wardian.workspace.version import Ancestor, EnvironmentVersion, HistoryEntry
@@ -70,6 +71,10 @@ class EnvironmentLookup:
     def find(self, reference: str) -> EnvironmentVersion | None:
         """Return the version that ``reference`` means, or None."""
         return self._parts.environments.find(reference)
+
+    def lock_digests(self, version: EnvironmentVersion) -> dict[str, Digest]:
+        """Return the locks that a version is pinned to: platform → lock_digest. Nothing is solved."""
+        return {pin.platform: pin.lock_digest for pin in self._parts.locks.pins(version.id)}
 
     def usage(self, version: EnvironmentVersion) -> dict[str, list[str]]:
         """Return who uses a version: its labels, its runs (the newest hundred), and the versions that share its hash."""

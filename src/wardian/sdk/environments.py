@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wardian.definition.environment import Environment
     from wardian.lock.lock import Lock
     from wardian.sdk.comparison import Comparison
+    from wardian.sdk.sharing import Sharing
     from wardian.sdk.upgrade import Upgrade
     from wardian.workspace.version import LabelMove
 
@@ -28,6 +29,15 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
     A reference is NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID. Nothing is printed; progress goes to the
     workspace's listener.
     """
+
+    # -- sharing -------------------------------------------------------------------------------------------------------
+
+    @property
+    def sharing(self) -> Sharing:
+        """Pushes versions to a registry, pulls them from one, lists what is there."""
+        from wardian.sdk.sharing import Sharing
+
+        return Sharing(self._parts, self)
 
     # -- metadata ------------------------------------------------------------------------------------------------------
 

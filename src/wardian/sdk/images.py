@@ -129,7 +129,7 @@ class ImageCollection:
         known = [one for one in images.records.list(version.id) if one.platform == wanted.name]
         known.sort(key=lambda one: (one.scheme != scheme, one.store != images.home.name))
         for one in known:
-            store = self._store_named(one.store)
+            store = self._parts.images.store_named(one.store)
             if store is not None and (found := store.find(f"sha256:{one.digest}")) is not None:
                 others = self._known_manifests(one.digest)
                 return describe(store, found, str(version), others=others, origin=one.origin, **about)
@@ -188,25 +188,10 @@ class ImageCollection:
             return self._place_of(reference)
         name = str(parsed.environment) if parsed is not None else reference
         image = self.build(name, platforms=[platform] if platform else ())[0]
-        store = self._store_named(image.store)
+        store = self._parts.images.store_named(image.store)
         if store is None:
             raise NotFound(f"{image.store} cannot be reached under this name any more", code="image_not_found")
         return store, f"sha256:{image.digest}"
-
-    def _store_named(self, name: str) -> ImageStore | None:
-        """Return the store that a record names: this machine's, a configured one, or a repository of any registry."""
-        from pathlib import Path
-
-        from wardian.image.layout import LayoutImageStore
-        from wardian.image.reference import parse_image_reference
-
-        images = self._parts.images
-        for store in (images.local, images.workspace_registry, images.global_registry):
-            if store is not None and store.name == name:
-                return store
-        if name.startswith("/"):
-            return LayoutImageStore(Path(name)) if Path(name).is_dir() else None
-        return images.repository(parse_image_reference(name))
 
     def _known_manifests(self, but: Digest) -> list[Manifest]:
         """Return the manifests of this workspace's images that lie on this machine, without the one that is asked about."""

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import Conflict, InvalidInput, NotFound, WardianError
+from wardian.errors import BuildFailed, Conflict, InvalidInput, NotFound, WardianError
 from wardian.events import silent
 from wardian.tools import processes
 from wardian.workspace.build_record import CANCELED, COMPLETED, FAILED, KINDS, RUNNING, BuildRecord, Phase
@@ -29,11 +29,10 @@ _LONGEST_LOG_BYTES = 64 << 20
 _PROCESS_ENDED = "process ended"
 
 
-class BuildCanceled(Conflict):
+class BuildCanceled(BuildFailed):
     """Somebody canceled the build."""
 
     code = "build_canceled"
-    exit_code = 130
 
 
 class Builds:

@@ -1,0 +1,166 @@
+"""Versions of environments in an image store: a name, a version, its definition and its locks, for others to pull.
+
+Tags (semantics §5): ``v-<name>-<version>``; a name that is too long for a tag, or could be read in two ways, is a digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wardian.digest import Digest, canonical_json
+from wardian.errors import Conflict, InvalidDigest
+from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, is_tag, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wardian.image.store import Found, ImageStore
+
+ARTIFACT = "application/vnd.wardian.environment.v1+json"
+SCHEMA = 1
+PREFIX = "v-"
+_EMPTY = b"{}"
+_LONGEST_BYTES = 16 << 20
+_PLAIN_VERSION = re.compile(r"[A-Za-z0-9._]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedVersion:
+    """A version as it is shared. Immutable, but for its labels.
+
+    Attributes:
+        definition: the whole content, in the shape of ``wardian.definition.document``; ``definition_hash``: its hash.
+        source: format and text that it was written in, comments kept; empty: made in Python.
+        locks: platform → lock_digest.  images: platform → {key, digest}, as far as they are in the same place.
+    """
+
+    name: str
+    version: str
+    content_key: Digest
+    definition_hash: Digest
+    definition: Mapping[str, Any]
+    source: tuple[str, str] | tuple[()] = ()
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    locks: Mapping[str, Digest] = field(default_factory=dict)
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    created: str = ""
+
+    def to_json(self) -> bytes:
+        """Return the version as canonical JSON."""
+        return canonical_json({"schema": SCHEMA, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, content: bytes) -> SharedVersion:
+        """Return the version that ``to_json`` wrote.
+
+        Raises:   InvalidImage: it is none, or of a newer schema.
+        """
+        try:
+            values = json.loads(content)
+            schema = int(values.pop("schema"))
+            if schema > SCHEMA:
+                raise InvalidImage(f"the shared version has schema {schema}, this Wardian reads up to {SCHEMA}", hint="use a newer Wardian",
+                                   code="newer_schema")  # fmt: skip
+            values["locks"] = {str(platform): Digest(digest) for platform, digest in values.get("locks", {}).items()}
+            for key in ("content_key", "definition_hash"):
+                values[key] = Digest(values[key])
+            values["source"], values["labels"] = tuple(values.get("source", ())), tuple(values.get("labels", ()))
+            known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+            return cls(**known)
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidDigest) as error:
+            raise InvalidImage(
+                f"this is not a shared version: {type(error).__name__}: {error}", code="not_a_version"
+            ) from error
+
+
+def version_tag(name: str, version: str) -> str:
+    """Return the tag of a shared version."""
+    tag = f"{PREFIX}{name}-{version}"
+    plain = _PLAIN_VERSION.fullmatch(version) is not None  # else `a-1` `2` and `a` `1-2` would be one
+    return tag if plain and is_tag(tag) else f"{PREFIX}{Digest.of_document([name, version])}"
+
+
+def find_version(store: ImageStore, name: str, version: str) -> SharedVersion | None:
+    """Return a shared version, or None.
+
+    Raises:   InvalidImage: code ``tag_mismatch``: something else is under its tag; damaged.  Unavailable, Denied.
+    """
+    tag = version_tag(name, version)
+    found = store.find(tag)
+    if found is None:
+        return None
+    shared = _read(store, found, tag)
+    if (shared.name, shared.version) != (name, version):
+        raise InvalidImage(f"`{tag}` in {store.name} is {shared.name}:{shared.version}, not {name}:{version}", code="tag_mismatch",
+                           hint="somebody has changed it; delete that tag, and push the version again")  # fmt: skip
+    return shared
+
+
+def shared_versions(store: ImageStore, name: str | None = None) -> Iterator[SharedVersion]:
+    """Yield the shared versions in ``store``, all or those of ``name``; what cannot be read as one is left out.
+
+    Raises:   Unavailable, Denied.
+    """
+    for tag in store.tags(PREFIX):
+        found = store.find(tag)
+        if found is None:  # removed since
+            continue
+        with contextlib.suppress(InvalidImage):
+            shared = _read(store, found, tag)
+            if name is None or shared.name == name:
+                yield shared
+
+
+def share(store: ImageStore, shared: SharedVersion) -> bool:
+    """Put a version into ``store``; return whether it is new there. Its locks and images must be there already.
+
+    Idempotent: a version with the same content is only given the labels, and the locks and images that it lacks.
+
+    Raises:   Conflict: code ``version_exists``: other content, or other locks, under this name and version.  Unavailable, Denied.
+    """
+    there = find_version(store, shared.name, shared.version)
+    if there is not None:
+        _check_same(store, there, shared)
+        if there.to_json() == shared.to_json():
+            return False
+        shared = SharedVersion(**{
+            **{name: getattr(shared, name) for name in SharedVersion.__dataclass_fields__},
+            "locks": {**shared.locks, **there.locks}, "images": {**shared.images, **there.images}, "created": there.created,
+            "labels": tuple(sorted({*shared.labels, *there.labels})),
+        })  # fmt: skip
+    content, empty = shared.to_json(), Descriptor.of(_EMPTY, EMPTY)
+    blob = Descriptor.of(content, ARTIFACT)
+    store.put(blob, lambda: contextlib.closing(io.BytesIO(content)))
+    store.put(empty, lambda: contextlib.closing(io.BytesIO(_EMPTY)))
+    manifest = Manifest(empty, (blob,), artifact_type=ARTIFACT)
+    store.tag(manifest.to_json(), manifest.media_type, (version_tag(shared.name, shared.version),))
+    return there is None
+
+
+def _check_same(store: ImageStore, there: SharedVersion, ours: SharedVersion) -> None:
+    hint = f"push it under another version: `wardian env create {ours.name} --from {ours.name}:{ours.version} --version …`"
+    if there.content_key != ours.content_key:
+        raise Conflict(f"{store.name} has another {ours.name}:{ours.version}: its definition differs", hint=hint, code="version_exists",
+                       details={"theirs": there.definition_hash, "ours": ours.definition_hash})  # fmt: skip
+    for platform, digest in ours.locks.items():
+        if there.locks.get(platform, digest) != digest:
+            raise Conflict(f"{store.name} has {ours.name}:{ours.version} with another lock for {platform}: {there.locks[platform].short}, not {digest.short}",
+                           hint=hint, code="version_exists")  # fmt: skip
+
+
+def _read(store: ImageStore, found: Found, tag: str) -> SharedVersion:
+    manifest = read_manifest(found.content, found.descriptor.media_type)
+    if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or len(manifest.layers) != 1:
+        raise InvalidImage(f"`{tag}` in {store.name} holds no version of an environment", code="tag_mismatch")
+    blob = manifest.layers[0]
+    if blob.size_bytes > _LONGEST_BYTES:
+        raise InvalidImage(f"the version under `{tag}` in {store.name} has {blob.size_bytes:,} bytes", code="not_a_version")
+    with store.open(blob) as stream:
+        return SharedVersion.from_json(stream.read())

@@ -1,0 +1,199 @@
+"""Sharing versions through a registry that a team already has: push, pull, list. No server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wardian.errors import Conflict, InvalidInput, NotFound
+from wardian.events import Event
+from wardian.sdk.upgrade import named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wardian.bootstrap import Parts
+    from wardian.image.lock_store import ImageLockStore
+    from wardian.image.shared_version import SharedVersion
+    from wardian.image.store import ImageStore
+    from wardian.lock.lock import Lock
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.version import EnvironmentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did: where the version is now, whether it was new there, which locks and images came with it."""
+
+    version: EnvironmentVersion
+    store: str
+    new: bool
+    locks: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+class Sharing:
+    """Pushes and pulls versions of a workspace."""
+
+    def __init__(self, parts: Parts, environments: EnvironmentCollection):
+        self._parts = parts
+        self._environments = environments
+
+    def push(self, reference: str, registry: str | None = None) -> Pushed:
+        """Put a version into a registry: its definition, its locks with what was built for them, and the images that it has.
+
+        The version comes last, so nobody finds one whose parts are missing. Idempotent.
+
+        Args:     registry: ``HOST/REPOSITORY`` or ``oci:DIRECTORY``; None: the configured one.
+        Raises:   Conflict: code ``version_exists``: other content under this name and version.  Unavailable, Denied.
+                  What locking raises: a version is locked before it is shared.
+        """
+        from wardian.image.shared_version import SharedVersion, share
+
+        version = self._environments.get(reference)
+        named(version)
+        store = self.registry(registry)
+        locks = {} if version.kind == "user" else self._environments.lock(version)
+        with self._parts.builds.record("push", str(version), version.definition_hash, self._parts.listener) as recorder:
+            recorder(Event("phase", f"pushing {len(locks)} locks to {store.name}", total=len(locks)))
+            for lock in locks.values():
+                self._locks_in(store).put(lock, self._wheels(lock))
+            images = self._push_images(version, store)
+            recorder(Event("phase", f"pushing {version} to {store.name}"))
+            source = self._parts.environments.source(version)
+            new = share(store, SharedVersion(
+                version.name or "", version.version or "", version.content_key, version.definition_hash, version.document,
+                source=source or (), description=version.description, tags=version.tags, labels=version.labels,
+                locks={platform: lock.digest for platform, lock in locks.items()}, images=images, created=version.created,
+            ))  # fmt: skip
+            recorder.outcome |= {"store": store.name, "new": new}
+        return Pushed(version, store.name, new, tuple(sorted(locks)), tuple(sorted(images)))
+
+    def pull(self, reference: str) -> EnvironmentVersion:
+        """Bring a shared version into this workspace, pinned to its locks; return it. Nothing is solved or built.
+
+        Args:     reference: ``REGISTRY/NAME[:VERSION]``; without a registry, NAME in the configured one; without a version, the newest.
+        Raises:   NotFound: code ``shared_version_not_found``.  Conflict: code ``version_exists``: this workspace has another
+                  one of that name and version.  InvalidImage: what is there is damaged.  Unavailable, Denied.
+        """
+        place, slash, last = reference.rpartition("/")
+        store = self.registry(place if slash else None)
+        name, colon, wanted = last.partition(":")
+        shared = self._find(store, name, wanted if colon else None)
+        with self._parts.builds.record(
+            "pull", f"{shared.name}:{shared.version}", shared.definition_hash, self._parts.listener
+        ) as recorder:
+            recorder(Event("phase", f"pulling {shared.name}:{shared.version} from {store.name}"))
+            locks = [self._lock(store, shared, platform) for platform in sorted(shared.locks)]
+            return self._adopt(store, shared, locks)
+
+    def versions(self, registry: str | None = None) -> list[SharedVersion]:
+        """Return the versions in a registry, by name, the newest first."""
+        from wardian.image.shared_version import shared_versions
+
+        found = sorted(shared_versions(self.registry(registry)), key=_age, reverse=True)
+        return sorted(found, key=lambda one: one.name)
+
+    def registry(self, text: str | None) -> ImageStore:
+        """Return the store that ``text`` names, or the configured registry.
+
+        Raises:   InvalidInput: code ``no_registry``: none is configured; ``invalid_registry``.
+        """
+        images = self._parts.images
+        if text:
+            return images.named(text)
+        if images.workspace_registry is None:
+            raise InvalidInput("no registry is configured", code="no_registry",
+                               hint="`wardian config set registry HOST/REPOSITORY`, WARDIAN_REGISTRY, or name one")  # fmt: skip
+        return images.workspace_registry
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _locks_in(self, store: ImageStore) -> ImageLockStore:
+        return self._parts.images.locks_in(store)
+
+    def _wheels(self, lock: Lock) -> list[Path]:
+        found = [
+            self._parts.artifacts.find_file(a.installed_sha256, a.installed_file)
+            for a in lock.artifacts
+            if a.built or a.source == "workspace"
+        ]
+        return [path for path in found if path is not None]
+
+    def _push_images(self, version: EnvironmentVersion, store: ImageStore) -> dict[str, dict[str, str]]:
+        """Copy the images that a version has; return them by platform. A user's own image stays where it is."""
+        from wardian.image.copy import copy_image
+        from wardian.image.key import image_tag
+
+        done: dict[str, dict[str, str]] = {}
+        for known in self._parts.images.records.list(version.id):
+            origin = self._parts.images.store_named(known.store)
+            if known.platform in done or known.origin == "given" or origin is None:
+                continue
+            if store.find(f"sha256:{known.digest}") is None or store.find(image_tag(known.key)) is None:
+                copy_image(origin, f"sha256:{known.digest}", store, (image_tag(known.key),), listener=self._parts.listener)
+            done[known.platform] = {"key": known.key, "digest": known.digest}
+        return done
+
+    @staticmethod
+    def _find(store: ImageStore, name: str, version: str | None) -> SharedVersion:
+        from wardian.image.shared_version import find_version, shared_versions
+
+        found = find_version(store, name, version) if version else max(shared_versions(store, name), key=_age, default=None)
+        if found is None:
+            what = f"{name}:{version}" if version else name
+            raise NotFound(f"{store.name} has no environment `{what}`", code="shared_version_not_found",
+                           hint=f"`wardian env list --registry {store.name}` shows what it has")  # fmt: skip
+        return found
+
+    def _lock(self, store: ImageStore, shared: SharedVersion, platform: str) -> Lock:
+        from wardian.image.oci import InvalidImage
+
+        lock = self._locks_in(store).find(shared.locks[platform])
+        if lock is None or lock.platform != platform:
+            raise InvalidImage(f"{store.name} lacks the lock {shared.locks[platform].short} of {shared.name}:{shared.version}",
+                               code="lock_missing", hint="push the version again from a machine that has it")  # fmt: skip
+        return lock
+
+    def _adopt(self, store: ImageStore, shared: SharedVersion, locks: Sequence[Lock]) -> EnvironmentVersion:
+        from wardian.definition.document import from_document
+        from wardian.image.oci import InvalidImage
+
+        environment = from_document(dict(shared.definition))
+        source = (shared.source[0], shared.source[1]) if len(shared.source) == 2 else None  # noqa: PLR2004 - format and text
+        if environment.definition_hash != shared.definition_hash or environment.name != shared.name:
+            raise InvalidImage(f"{shared.name}:{shared.version} in {store.name} is not what its hash says", code="tag_mismatch",
+                               hint="somebody has changed it; push it again from a machine that has it")  # fmt: skip
+        origin = f"pulled from {store.name}"
+        version, new = self._parts.environments.register(
+            environment, version=shared.version, source=source, lineage_note=origin
+        )
+        for lock in locks:
+            self._keep_wheels(store, lock)
+            self._parts.locks.put(lock)
+            pin = self._parts.locks.find_pin(version.id, lock.platform)
+            if pin is not None and pin.lock_digest != lock.digest:
+                raise Conflict(f"{version} has another lock for {lock.platform} here: {pin.lock_digest.short}, not {lock.digest.short}",
+                               code="version_exists", hint="a version is pinned for ever: pull it into another workspace")  # fmt: skip
+            if pin is None:
+                self._parts.locks.ensure_current(version.definition_hash, lock.platform, lock.digest, origin)
+                self._parts.locks.pin(version.id, lock.platform, lock.digest, origin)
+        for label in shared.labels if new else ():
+            self._parts.environments.label(shared.name, shared.version, label)
+        return self._environments.by_id(version.id)
+
+    def _keep_wheels(self, store: ImageStore, lock: Lock) -> None:
+        """Keep the wheels that came with a lock: nobody else has them."""
+        for artifact in lock.artifacts:
+            found = self._locks_in(store).find_wheel(artifact.installed_sha256, artifact.installed_file)
+            if (
+                found is not None
+                and self._parts.artifacts.find_file(artifact.installed_sha256, artifact.installed_file) is None
+            ):
+                self._parts.artifacts.keep(found)
+
+
+def _age(shared: SharedVersion) -> tuple[str, int, str]:
+    """Return what orders versions by time; numbers count as numbers."""
+    return shared.created, int(shared.version) if shared.version.isdecimal() else 0, shared.version

@@ -1,0 +1,113 @@
+"""Versions shared through a registry: one home pushes, another that knows only the registry lists, pulls and runs them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support import registry as registries
+from tests.support.cli import Cli
+from tests.support.registry import DockerRegistry
+from tests.support.wheels import make_sdist, make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.index import Index
+
+OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(index: Index, tmp_path: Path) -> Index:
+    index.add(make_wheel(tmp_path / "wheels", "alpha", "1.0", files={"alpha/__init__.py": "version = '1.0'\n"}), OLD)
+    index.add(make_sdist(tmp_path / "wheels", "source", "1.0"), OLD)
+    return index
+
+
+@pytest.fixture(params=["registry", "directory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "directory":
+        yield f"oci:{tmp_path / 'shared'}"
+        return
+    if why := registries.why_not():
+        pytest.skip(why)
+    with DockerRegistry(tmp_path / "registry") as running:
+        yield f"{running.host}/team/envs"
+
+
+def a_home(place: Path, shop: Index) -> Cli:
+    cli = Cli.at(place, index_url=shop.url)
+    cli.write("requirements.txt", "# a comment\nalpha\n")
+    cli.write("show.py", "import alpha\nprint(alpha.version)\n")
+    return cli
+
+
+def test_another_home_lists_pulls_and_runs_without_a_solve(tmp_path: Path, shop: Index, place: str) -> None:
+    one, two = a_home(tmp_path / "one", shop), a_home(tmp_path / "two", shop)
+    one.ok("env", "create", "team", "-r", "requirements.txt", "-V", "MODE=fast")
+    one.ok("env", "label", "team:1", "stable")
+    pushed = one.json("env", "push", "team", place)
+    assert (pushed["new"], pushed["locks"]) == (True, ["linux/amd64"])
+    assert not one.json("env", "push", "team", place)["new"]
+    shop.add(make_wheel(tmp_path / "wheels", "alpha", "2.0", files={"alpha/__init__.py": "version = '2.0'\n"}), NEW)
+
+    (listed,) = two.json("env", "list", "--registry", place)["versions"]
+    assert (listed["name"], listed["version"], listed["labels"]) == ("team", "1", ["stable"])
+    pulled = two.json("env", "pull", f"{place}/team:1")
+    assert pulled["locks"] == listed["locks"]
+    assert two.ok("run", "-e", "team@stable", "show.py").out == "1.0\n"
+    assert [build["kind"] for build in two.json("build", "list", "--kind", "lock")["builds"]] == []
+    here, there = two.json("env", "show", "team"), one.json("env", "show", "team")
+    assert [here[key] for key in ("source", "definition", "lock")] == [there[key] for key in ("source", "definition", "lock")]
+    assert here["definition"]["variables"] == {"MODE": "fast"}
+
+
+def test_what_was_built_from_source_travels_with_the_lock(tmp_path: Path, shop: Index, place: str) -> None:
+    one, two = a_home(tmp_path / "one", shop), a_home(tmp_path / "two", shop)
+    one.write("requirements.txt", "source\n")
+    one.ok("env", "create", "built", "-r", "requirements.txt")
+    one.ok("env", "push", "built", place)
+    shop.remove("source-1.0.tar.gz")
+    two.ok("env", "pull", f"{place}/built")
+    assert two.ok("run", "-e", "built", "--", "python", "-c", "import source; print('here')").out == "here\n"
+
+
+def test_another_content_under_the_same_version_is_refused_on_both_ways(tmp_path: Path, shop: Index, place: str) -> None:
+    one, two = a_home(tmp_path / "one", shop), a_home(tmp_path / "two", shop)
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team", place)
+    two.write("requirements.txt", "alpha==1.0\n")
+    two.ok("env", "create", "team", "-r", "requirements.txt")
+    refused = two.run("env", "push", "team", place, "--json")
+    assert (refused.code, "version_exists" in refused.err) == (5, True)
+    refused = two.run("env", "pull", f"{place}/team:1", "--json")
+    assert (refused.code, "version_exists" in refused.err) == (5, True)
+    two.ok("env", "show", "team:1")
+
+
+@pytest.mark.parametrize(("reference", "code"), [("nobody", 4), ("team:9", 4), ("UPPER/x", 2)])
+def test_what_is_not_there_is_told(tmp_path: Path, shop: Index, place: str, reference: str, code: int) -> None:
+    one = a_home(tmp_path / "one", shop)
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team", place)
+    assert one.run("env", "pull", f"{place}/{reference}" if code == 4 else f"!!/{reference}").code == code
+
+
+def test_without_a_registry_the_error_says_how_to_name_one(tmp_path: Path, shop: Index) -> None:
+    one = a_home(tmp_path / "one", shop)
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    done = one.run("env", "push", "team")
+    assert done.code == 2
+    assert "WARDIAN_REGISTRY" in done.err
+
+
+def test_a_configured_registry_needs_no_name(tmp_path: Path, shop: Index, place: str) -> None:
+    one = a_home(tmp_path / "one", shop)
+    one.variables["WARDIAN_REGISTRY"] = place
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team")
+    assert [v["name"] for v in one.json("env", "list", "--registry", "-")["versions"]] == ["team"]
+    one.ok("env", "pull", "team")
