@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import posixpath
@@ -16,12 +15,12 @@ from wardian.digest import Digest
 from wardian.errors import BuildFailed
 from wardian.events import Event
 from wardian.image.assemble import DEFAULT_PATH
+from wardian.image.base_programs import Program, look, needed_libraries
 from wardian.image.base_tree import list_base, take_files
-from wardian.image.elf import HEAD_BYTES, Libraries, architecture_of, libraries_of, loader_of
 from wardian.tools.disk import FileLock, remove_tree, sync_directory, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from wardian.events import Listener
     from wardian.image.base import Base
@@ -32,13 +31,6 @@ _SCHEME = 1  # of what is kept; another one is found out anew
 _MARK = "python.json"
 _MOST_BYTES = 2 << 30
 _TIMEOUT_S = 30.0
-_PYTHON = re.compile(r"python(?:3(?:\.\d+)?t?)?")
-_LIBRARY = re.compile(r"(?:lib|ld)[\w.+-]*\.so(?:\.[\d.]+)?")
-_VERSION = re.compile(rb"\0(3\.\d{1,2}\.\d{1,3}(?:(?:a|b|rc)\d+)?\+?)\0")
-_GLIBC = re.compile(rb"GNU C Library [^\n]{0,200}?release version (\d+\.\d+)")
-_CONFIGURATION = "/etc/ld.so.conf"
-_PLACES = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu",
-           "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu")  # fmt: skip
 _LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip",
                        "__pycache__", "pydoc_data", "lib2to3"})  # fmt: skip
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -64,18 +56,6 @@ class BasePython:
     sha256: Digest
     command: tuple[str, ...] | None
     why_not: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Program:
-    """What a program or library in a layer told of itself."""
-
-    loader: str
-    machine: str
-    libraries: Libraries
-    versions: tuple[str, ...]
-    glibc: str
-    sha256: str
 
 
 class BasePythons:
@@ -114,10 +94,10 @@ class BasePythons:
         return found
 
     def _make(self, base: Base, minor: str, ready: Path) -> None:
-        tree = list_base(base, _look)
+        tree = list_base(base, look)
         path, real_path, node = _find(tree, base, minor)
         program = node.noted
-        libraries, lacking = _closure(tree, real_path, node)
+        libraries, lacking = needed_libraries(tree, real_path, node)
         version = next(
             (v for one in [program, *(n.noted for n in libraries.values())] for v in one.versions if _minor(v) == minor), ""
         )
@@ -202,25 +182,6 @@ def _suffices(libc: str, needs: Sequence[str]) -> bool:
     return False
 
 
-def _look(path: str) -> Callable[[bytes], Any] | None:
-    name = posixpath.basename(path)
-    if path.startswith(_CONFIGURATION):
-        return lambda content: content.decode(errors="replace")
-    if _PYTHON.fullmatch(name) or (_LIBRARY.fullmatch(name) and "-packages/" not in path):
-        return functools.partial(_program, "python" in name, name.startswith("libc."))
-    return None
-
-
-def _program(is_python: bool, is_libc: bool, content: bytes) -> _Program | None:
-    machine = architecture_of(content[:HEAD_BYTES])
-    if not machine:
-        return None
-    versions = dict.fromkeys(match.decode() for match in _VERSION.findall(content)) if is_python else {}
-    glibc = _GLIBC.search(content) if is_libc else None
-    return _Program(loader_of(content[:HEAD_BYTES]), machine, libraries_of(content), tuple(versions),
-                    glibc[1].decode() if glibc else "", Digest.of(content))  # fmt: skip
-
-
 def _find(tree: BaseTree, base: Base, minor: str) -> tuple[str, str, Node]:
     """Return where PATH has the interpreter, its path without links, and its file."""
     places = (dict(base.config.variables).get("PATH") or DEFAULT_PATH).split(":")
@@ -232,7 +193,7 @@ def _find(tree: BaseTree, base: Base, minor: str) -> tuple[str, str, Node]:
             if found is None or found[1].kind != "file" or not found[1].executable:
                 continue
             real, node = found
-            if not isinstance(node.noted, _Program):
+            if not isinstance(node.noted, Program):
                 there[path] = "a script or an unknown program"
                 continue
             versions = {_minor(version) for one in _programs(tree, real, node) for version in one.versions}
@@ -247,55 +208,8 @@ def _find(tree: BaseTree, base: Base, minor: str) -> tuple[str, str, Node]:
                       hint=f"name a base image with Python {minor}, or set `source: managed`: then the environment brings its own")  # fmt: skip
 
 
-def _programs(tree: BaseTree, real_path: str, node: Node) -> list[_Program]:
-    return [node.noted, *(found.noted for found in _closure(tree, real_path, node)[0].values())]
-
-
-def _closure(tree: BaseTree, real_path: str, node: Node) -> tuple[dict[str, Node], list[str]]:
-    """Return every library that a program needs, its loader too, by name; and the names of those that are not there."""
-    program: _Program = node.noted
-    libraries: dict[str, Node] = {}
-    lacking: list[str] = []
-    if program.loader:
-        loader = tree.resolve(program.loader)
-        if loader is None or not isinstance(loader[1].noted, _Program):
-            return {}, [program.loader]
-        libraries[posixpath.basename(program.loader)] = loader[1]
-    pending = [(real_path, program.libraries)]
-    everywhere = _places(tree)
-    while pending:
-        asker, needs = pending.pop()
-        own = [
-            place.replace("$ORIGIN", posixpath.dirname(asker)).replace("${ORIGIN}", posixpath.dirname(asker))
-            for place in needs.places
-        ]
-        for name in needs.needed:
-            if name in libraries or "/" in name:
-                continue
-            candidates = (tree.resolve(f"{place}/{name}") for place in [*own, *everywhere])
-            found = next((one for one in candidates if one is not None and isinstance(one[1].noted, _Program)), None)
-            if found is None:
-                lacking.append(name)
-                continue
-            libraries[name] = found[1]
-            pending.append((found[0], found[1].noted.libraries))
-    return libraries, lacking
-
-
-def _places(tree: BaseTree) -> list[str]:
-    """Return where the image's loader looks for libraries."""
-    texts = []
-    for path in (_CONFIGURATION, *sorted(f"{_CONFIGURATION}.d/{name}" for name in _names(tree, f"{_CONFIGURATION}.d"))):
-        found = tree.resolve(path)
-        if found is not None and isinstance(found[1].noted, str):
-            texts.append(found[1].noted)
-    configured = [line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("/")]
-    return list(dict.fromkeys([*configured, *_PLACES]))
-
-
-def _names(tree: BaseTree, path: str) -> list[str]:
-    found = tree.resolve(path)
-    return list(found[1].children) if found is not None else []
+def _programs(tree: BaseTree, real_path: str, node: Node) -> list[Program]:
+    return [node.noted, *(found.noted for found in needed_libraries(tree, real_path, node)[0].values())]
 
 
 def _standard_library(tree: BaseTree, real_path: str, minor: str) -> dict[str, Node]:
