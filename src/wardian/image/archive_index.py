@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 import tempfile
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from wardian.errors import NotFound
+from wardian.image.file_part import FilePart
 from wardian.package.archive_paths import Limits, refuse, safe_path
 from wardian.package.archive_streams import Bounded, damage, decompressed, open_tar
 from wardian.tools.disk import disk_errors
@@ -71,7 +71,7 @@ class TarIndex:
         place = self._place(path)
         if place is None:
             raise NotFound(f"{self.name} has no file `{path[:200]}`", code="no_such_member")
-        return cast("IO[bytes]", _Part(self._file.fileno(), *place))
+        return cast("IO[bytes]", FilePart(self._file.fileno(), *place))
 
     def read(self, path: str, limit_bytes: int) -> bytes | None:
         """Return what is in the file at ``path``; None: there is none.
@@ -139,28 +139,3 @@ class TarIndex:
                 break
             path = self._links[path]
         return self._files.get(path)
-
-
-class _Part(io.RawIOBase):
-    """A part of a file, read without moving the file's own position."""
-
-    def __init__(self, descriptor: int, start: int, size: int):
-        super().__init__()
-        self._descriptor = descriptor
-        self._at = start
-        self._end = start + size
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = self._end - self._at
-        piece = os.pread(self._descriptor, left if size is None or size < 0 else min(size, left), self._at)
-        self._at += len(piece)
-        return piece
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        piece = self.read(len(view))
-        view[: len(piece)] = piece
-        return len(piece)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tempfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from wardian.digest import Digest
 from wardian.image.entry import Entry
+from wardian.image.file_part import FilePart
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Spooled:
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
         """Open them for reading."""
-        return cast("IO[bytes]", _Part(self.spool.descriptor, self.start, self.size_bytes))
+        return cast("IO[bytes]", FilePart(self.spool.descriptor, self.start, self.size_bytes))
 
     def entry(self, path: str, *, executable: bool = False) -> Entry:
         """Return the file ``path`` with these bytes."""
@@ -80,23 +80,3 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Part(io.RawIOBase):
-    """Reads a part of a file without moving the file's own position: threads do not disturb each other."""
-
-    def __init__(self, descriptor: int, start: int, size: int):
-        super().__init__()
-        self._descriptor = descriptor
-        self._at = start
-        self._end = start + size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        piece = os.pread(self._descriptor, min(len(view), self._end - self._at), self._at)
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
