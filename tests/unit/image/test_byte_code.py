@@ -15,6 +15,7 @@ from tests.support.pythons import installed_pythons
 from wardian.errors import BuildFailed
 from wardian.image.byte_code import ByteCompiler, compile_entries, path_of_byte_code
 from wardian.image.byte_code_process import LARGEST_SOURCE_BYTES
+from wardian.image.elf import HEAD_BYTES, loader_of
 from wardian.image.entry import Entry
 from wardian.image.spool import Spool
 
@@ -116,6 +117,16 @@ def test_nothing_of_the_environment_matters(monkeypatch: pytest.MonkeyPatch, tmp
         assert compiled([sys.executable], SOURCES) == plain
     finally:
         os.umask(previous)
+
+
+def test_an_interpreter_that_a_loader_starts() -> None:
+    """As one of another C library is started: its loader first."""
+    executable = Path(sys.executable).resolve()
+    loader = loader_of(executable.read_bytes()[:HEAD_BYTES])
+    if not Path(loader).is_file():
+        pytest.skip(f"{executable} has no loader on this machine")
+    command = [loader, "--library-path", str(executable.parent.parent / "lib"), str(executable)]
+    assert compiled(command, SOURCES) == compiled([sys.executable], SOURCES)
 
 
 def test_the_tag_names_the_interpreter() -> None:
