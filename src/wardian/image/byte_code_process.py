@@ -16,7 +16,7 @@ from wardian.errors import BuildFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LARGEST_SOURCE_BYTES = 16 << 20  # a longer one gets no byte-code: compiling takes 50 times its size of memory
+LARGEST_SOURCE_BYTES = 2 << 20  # a longer one gets no byte-code: compiling takes 60 to 180 times its size of memory
 _READ_BYTES = 1 << 16
 _NUMBER = 4  # bytes of a number
 _TAG_BYTES = 100
