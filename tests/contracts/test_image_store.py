@@ -14,7 +14,7 @@ from tests.support.images import an_image, blob, content
 from tests.support.registry import DockerRegistry
 
 from wardian.digest import Digest
-from wardian.errors import BadArchive, NotFound
+from wardian.errors import BadArchive, InvalidDigest, NotFound
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import EMPTY, INDEX, MANIFEST, Descriptor, Index, InvalidImage, Manifest
 from wardian.image.registry import RegistryImageStore
@@ -95,6 +95,13 @@ def test_what_does_not_exist_is_none(store: ImageStore) -> None:
     assert store.find("latest") is None
     assert store.find(f"sha256:{Digest.of(b'nothing')}") is None
     assert store.tags() == []
+
+
+def test_what_is_no_digest_is_an_error_and_what_is_no_tag_is_none(store: ImageStore) -> None:
+    an_image().put(store, "x")
+    with pytest.raises(InvalidDigest):
+        store.find("sha256:short")
+    assert store.find("a/b") is None
 
 
 def test_a_blob_that_is_not_there_is_not_found(store: ImageStore) -> None:

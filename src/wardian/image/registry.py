@@ -59,7 +59,9 @@ class RegistryImageStore:
 
     def find(self, reference: str) -> Found | None:
         """See ``ImageStore``."""
-        if not reference.startswith("sha256:") and not is_tag(reference):
+        if reference.startswith("sha256:"):
+            Digest(reference)  # what is none is an error of the caller's
+        elif not is_tag(reference):
             return None
         headers = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
         path = f"{self._base}/manifests/{quote(reference, safe=':')}"

@@ -274,6 +274,14 @@ def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(st
     assert read(store, second) == content(2, 50_000)
 
 
+def test_collecting_beside_a_damaged_manifest_ends(store: LayoutImageStore) -> None:
+    descriptor = an_image().put(store, "x")
+    an_image(2).put(store, "y")
+    path_of(store, descriptor.digest).write_bytes(b"{}")
+    store.collect(now_s=lambda: time.time() + 7200)
+    assert store.find("y") is not None
+
+
 def test_nothing_is_made_by_asking(tmp_path: Path) -> None:
     store = LayoutImageStore(tmp_path / "none")
     assert store.find("x") is None
