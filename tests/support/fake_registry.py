@@ -45,7 +45,8 @@ class Misdeed:
     ``status``: answered at once, with ``headers`` and ``body``. ``truncate``: the connection closes after this many bytes of the
     announced body. ``flip``: one bit of the body's byte at this offset. ``body``: served in place of the content.
     ``lose_after``: of an upload's body so many bytes are kept, then the connection is reset. ``unsized``: no length is
-    announced, and the connection closes at the end. ``hang``: no answer before the server stops. ``lose_answer``: it is done,
+    announced, and the connection closes at the end. ``hang``: no answer before the server stops. ``delay_s``: or before
+    this time has passed. ``lose_answer``: it is done,
     and the connection is reset in place of an answer. ``drop_headers``: not sent.
     """
 
@@ -59,6 +60,7 @@ class Misdeed:
     lose_after: int | None = None
     unsized: bool = False
     hang: bool = False
+    delay_s: float = 0.0
     lose_answer: bool = False
     drop_headers: tuple[str, ...] = ()
 
@@ -173,6 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         with fake.lock:
             fake.requests.append(self.request_line)
             self.misdeed = self._misdeed()
+        if self.misdeed.delay_s:
+            fake.stopping.wait(self.misdeed.delay_s)
         if self.misdeed.hang:
             fake.stopping.wait()
             self.close_connection = True

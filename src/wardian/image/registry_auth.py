@@ -133,7 +133,11 @@ class RegistryAuth:
     def denied(self, repository: str, *, given: bool | None = None, why: str = "") -> Denied:
         """Return the error for a login that is missing or not accepted."""
         known = self._login(repository) is not None if given is None else given
-        what = "the credentials given are not accepted for it" if known else "no credentials are known for it"
+        what = (
+            "the credentials given are not accepted for it"
+            if known
+            else "it is not public, or does not exist, and no credentials are known for it"
+        )
         return Denied(
             f"{self._host}/{repository}: {what}{f' ({why})' if why else ''}", code="registry_denied",
             hint=f"`wardian secret set NAME --kind registry --url https://{self._host} --username USER`, or `docker login {self._host}`",

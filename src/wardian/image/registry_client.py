@@ -123,6 +123,7 @@ class RegistryClient:
         body: bytes | IO[bytes] = b"",
         length: int | None = None,
         more_scope: str = "",
+        patience_s: float = 0.0,
     ) -> Reply:
         """Send a request with a login and return its answer, whatever its status but 401; a 401 is answered once.
 
@@ -134,7 +135,9 @@ class RegistryClient:
         own = self._is_own(url)
         for again in (False, True):
             login = self._auth.header(repository, scope) if own else None
-            reply = self._send(method, url, {**(headers or {}), **({"Authorization": login} if login else {})}, body, length)
+            reply = self._send(
+                method, url, {**(headers or {}), **({"Authorization": login} if login else {})}, body, length, patience_s
+            )
             if reply.status != 401:  # noqa: PLR2004
                 return reply
             with reply:
@@ -226,10 +229,16 @@ class RegistryClient:
         raise Unavailable(f"{self.host} redirects without end: {_shown(url)}", code="registry_unavailable")
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] = b"", length: int | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | IO[bytes] = b"",
+        length: int | None = None,
+        patience_s: float = 0.0,
     ) -> Reply:
         try:
-            return self._http.send(method, url, headers, body, length)
+            return self._http.send(method, url, headers, body, length, patience_s=patience_s)
         except Broken as error:
             if error.lasting:
                 raise Unavailable(f"{self.host} cannot be reached: {error}", code="registry_unavailable",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT = 200, 201, 202, 204
 # other bytes arrived than were sent; the upload is not known; pieces are not known; there is a gap
 _OTHERWISE = (400, 404, 405, 416, 501)
+_HASHED_PER_S = 20e6  # bytes that the slowest registry hashes and moves before it answers to the last request
 _PIECEWISE = 2  # so often pieces are tried; some registries take a blob only as a whole
 _RANGE = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
 _BINARY = {"Content-Type": "application/octet-stream"}
@@ -168,7 +169,8 @@ class _Upload:
     def _finish(self, location: str, body: bytes | IO[bytes], length: int) -> None:
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': f'sha256:{self._blob.digest}'})}"
         headers = {**_BINARY, "Content-Length": str(length)}
-        with self._client.send_once("PUT", url, self._repository, PUSH, headers=headers, body=body, length=length) as reply:
+        with self._client.send_once("PUT", url, self._repository, PUSH, headers=headers, body=body, length=length,
+                                    patience_s=self._blob.size_bytes / _HASHED_PER_S) as reply:  # fmt: skip
             if reply.status not in (_CREATED, _NO_CONTENT, _OK):
                 self._raise(reply, "PUT", url)
 

@@ -76,11 +76,19 @@ class RegistryHttp:
         self._kept: requests.Session | None = None
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] = b"", length: int | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | IO[bytes] = b"",
+        length: int | None = None,
+        *,
+        patience_s: float = 0.0,
     ) -> Reply:
         """Send one request and return the answer, whatever its status.
 
         Args:     body: bytes, or a stream of exactly ``length`` bytes, which is read once.
+                  patience_s: seconds beyond the time-out that the answer may take: the server has something long to do.
         Raises:   Broken.  Unavailable: code ``offline``.  What reading ``body`` raises, unchanged.
         """
         if self._offline:
@@ -97,7 +105,7 @@ class RegistryHttp:
                 data=data,
                 auth=_as_it_is,
                 stream=True,
-                timeout=self.timeout_s,
+                timeout=(self.timeout_s, self.timeout_s + patience_s),
                 allow_redirects=False,
                 verify=self._ca_bundle,  # not the session's: a variable would win over it
             )

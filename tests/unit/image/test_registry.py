@@ -373,6 +373,13 @@ def test_an_upload_that_never_gets_through_is_given_up(fake: FakeRegistry) -> No
     assert fake.blobs == {}
 
 
+def test_a_registry_may_take_its_time_to_hash_a_large_blob(fake: FakeRegistry) -> None:
+    fake.misbehave("PUT */uploads/*", delay_s=0.8)
+    data = content(3, 40 << 20)  # two seconds
+    assert a_store(fake, timeout_s=0.5).put(*blob(data)) == "sent"
+    assert len(fake.asked("PUT *")) == 1
+
+
 def test_a_registry_that_takes_nothing_is_given_up(fake: FakeRegistry) -> None:
     fake.misbehave("* */uploads/*", headers={"Range": "0-0"})
     fake.misbehave("PUT *", status=400)

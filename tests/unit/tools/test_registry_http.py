@@ -107,6 +107,13 @@ def test_an_answer_that_hangs_breaks_after_the_time_out() -> None:
             RegistryHttp(timeout_s=0.05).send("GET", f"{fake.url}/v2/", {})
 
 
+def test_an_answer_for_which_there_is_patience_may_come_late() -> None:
+    with FakeRegistry() as fake:
+        fake.misbehave("*", delay_s=0.3)
+        with RegistryHttp(timeout_s=0.05).send("GET", f"{fake.url}/v2/", {}, patience_s=30) as reply:
+            assert reply.status == 200
+
+
 def test_an_answer_that_breaks_off_says_so_when_it_is_read() -> None:
     with FakeRegistry() as fake:
         fake.misbehave("*", body=b"x" * 1000, truncate=10)
