@@ -6,22 +6,26 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from wardian.errors import InvalidInput
+from wardian.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from wardian.image.base_python import BasePythons
     from wardian.image.build_layers import Workshop
     from wardian.image.compression import Compression
+    from wardian.image.engine import ContainerEngine, Login
     from wardian.image.key import ImageScheme
     from wardian.image.layer_cache import LayerCache
     from wardian.image.layout import LayoutImageStore
     from wardian.image.lock_store import ImageLockStore
+    from wardian.image.places import ImagePlaces
     from wardian.image.reference import EnvironmentImage, ImageFile, ImageReference
-    from wardian.image.registry_client import RegistryClient
+    from wardian.image.registry import RegistryImageStore
+    from wardian.image.registry_auth import RegistryLogin
     from wardian.image.store import ImageStore
+    from wardian.lock.store import SharedLocks
     from wardian.settings import Settings
     from wardian.tools.http import Credentials
     from wardian.workspace.database import Database
@@ -54,7 +58,6 @@ class ImageParts:
 
     def __init__(self, parts: Around):
         self._parts = parts
-        self._clients: dict[str, RegistryClient] = {}
 
     @property
     def cache(self) -> Path:
@@ -131,6 +134,19 @@ class ImageParts:
         place = self.cache / "registry"
         return ImageLockStore(store, wheels=place / "wheels", locks=place / "locks")
 
+    @cached_property
+    def shared_locks(self) -> list[SharedLocks]:
+        """The configured registries as places of locks; offline, only those that are directories."""
+        from wardian.lock.store import SharedLocks
+
+        settings, found = self._parts.settings, []
+        places = (settings.registry, "workspace registry", True), (settings.global_registry, "global registry", False)
+        for text, origin, takes in places:
+            if text and not (settings.offline and not text.startswith("oci:")):
+                store = self.named(text)
+                found.append(SharedLocks(self.locks_in(store), origin, store.name, takes))
+        return found
+
     def store(self, reference: ImageReference | ImageFile | EnvironmentImage) -> ImageStore:
         """Return the place that a reference points into.
 
@@ -149,22 +165,62 @@ class ImageParts:
 
     def repository(self, reference: ImageReference) -> ImageStore:
         """Return a repository of a registry; those of one host share connections and tokens."""
-        from wardian.image.docker_config import EngineLogins, registry_logins
-        from wardian.image.registry import RegistryImageStore
-        from wardian.image.registry_client import RegistryClient
+        return self.places.registry(reference)
+
+    @cached_property
+    def places(self) -> ImagePlaces:
+        """From what people write to stores, and copies between them."""
+        from wardian.image.places import ImagePlaces
         from wardian.tools.registry_http import RegistryHttp
 
         parts = self._parts
-        if reference.registry not in self._clients:
-            bundle = next(
-                (parts.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if parts.environ.get(n)),
-                None,
-            )
-            self._clients[reference.registry] = RegistryClient(
-                reference.registry, http=RegistryHttp(timeout_s=parts.settings.timeout_s, ca_bundle=bundle, offline=parts.settings.offline),
-                login=registry_logins(parts.credentials, EngineLogins(parts.environ)), insecure=parts.settings.insecure_registries,
-            )  # fmt: skip
-        return RegistryImageStore(self._clients[reference.registry], reference.repository)
+        bundle = next(
+            (parts.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if parts.environ.get(n)), None
+        )
+        http = RegistryHttp(timeout_s=parts.settings.timeout_s, ca_bundle=bundle, offline=parts.settings.offline)
+        return ImagePlaces(http=http, login=self._login, insecure=parts.settings.insecure_registries, scratch=self.scratch)
+
+    @cached_property
+    def _login(self) -> Callable[[str, str], RegistryLogin | None]:
+        from wardian.image.docker_config import EngineLogins, registry_logins
+
+        return registry_logins(self._parts.credentials, EngineLogins(self._parts.environ))
+
+    @property
+    def scratch(self) -> Path:
+        """A directory for what is there for a moment only."""
+        return self.cache / "staging"
+
+    # -- engines -------------------------------------------------------------------------------------------------------
+
+    def engine(self, name: str) -> ContainerEngine:
+        """Return the container engine called ``name``; nothing is called yet.
+
+        Raises:   NotFound: code ``target_not_found``.
+        """
+        memory = self.cache / "engines"
+        if name == "podman":
+            from wardian.image.engine_podman import PodmanEngine
+
+            return PodmanEngine(self._parts.environ, memory=memory)
+        if name == "docker":
+            from wardian.image.engine_docker import DockerEngine
+
+            return DockerEngine(self._parts.environ, memory=memory)
+        raise NotFound(f"there is no container engine `{name[:80]}`", hint="`podman` or `docker`", code="target_not_found")
+
+    def engine_login(self, store: RegistryImageStore) -> Login | None:
+        """Return the stored login for a repository, for an engine that is to pull from it; its own logins it knows itself."""
+        from wardian.image.docker_config import registry_logins
+        from wardian.image.engine import Login
+
+        found = registry_logins(self._parts.credentials)(store.client.host, store.repository)
+        return Login(found.user, found.password) if found is not None and found.user else None
+
+    @staticmethod
+    def is_plain(store: RegistryImageStore) -> bool:
+        """Return whether a registry is spoken to over plain HTTP."""
+        return store.client.url.startswith("http://")
 
     # -- making --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`wardian image show|copy|diff`."""
+"""`wardian image show|copy|load|diff`."""
 
 from __future__ import annotations
 
@@ -81,11 +81,29 @@ def _packages(packages: tuple[str, ...]) -> str:
 @command
 def copy(session: Session, source: str, target: str, platform: str | None) -> None:
     """Copy an image to a registry or a directory; only what is missing there is sent. An environment without an image gets one."""
-    done = session.workspace.images.copy(source, target, platform=platform)
-    document = {"source": source, "target": target, "digest": done.descriptor.digest, "present": done.present, "mounted": done.mounted,
-                "sent": done.sent, "sent_bytes": done.sent_bytes}  # fmt: skip
-    session.show(document, lambda: f"{target}  sha256:{done.descriptor.digest}\n  {done.sent} blobs sent ({size(done.sent_bytes)}), "
-                                   f"{done.mounted} mounted, {done.present} there already")  # fmt: skip
+    digest = session.workspace.images.copy(source, target, platform=platform)
+    session.show({"source": source, "target": target, "digest": digest}, lambda: f"{target}  sha256:{digest}")
+
+
+@image.command(
+    epilog=examples("wardian image load sklearn:4 --into podman", "wardian image load oci-archive:image.tar --into docker")
+)
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
+@click.option(
+    "--into", "engine", type=click.Choice(["podman", "docker"]), required=True, help="The container engine of this machine."
+)
+@command
+def load(session: Session, reference: str, engine: str) -> None:
+    """Bring an image into podman or docker. An environment without an image gets one."""
+    found = session.workspace.images.load(reference, engine)
+    document = {
+        "reference": reference,
+        "engine": engine,
+        "id": found.id,
+        "digests": list(found.digests),
+        "platform": found.platform,
+    }
+    session.show(document, lambda: f"{reference} is in {engine}: {found.id}\n`{engine} run --rm -it {found.id[7:19]}`")
 
 
 @image.command(epilog=examples("wardian image diff sklearn:3 sklearn:4"))

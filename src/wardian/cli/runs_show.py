@@ -91,7 +91,7 @@ def _shown(run: Run) -> Iterator[str]:
     made_with = record.environment
     yield from _field("environment", [_environment(record), *(made_with.summary.split(" · ")[1:])])
     yield from _field("identity", [f"{what} {value}" for what, value in (
-        ("definition", made_with.definition_hash), ("lock", made_with.lock_digest), ("prefix", made_with.prefix_key)) if value])  # fmt: skip
+        ("definition", made_with.definition_hash), ("lock", made_with.lock_digest), ("prefix", made_with.prefix_key), ("image", made_with.image_digest)) if value])  # fmt: skip
     for state in ("queued", "preparing", "running", "ended"):
         yield from _field(state, [_time(moment)] if (moment := getattr(record, state)) else [])
     yield from _field("", [] if record.end_is_known else ["(when it was last known to be alive)"])

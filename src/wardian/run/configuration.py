@@ -254,7 +254,8 @@ class RunConfiguration:
 class RunEnvironment:
     """With what a run ran: identities, and one line for people.
 
-    ``version_id`` is the workspace's own number of the version. ``observed``: for a user-managed environment, what was found when the run started (interpreter, distributions).
+    ``version_id`` is the workspace's own number of the version. ``image_digest``, of the manifest, and ``image_origin``, where it came from: of a run in a container. ``observed``: for a user-managed environment, what was found when the run started (interpreter, distributions).
+    ``lock_origin``: where the version's lock came from when it was pinned: ``solved``, ``machine``, ``workspace registry`` …
     """
 
     name: str | None = None
@@ -263,8 +264,11 @@ class RunEnvironment:
     definition_hash: str | None = None
     lock_digest: str | None = None
     prefix_key: str | None = None
+    image_digest: str | None = None
+    image_origin: str | None = None
     summary: str = ""
     observed: Mapping[str, Any] | None = None
+    lock_origin: str | None = None
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values, what is unknown left out."""

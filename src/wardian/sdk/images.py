@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.platform import this_platform
 from wardian.digest import canonical_json
 from wardian.errors import BuildFailed, InvalidInput, NotFound
 from wardian.events import Event
+from wardian.image.copy import select_image
+from wardian.image.oci import Index, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +22,10 @@ if TYPE_CHECKING:
     from wardian.image.base import Base
     from wardian.image.base_python import BasePython
     from wardian.image.build import ImageRequest, StoredImage
-    from wardian.image.copy import Copied
+    from wardian.image.engine import ContainerEngine, LocalImage
     from wardian.image.key import ImageScheme
     from wardian.image.oci import Manifest
+    from wardian.image.reference import ImageFile, ImageReference
     from wardian.image.store import ImageStore
     from wardian.lock.lock import Lock
     from wardian.sdk.environments import EnvironmentCollection
@@ -47,6 +51,7 @@ class EnvironmentImage:
     platform: str
     key: Digest
     digest: Digest
+    config: Digest
     store: str
     origin: str
     size_bytes: int
@@ -76,7 +81,7 @@ class ImageCollection:
         Args:     platforms: ``linux/amd64`` …; none: this machine's.
         Raises:   SolveFailed, BuildFailed, InstallFailed, Unavailable, Denied, DiskFull. A failed build's id is in ``details``.
         """
-        from wardian.definition.platform import get_platform, this_platform
+        from wardian.definition.platform import get_platform
 
         found = self._environments.get(version) if isinstance(version, str) else version
         wanted = [get_platform(name) for name in platforms] or [this_platform()]
@@ -116,7 +121,7 @@ class ImageCollection:
         return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)
 
     def _show_version(self, version: EnvironmentVersion, platform: str | None) -> ImageDetails:
-        from wardian.definition.platform import get_platform, this_platform
+        from wardian.definition.platform import get_platform
         from wardian.sdk.image_details import ImageDetails, describe
 
         images = self._parts.images
@@ -140,30 +145,95 @@ class ImageCollection:
             reason = f"its image is gone from {known[0].store}" if known else f"{version} has had no image for {wanted} yet"
         return ImageDetails(str(version), exists=False, platform=wanted.name, reason=reason, **about)
 
-    def copy(self, source: str, target: str, *, platform: str | None = None) -> Copied:
-        """Copy an image; what is there is not sent again.
+    def copy(self, source: str, target: str, *, platform: str | None = None) -> Digest:
+        """Copy an image; return its digest. What is there is not sent again.
 
         Args:     source: an environment (built first if it has no image), or any image.
-                  target: ``HOST/REPOSITORY[:TAG]``, or ``oci:DIRECTORY[:TAG]``.  platform: of an index, this one alone.
+                  target: ``HOST/REPOSITORY[:TAG]``, ``oci:DIRECTORY[:TAG]``, ``oci-archive:FILE[:TAG]``, ``docker-archive:FILE[:NAME:TAG]``.
+                  platform: of an index, this one alone.
         Raises:   NotFound, InvalidReference, Unavailable, Denied, DiskFull, BadArchive.
         """
-        from wardian.image.copy import copy_image
-        from wardian.image.reference import ImageFile, ImageReference, parse_image
+        from wardian.image.reference import EnvironmentImage as Named
+        from wardian.image.reference import parse_image
 
-        store, wanted = self.locate(source, platform=platform)
         place = parse_image(target)
-        if not isinstance(place, ImageReference | ImageFile) or (
-            isinstance(place, ImageReference) and place.digest is not None
-        ):
-            raise InvalidInput(
-                f"`{target}` is no place to copy to",
-                hint="`HOST[:PORT]/REPOSITORY:TAG`, `oci:DIRECTORY:TAG`",
-                code="not_a_store",
-            )
-        names = (place.tag,) if place.tag else ("latest",) if isinstance(place, ImageReference) else ()
-        return copy_image(
-            store, wanted, self._parts.images.store(place), names, platform=platform, listener=self._parts.listener
+        if isinstance(place, Named):
+            raise InvalidInput(f"`{target}` is no place to copy to", hint="`HOST[:PORT]/REPOSITORY:TAG`, `oci:DIRECTORY:TAG`, `docker-archive:FILE`",
+                               code="not_a_place")  # fmt: skip
+        return self._parts.images.places.copy(
+            self._written(source, platform), place, platform=platform, listener=self._parts.listener
         )
+
+    def load(self, reference: str, into: str) -> LocalImage:
+        """Bring an image into a container engine of this machine (``podman``, ``docker``); return it as the engine has it.
+
+        Raises:   NotFound: code ``target_not_found``: no such engine.  EngineUnavailable.  What building and pulling raise.
+        """
+        engine = self._parts.images.engine(into)
+        written = self._written(reference, None)
+        with self._parts.images.places.open(written) as (store, wanted):
+            found = select_image(store, wanted, this_platform().name)
+            manifest = read_manifest(found.content, found.descriptor.media_type)
+            if isinstance(manifest, Index):
+                raise BuildFailed(f"{reference} has no image for {this_platform()}", code="platform_mismatch")
+            return self._bring(engine, store, found.descriptor.digest, manifest.config.digest)
+
+    def prepare(self, version: EnvironmentVersion, target: str) -> tuple[EnvironmentImage, LocalImage]:
+        """Return the image of a version and what the engine ``target`` has of it, brought there if need be.
+
+        With the image in the engine nothing is contacted.
+
+        Raises:   as ``build`` and ``load``.
+        """
+        image = self.build(version)[0]
+        engine = self._parts.images.engine(target)
+        if (local := engine.find(f"sha256:{image.config}")) is not None:
+            return image, local
+        store = self._parts.images.store_named(image.store)
+        if store is None:
+            raise NotFound(f"{image.store} is gone", code="image_not_found", hint=f"`wardian env build {version} --image`")
+        return image, self._bring(engine, store, image.digest, image.config)
+
+    def _bring(self, engine: ContainerEngine, store: ImageStore, digest: Digest, config: Digest) -> LocalImage:
+        """Have ``engine`` pull an image from its registry; from a place that engines do not know, give it an archive."""
+        import tempfile
+        from pathlib import Path
+
+        from wardian.image.archive_writing import write_docker_archive
+        from wardian.image.registry import RegistryImageStore
+
+        if (local := engine.find(f"sha256:{config}")) is not None:
+            return local
+        images = self._parts.images
+        if isinstance(store, RegistryImageStore):
+            self._parts.listener(Event("phase", f"{engine.name} pulls {store.name}@sha256:{digest[:12]}"))
+            return engine.load(
+                f"{store.name}@sha256:{digest}", login=images.engine_login(store), plain_http=images.is_plain(store)
+            )
+        self._parts.listener(Event("phase", f"loading the image into {engine.name}"))
+        images.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=images.scratch) as place:
+            archive = Path(place) / "image.tar"
+            write_docker_archive(
+                store, f"sha256:{digest}", archive, [], platform=this_platform().name, listener=self._parts.listener
+            )
+            return engine.load(archive)
+
+    def _written(self, reference: str, platform: str | None) -> ImageReference | ImageFile:
+        """Return where an image lies; that of an environment is built if it has none."""
+        from pathlib import Path
+
+        from wardian.image.reference import EnvironmentImage as Named
+        from wardian.image.reference import ImageFile, parse_image, parse_image_reference
+
+        parsed = parse_image(reference) if is_image_reference(reference) else None
+        if parsed is not None and not isinstance(parsed, Named):
+            return parsed
+        name = str(parsed.environment) if parsed is not None else reference
+        image = self.build(name, platforms=[platform] if platform else ())[0]
+        if image.store.startswith("/"):
+            return ImageFile("oci", str(Path(image.store)), f"sha256:{image.digest}")
+        return parse_image_reference(image.reference)
 
     def compare(self, left: str, right: str) -> dict[str, tuple[str, str]]:
         """Return name → (version on the left, on the right) of each package that differs between two images; ``""``: not there."""
@@ -177,21 +247,6 @@ class ImageCollection:
         first, second = (packages_of(one) for one in found)
         names = sorted(first.keys() | second.keys())
         return {n: (first.get(n, ""), second.get(n, "")) for n in names if first.get(n) != second.get(n)}
-
-    def locate(self, reference: str, *, platform: str | None = None) -> tuple[ImageStore, str]:
-        """Return the store that has an image, and what it is called there; that of an environment is built if it has none."""
-        from wardian.image.reference import EnvironmentImage as Named
-        from wardian.image.reference import parse_image
-
-        parsed = parse_image(reference) if is_image_reference(reference) else None
-        if parsed is not None and not isinstance(parsed, Named):
-            return self._place_of(reference)
-        name = str(parsed.environment) if parsed is not None else reference
-        image = self.build(name, platforms=[platform] if platform else ())[0]
-        store = self._parts.images.store_named(image.store)
-        if store is None:
-            raise NotFound(f"{image.store} cannot be reached under this name any more", code="image_not_found")
-        return store, f"sha256:{image.digest}"
 
     def _known_manifests(self, but: Digest) -> list[Manifest]:
         """Return the manifests of this workspace's images that lie on this machine, without the one that is asked about."""
@@ -213,7 +268,8 @@ class ImageCollection:
         scheme = _scheme_text(images.scheme)
         if (known := images.records.find(version.id, platform.name, scheme, images.home.name)) is not None:
             if images.home is not images.local or images.local.find(f"sha256:{known.digest}") is not None:
-                return _result(version, known, cached=True)
+                pinned = self._parts.locker.find(version, platform)
+                return replace(_result(version, known, cached=True), lock_digest=pinned.chosen.lock_digest if pinned else None)
             images.records.forget(version.id, platform.name, scheme, known.store)
         if version.kind == "user":
             return self._given(version, platform, scheme)
@@ -277,7 +333,17 @@ class ImageCollection:
     ) -> KnownImage:
         from wardian.workspace.images import KnownImage
 
-        known = KnownImage(platform.name, image.key, image.descriptor.digest, image.store, origin, scheme, image.size_bytes, "")
+        known = KnownImage(
+            platform.name,
+            image.key,
+            image.descriptor.digest,
+            image.manifest.config.digest,
+            image.store,
+            origin,
+            scheme,
+            image.size_bytes,
+            "",
+        )
         self._parts.images.records.put(version.id, known)
         return known
 
@@ -354,7 +420,17 @@ class ImageCollection:
             raise InvalidInput("`scratch` is no image to run in", code="no_image")
         from wardian.workspace.images import KnownImage
 
-        known = KnownImage(platform.name, base.digest, base.digest, base.store.name, "given", scheme, base.size_bytes, "")
+        known = KnownImage(
+            platform.name,
+            base.digest,
+            base.digest,
+            base.manifest.config.digest,
+            base.store.name,
+            "given",
+            scheme,
+            base.size_bytes,
+            "",
+        )
         self._parts.images.records.put(version.id, known)
         return _result(version, known, cached=False)
 
@@ -372,5 +448,5 @@ def _scheme_text(scheme: ImageScheme) -> str:
 
 def _result(version: EnvironmentVersion, known: KnownImage, *, cached: bool) -> EnvironmentImage:
     return EnvironmentImage(
-        version, known.platform, known.key, known.digest, known.store, known.origin, known.size_bytes, cached
+        version, known.platform, known.key, known.digest, known.config, known.store, known.origin, known.size_bytes, cached
     )

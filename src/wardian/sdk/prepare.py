@@ -24,6 +24,30 @@ def prepare(parts: Parts, environments: EnvironmentCollection, version: Environm
     return _user_managed(version) if version.kind == "user" else _installed(parts, environments, version)
 
 
+def prepare_in_container(
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, target: str
+) -> Prepared:
+    """Return the environment of a run in a container: its image, which the engine ``target`` has by then.
+
+    Raises:   RunFailed: ``interpreter_missing``: a user-managed image has no such Python.  What building and pulling raise.
+    """
+    from wardian.run.in_image import prepare_in_image
+    from wardian.sdk.images import ImageCollection
+
+    image, local = ImageCollection(parts, environments).prepare(version, target)
+    how = {True: "known"}.get(image.cached, image.origin)
+    lock = f" · lock {image.lock_digest[:6]}" if image.lock_digest else ""
+    python = version.environment.python
+    return prepare_in_image(
+        parts.images.engine(target), local,
+        RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
+                       lock_digest=image.lock_digest, image_digest=image.digest, image_origin=image.origin,
+                       summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
+        version.document.get("variables", {}), interpreter=(python.interpreter or "python3") if version.kind == "user" else None,
+        notes=image.notes,
+    )  # fmt: skip
+
+
 def _installed(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
     with contextlib.ExitStack() as stack:
         prefix, locked = _held(parts, environments, version, stack)
@@ -46,7 +70,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
             variables={**prefix.ready.variables, **version.document.get("variables", {})},
             path_entries=tuple(Path(entry) for entry in prefix.ready.path_entries),
             environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
-                                       lock_digest=chosen.lock_digest, prefix_key=prefix.key, summary=summary),
+                                       lock_digest=chosen.lock_digest, prefix_key=prefix.key, summary=summary, lock_origin=chosen.origin),
             read_only=(parts.cache, parts.settings.home) if parts.protects else (),
             hold=stack.pop_all(),
             notes=notes,

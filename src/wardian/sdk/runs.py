@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import NotFound
-from wardian.sdk.prepare import prepare
+from wardian.sdk.prepare import prepare, prepare_in_container
+
+CONTAINER_TARGETS = ("podman", "docker")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.run.configuration import Prepared, RunConfiguration
     from wardian.run.job import Taker
     from wardian.run.record import RunRecord
+    from wardian.run.targets.target import Target
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.page import Page
     from wardian.workspace.version import EnvironmentVersion
@@ -129,24 +132,42 @@ class RunCollection:
                   carried: inputs that are moved into the run's directory, below the same file system, if it runs within this call.
         Raises:   see ``Workspace.submit``.
         """
-        if configuration.target != "local":
-            raise NotFound(
-                f"there is no target `{configuration.target}`", hint="runs go to `local`, this machine", code="target_not_found"
-            )
+        target = self._target(configuration.target)
         configuration = replace(configuration, environment=str(version))
         if detach:
             return self._detached(version, configuration)
         from wardian.run.submit import submit
 
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
-            prepared = prepare(self._parts, self.environments, version)
+            prepared = self._prepared(version, configuration.target)
             if on_prepared is not None:
                 on_prepared(prepared.environment.summary)
             return prepared
 
         record = submit(configuration, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, stdout=stdout, stderr=stderr,
-                        listener=self._parts.listener, source=source, carried=carried)  # fmt: skip
+                        listener=self._parts.listener, source=source, carried=carried, target=target)  # fmt: skip
         return Run(self, record)
+
+    def _target(self, name: str, *, standard_input: bool = True) -> Target:
+        """Return the target called ``name``: this machine, or a container engine of it.
+
+        Raises:   NotFound: code ``target_not_found``.
+        """
+        from wardian.run.targets.local import LocalTarget
+
+        if name == LocalTarget.name:
+            return LocalTarget(standard_input=standard_input)
+        if name not in CONTAINER_TARGETS:
+            raise NotFound(f"there is no target `{name}`", code="target_not_found",
+                           hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in CONTAINER_TARGETS)}")  # fmt: skip
+        from wardian.run.targets.container import ContainerTarget
+
+        return ContainerTarget(self._parts.images.engine(name), standard_input=standard_input)
+
+    def _prepared(self, version: EnvironmentVersion, target: str) -> Prepared:
+        if target in CONTAINER_TARGETS:
+            return prepare_in_container(self._parts, self.environments, version, target)
+        return prepare(self._parts, self.environments, version)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
         from wardian.run.detach import submit_detached
@@ -165,7 +186,7 @@ class RunCollection:
             ]
 
         record = submit_detached(configuration, self._parts.runs, self.root, supervisor, surroundings=self._parts.surroundings,
-                                 listener=self._parts.listener)  # fmt: skip
+                                 listener=self._parts.listener, target=self._target(configuration.target))  # fmt: skip
         return Run(self, record)
 
     def supervise(self, run_id: str, version_id: int) -> RunRecord:
@@ -173,11 +194,13 @@ class RunCollection:
         from wardian.run.submit import supervise
 
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
-            return prepare(self._parts, self.environments, self.environments.by_id(version_id))
+            return self._prepared(self.environments.by_id(version_id), name)
 
+        name = self._parts.runs.get(run_id).configuration.target
         return supervise(
-            run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener
-        )
+            run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener,
+            target=self._target(name, standard_input=False),
+        )  # fmt: skip
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> RunRecord:
         """Return the record of a run once it has ended.

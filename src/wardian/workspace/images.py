@@ -36,6 +36,7 @@ class KnownImage:
     """An image that a version has had.
 
     Attributes:
+        digest: of its manifest.  config: of its configuration: what container engines know it by.
         store: the repository that has it.  origin: ``built`` | ``workspace registry`` | ``global registry`` | ``given``.
         scheme: how it was asked for.
     """
@@ -43,6 +44,7 @@ class KnownImage:
     platform: str
     key: Digest
     digest: Digest
+    config: Digest
     store: str
     origin: str
     scheme: str
@@ -108,8 +110,8 @@ class Images:
         """Record that a version has this image. Idempotent."""
         with self._database.write():
             self._database.execute(
-                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                version_id, image.platform, image.key, image.digest, image.store, image.origin, image.scheme, image.size_bytes,
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                version_id, image.platform, image.key, image.digest, image.config, image.store, image.origin, image.scheme, image.size_bytes,
                 moment_text(self._now()),
             )  # fmt: skip
 
@@ -126,5 +128,5 @@ class Images:
 
 
 def _image(row: sqlite3.Row) -> KnownImage:
-    return KnownImage(row["platform"], Digest(row["image_key"]), Digest(row["manifest_digest"]), row["store"], row["origin"], row["scheme"],
+    return KnownImage(row["platform"], Digest(row["image_key"]), Digest(row["manifest_digest"]), Digest(row["config_digest"]), row["store"], row["origin"], row["scheme"],
                       row["size_bytes"], row["known"])  # fmt: skip

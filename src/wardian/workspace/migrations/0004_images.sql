@@ -15,6 +15,7 @@ CREATE TABLE images (
   platform TEXT NOT NULL,
   image_key TEXT NOT NULL,
   manifest_digest TEXT NOT NULL,
+  config_digest TEXT NOT NULL,                -- what container engines know the image by
   store TEXT NOT NULL,                        -- the repository that has it: 127.0.0.1:5000/team/envs, or a layout's path
   origin TEXT NOT NULL,                       -- built, workspace registry, global registry, given (a user's own image)
   scheme TEXT NOT NULL,                       -- how it was asked for: another scheme is another image
