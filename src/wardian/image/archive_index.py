@@ -54,10 +54,6 @@ class TarIndex:
             self.close()
             raise
 
-    def files(self) -> list[str]:
-        """Return the paths of the files and links, in the order of the archive."""
-        return [*self._files, *self._links]
-
     def size_of(self, path: str) -> int | None:
         """Return the size of the file at ``path``, bytes; None: there is none."""
         place = self._place(path)

@@ -15,6 +15,7 @@ from tests.support.images import AnImage, an_image, content, tar_layer
 
 from wardian.digest import Digest
 from wardian.errors import BadArchive, Denied, InvalidReference, NotFound, WardianError
+from wardian.image.archive_index import TarIndex
 from wardian.image.archive_writing import write_docker_archive, write_oci_archive
 from wardian.image.archives import ArchiveImageStore, open_docker_archive, open_oci_archive
 from wardian.image.copy import copy_image
@@ -32,6 +33,7 @@ from wardian.image.oci import (
     Manifest,
     read_manifest,
 )
+from wardian.package.archive_paths import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,6 +342,49 @@ def test_an_archive_that_expands_without_end_is_refused(tmp_path: Path) -> None:
         open_oci_archive(tmp_path / "x.tar.zst", scratch=tmp_path / "scratch")
     assert caught.value.stable_code == "archive_bomb"
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_too_many_members_and_too_long_lists_are_refused(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", [(f"f-{n}", b"long") for n in range(10)])
+    with pytest.raises(BadArchive) as caught:
+        TarIndex(path, scratch=tmp_path, limits=Limits(members=9))
+    assert caught.value.stable_code == "archive_bomb"
+    with TarIndex(path, scratch=tmp_path, limits=Limits(members=10)) as index:
+        assert index.read("f-9", 4) == b"long"
+        with pytest.raises(BadArchive):
+            index.read("f-9", 3)
+        with pytest.raises(NotFound):
+            index.open("f-10")
+
+
+def test_links_that_lead_to_each_other_lead_to_nothing(tmp_path: Path) -> None:
+    ways = [("a", "b"), ("b", "a"), ("index.json", "a")]
+    path = make_tar(tmp_path / "x.tar", [(a_member(name, type=tarfile.SYMTYPE, linkname=to), b"") for name, to in ways])
+    with pytest.raises(BadArchive) as caught:
+        open_oci_archive(path, scratch=tmp_path)
+    assert caught.value.stable_code == "not_an_image_archive"
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "no manifest"])
+def test_an_archive_whose_manifest_is_damaged_is_refused(store: LayoutImageStore, tmp_path: Path, damage: str) -> None:
+    descriptor = an_image().put(store, "x")
+    content = {"missing": None, "damaged": b"{}", "no manifest": b"{}"}[damage]
+    digest = Digest.of(b"{}") if damage == "no manifest" else descriptor.digest
+    entry = {"mediaType": MANIFEST, "digest": f"sha256:{digest}", "size": 2}
+    members: list[tuple[str | tarfile.TarInfo, bytes]] = [("index.json", json.dumps({"manifests": [entry]}).encode())]
+    if content is not None:
+        members.append((f"blobs/sha256/{digest}", content))
+    with open_oci_archive(make_tar(tmp_path / "x.tar", members), scratch=tmp_path) as archive, pytest.raises(InvalidImage):
+        archive.find("")
+
+
+def test_layers_in_a_compression_that_images_do_not_know_are_refused(tmp_path: Path) -> None:
+    image = an_image(layers=1)
+    listed = [{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l"]}]
+    members: list[tuple[str | tarfile.TarInfo, bytes]] = [("c.json", image.config), ("l", lzma.compress(image.layers[0]))]
+    path = make_tar(tmp_path / "x.tar", [*members, ("manifest.json", json.dumps(listed).encode())])
+    with pytest.raises(InvalidImage):
+        open_docker_archive(path, scratch=tmp_path)
 
 
 def test_an_archive_that_is_cut_off_anywhere_is_refused_or_whole(store: LayoutImageStore, tmp_path: Path) -> None:

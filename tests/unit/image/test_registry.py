@@ -12,7 +12,7 @@ import pytest
 from tests.support.fake_registry import FakeRegistry
 from tests.support.images import AnImage, an_image, blob, content
 
-from wardian.errors import BadArchive, Denied, NotFound, Unavailable
+from wardian.errors import BadArchive, Denied, NotFound, Unavailable, WardianError
 from wardian.image.oci import Descriptor, InvalidImage
 from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_auth import RegistryLogin
@@ -77,6 +77,23 @@ def test_a_download_that_breaks_starts_anew_where_there_are_no_ranges(fake: Fake
     fake.ranges = False
     fake.misbehave("GET */blobs/*", truncate=2 * CHUNK, times=1)
     assert read(a_store(fake), descriptor) == BIG
+
+
+def test_a_download_that_goes_on_elsewhere_than_asked_is_refused(fake: FakeRegistry) -> None:
+    descriptor = stored(fake)
+    fake.misbehave("GET */blobs/*", headers={"Content-Range": "bytes 5-9/10"})
+    fake.misbehave("GET */blobs/*", truncate=1000, times=1)
+    with pytest.raises(Unavailable, match="another range"):
+        read(a_store(fake), descriptor)
+
+
+def test_a_download_that_breaks_again_before_where_it_broke_is_given_up(fake: FakeRegistry) -> None:
+    descriptor = stored(fake)
+    fake.ranges = False
+    fake.misbehave("GET */blobs/*", truncate=500)
+    fake.misbehave("GET */blobs/*", truncate=1000, times=1)
+    with pytest.raises(Unavailable):
+        read(a_store(fake), descriptor)
 
 
 def test_a_download_without_a_length_that_ends_early_is_taken_up(fake: FakeRegistry) -> None:
@@ -292,6 +309,22 @@ def test_what_is_no_list_of_tags_is_an_error(fake: FakeRegistry, body: bytes) ->
 def test_a_repository_without_tags_has_none(fake: FakeRegistry, body: bytes) -> None:
     fake.misbehave("GET */tags/list*", status=200, body=body)
     assert a_store(fake).tags() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}', "no_such_repository"),
+        (400, b'{"errors": [{"code": "MANIFEST_INVALID", "message": "no zstd here"}]}', "manifest_refused"),
+        (400, b'{"errors": [{"code": "DIGEST_INVALID"}]}', "manifest_refused"),
+        (413, b"too large", "registry_unavailable"),
+    ],
+)
+def test_a_manifest_that_is_refused_says_why(fake: FakeRegistry, status: int, body: bytes, code: str) -> None:
+    fake.misbehave("PUT */manifests/*", status=status, body=body)
+    with pytest.raises(WardianError) as caught:
+        an_image().put(a_store(fake), "x")
+    assert caught.value.stable_code == code
 
 
 def test_a_push_that_meets_another_in_the_registry_is_repeated(fake: FakeRegistry) -> None:
