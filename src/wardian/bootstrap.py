@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wardian.workspace.builds import Builds
     from wardian.workspace.database import Database
     from wardian.workspace.environments import Environments
+    from wardian.workspace.lock_chain import LockChain
     from wardian.workspace.locking import Locker
     from wardian.workspace.locks import Locks
     from wardian.workspace.parsed import ParsedFiles
@@ -328,20 +329,32 @@ class Parts:
     def _kept(self, sha256: Digest, file: str) -> Path | None:
         return self.artifacts.find_file(sha256, file) or self.lock_store.find_wheel(sha256, file)
 
-    def fetch(self, environment: Environment, lock: Lock, artifacts: Sequence[Artifact]) -> dict[Digest, Path]:
-        """Bring these artifacts of ``lock`` to this machine."""
+    def fetch(
+        self, environment: Environment, lock: Lock, artifacts: Sequence[Artifact], listener: Listener | None = None
+    ) -> dict[Digest, Path]:
+        """Bring these artifacts of ``lock`` to this machine. ``listener``: instead of this process's."""
 
         def urls(artifact: Artifact) -> Iterable[str]:
             return self.locator.urls(environment, lock, artifact)
 
         from wardian.lock.indexes import trusted_hosts
 
-        return self.fetcher.fetch(artifacts, urls, self.listener, trusted=trusted_hosts(environment.python.pip_options))
+        return self.fetcher.fetch(
+            artifacts, urls, listener or self.listener, trusted=trusted_hosts(environment.python.pip_options)
+        )
 
     @cached_property
     def locker(self) -> Locker:
         """Finds or makes locks."""
         from wardian.workspace.locking import Locker
 
-        return Locker(locks=self.locks, store=self.lock_store, solver=lambda: self.solver, artifacts=self.artifacts,
+        return Locker(locks=self.locks, chain=lambda: self.lock_chain, solver=lambda: self.solver, builds=lambda: self.builds,
                       platforms=self.settings.lock_platforms, offline=self.settings.offline, listener=self.listener)  # fmt: skip
+
+    @cached_property
+    def lock_chain(self) -> LockChain:
+        """Where a lock may be already."""
+        from wardian.workspace.lock_chain import LockChain
+
+        return LockChain(locks=self.locks, machine=self.lock_store, shared=lambda: self.images.shared_locks, artifacts=self.artifacts,
+                         listener=self.listener)  # fmt: skip

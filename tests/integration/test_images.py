@@ -86,7 +86,7 @@ def test_an_image_has_a_layer_for_each_package_and_is_built_once(cli: Cli) -> No
         [f"i-{first['image_key']}"],
     )
     assert shown["base"] == cli.variables["WARDIAN_BASE_IMAGE"]
-    (build,) = cli.json("build", "list")["builds"]
+    (build,) = cli.json("build", "list", "--kind", "image")["builds"]
     assert (build["id"], build["kind"], build["state"], build["subject"]) == (first["build_id"], "image", "completed", "trio:1")
 
 
@@ -109,7 +109,7 @@ def test_two_names_of_one_content_have_one_image(cli: Cli) -> None:
     cli.write("other.txt", "beta\nalpha\n")
     first, second, third = image_of(cli, "one"), image_of(cli, "two"), image_of(cli, "other.txt")
     assert first["digest"] == second["digest"] == third["digest"]  # another definition, the same lock
-    assert len(cli.json("build", "list")["builds"]) == 1
+    assert len(cli.json("build", "list", "--kind", "image")["builds"]) == 1
 
 
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])
@@ -211,7 +211,7 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_found(cli: Cli, tmp_pat
             os.kill(running.pid, signal.SIGKILL)
             break
     running.communicate()
-    (build,) = cli.json("build", "list")["builds"]
+    (build,) = cli.json("build", "list", "--kind", "image")["builds"]
     if build["state"] != "completed":  # it may have been quicker than the signal
         assert (build["state"], build["reason"]) == ("failed", "process ended")
     image = image_of(cli, "all.txt")

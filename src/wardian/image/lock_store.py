@@ -10,6 +10,7 @@ import io
 import shutil
 from typing import TYPE_CHECKING
 
+from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.events import Event
 from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, read_manifest
@@ -17,7 +18,7 @@ from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import IO
@@ -47,8 +48,9 @@ def current_tag(definition_hash: Digest, platform: Platform) -> str:
 class ImageLockStore:
     """A ``wardian.lock.store.LockStore`` over any image store: what a team shares through the registry that it has.
 
-    Two machines that offer a lock at the same moment read back what is there afterwards; the loser adopts it. Wheels that
-    were built from source travel as the artifact's layers.
+    Between the processes of one machine the first offer wins, as in every lock store. No registry can compare and set a tag:
+    whoever offers from elsewhere looks again when all but the tag is written, and reads back what is there afterwards; the
+    loser adopts it. Wheels that were built from source travel as the artifact's layers.
 
     Args:     store: the repository.  wheels: a directory of this machine, for the wheels of the locks that are found.
               locks: a directory for locks between this machine's processes.
@@ -83,33 +85,36 @@ class ImageLockStore:
             raise _mismatch(self._store.name, tag, said)
         return lock
 
-    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+    def offer(self, lock: Lock, wheels: Iterable[Path]) -> Lock:
         """See ``LockStore``.
 
         Raises:   Unavailable, Denied.
         """
-        from wardian.definition.platform import get_platform
+        definition_hash, platform = lock.provenance.definition_hash, get_platform(lock.platform)
+        with FileLock(self._locks / f"{definition_hash}.{self._place}.lock"):
+            current = self.find_current(definition_hash, platform)
+            if current is None:
+                manifest = self._put_blobs(lock, list(wheels))
+                self._tag(manifest, lock_tag(lock.digest))
+                current = self.find_current(definition_hash, platform)  # it may have taken minutes
+                if current is None:
+                    self._tag(manifest, current_tag(definition_hash, platform))
+                    current = self.find_current(definition_hash, platform)
+        return current or lock
 
-        platform = get_platform(lock.platform)
-        current = self.find_current(lock.provenance.definition_hash, platform)
-        if current is not None:
-            return current
-        self._write(lock, list(wheels), platform)
-        return self.find_current(lock.provenance.definition_hash, platform) or lock
+    def move(self, lock: Lock, wheels: Iterable[Path] = ()) -> None:
+        """See ``LockStore``.
 
-    def move(self, lock: Lock) -> None:
-        """See ``LockStore``."""
-        from wardian.definition.platform import get_platform
-
-        self._write(
-            lock,
-            [p for a in lock.artifacts if (p := self.find_wheel(a.installed_sha256, a.installed_file))],
-            get_platform(lock.platform),
-        )
+        Raises:   Unavailable, Denied.
+        """
+        definition_hash, platform = lock.provenance.definition_hash, get_platform(lock.platform)
+        with FileLock(self._locks / f"{definition_hash}.{self._place}.lock"):
+            manifest = self._put_blobs(lock, list(wheels))
+            self._tag(manifest, lock_tag(lock.digest), current_tag(definition_hash, platform))
 
     def put(self, lock: Lock, wheels: list[Path]) -> Descriptor:
         """Store a lock under its digest, without making it anybody's current one; return its manifest's descriptor."""
-        return self._put(lock, wheels, (lock_tag(lock.digest),))
+        return self._tag(self._put_blobs(lock, wheels), lock_tag(lock.digest))
 
     def find_wheel(self, sha256: Digest, file: str) -> Path | None:
         """See ``LockStore``: of a lock that was found before."""
@@ -122,10 +127,15 @@ class ImageLockStore:
         lock.acquire(on_wait=lambda holder: listener(Event("phase", f"waiting for {holder}, which solves the same definition")))
         return lock
 
-    def _write(self, lock: Lock, wheels: list[Path], platform: Platform) -> None:
-        self._put(lock, wheels, (lock_tag(lock.digest), current_tag(lock.provenance.definition_hash, platform)))
+    @property
+    def _place(self) -> str:
+        return Digest.of(self._store.name.encode())[:16]
 
-    def _put(self, lock: Lock, wheels: list[Path], tags: tuple[str, ...]) -> Descriptor:
+    def _tag(self, manifest: Manifest, *tags: str) -> Descriptor:
+        return self._store.tag(manifest.to_json(), manifest.media_type, tags)
+
+    def _put_blobs(self, lock: Lock, wheels: list[Path]) -> Manifest:
+        """Bring everything that the artifact names there, and return its manifest, for a tag."""
         text = lock.to_json().encode()
         layers = [Descriptor(ARTIFACT, Digest.of(text), len(text), annotations=((TITLE, "lock.json"),))]
         for wheel in wheels:
@@ -135,8 +145,7 @@ class ImageLockStore:
         config = Descriptor.of(_EMPTY, EMPTY)
         self._store.put(layers[0], lambda: contextlib.closing(io.BytesIO(text)))
         self._store.put(config, lambda: contextlib.closing(io.BytesIO(_EMPTY)))
-        manifest = Manifest(config, tuple(layers), artifact_type=ARTIFACT)
-        return self._store.tag(manifest.to_json(), manifest.media_type, tags)
+        return Manifest(config, tuple(layers), artifact_type=ARTIFACT)
 
     def _read(self, tag: str) -> Lock | None:
         found = self._store.find(tag)

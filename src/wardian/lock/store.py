@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from wardian.digest import Digest
+from wardian.errors import InvalidDigest
 from wardian.events import Event
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -26,7 +28,7 @@ class LockStore(Protocol):
         """Return the lock that a newcomer with this hash gets, or None."""
         ...
 
-    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+    def offer(self, lock: Lock, wheels: Iterable[Path]) -> Lock:
         """Make ``lock`` the current one of its hash and platform if there is none; return the one that is current now.
 
         Atomic between processes: one of several offers wins, the others get the winner. ``wheels`` (built here, in no
@@ -34,8 +36,8 @@ class LockStore(Protocol):
         """
         ...
 
-    def move(self, lock: Lock) -> None:
-        """Make ``lock`` the current one, whatever was."""
+    def move(self, lock: Lock, wheels: Iterable[Path] = ()) -> None:
+        """Make ``lock`` the current one, whatever was. ``wheels`` as of ``offer``."""
         ...
 
     def find_wheel(self, sha256: Digest, file: str) -> Path | None:
@@ -47,8 +49,23 @@ class LockStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SharedLocks:
+    """A lock store outside of this machine.
+
+    Attributes:
+        origin: what a pin says of a lock that was found there: ``workspace registry``, ``global registry``.
+        name: the place, for people.  takes: whether what is solved here is offered to it.
+    """
+
+    store: LockStore
+    origin: str
+    name: str
+    takes: bool
+
+
 class DirectoryLockStore:
-    """Locks in a directory: ``blobs/sha256/<digest>`` and ``tags/d-<hash>-<os>-<arch>``, which holds a digest."""
+    """Locks in a directory: ``blobs/sha256/<sha256 of the file>`` and ``tags/d-<hash>-<os>-<arch>``, which holds such a digest."""
 
     def __init__(self, root: Path):
         self._root = root
@@ -56,17 +73,19 @@ class DirectoryLockStore:
     def find_current(self, definition_hash: Digest, platform: Platform) -> Lock | None:
         """See ``LockStore``. A damaged entry counts as none: the solve that follows replaces it."""
         try:
-            digest = self._tag(definition_hash, platform).read_text().strip()
-            lock = Lock.from_json((self._root / "blobs" / "sha256" / Digest(digest)).read_text())
+            digest = Digest(self._tag(definition_hash, platform).read_text().strip())
+            content = (self._root / "blobs" / "sha256" / digest).read_bytes()
+            if Digest.of(content) != digest:
+                return None
+            return Lock.from_json(content.decode())
         except FileNotFoundError:
             return None
-        except (UnreadableLock, ValueError) as error:
+        except (UnreadableLock, InvalidDigest, ValueError) as error:
             if isinstance(error, UnreadableLock) and error.stable_code == "newer_lock_schema":
                 raise
             return None
-        return lock if lock.digest == digest else None
 
-    def offer(self, lock: Lock, wheels: Iterator[Path] | list[Path]) -> Lock:
+    def offer(self, lock: Lock, wheels: Iterable[Path]) -> Lock:
         """See ``LockStore``."""
         from wardian.definition.platform import get_platform
 
@@ -80,11 +99,13 @@ class DirectoryLockStore:
             self._write(lock, platform)
         return lock
 
-    def move(self, lock: Lock) -> None:
+    def move(self, lock: Lock, wheels: Iterable[Path] = ()) -> None:
         """See ``LockStore``."""
         from wardian.definition.platform import get_platform
 
         with FileLock(self._root / "locks" / f"{lock.provenance.definition_hash}.lock"):
+            for wheel in wheels:
+                self._keep(wheel)
             self._write(lock, get_platform(lock.platform))
 
     def find_wheel(self, sha256: Digest, file: str) -> Path | None:
@@ -105,9 +126,12 @@ class DirectoryLockStore:
                 shutil.copyfileobj(source, stream)
 
     def _write(self, lock: Lock, platform: Platform) -> None:
+        # by its content, not by its lock_digest: two definitions may have one lock, each with a provenance of its own
+        content = lock.to_json().encode()
+        digest = Digest.of(content)
         # written even if it is there: what is there may be damaged, and was taken for none
-        write_atomically(self._root / "blobs" / "sha256" / lock.digest, lock.to_json().encode())
-        write_atomically(self._tag(lock.provenance.definition_hash, platform), lock.digest.encode())
+        write_atomically(self._root / "blobs" / "sha256" / digest, content)
+        write_atomically(self._tag(lock.provenance.definition_hash, platform), digest.encode())
 
     def _tag(self, definition_hash: Digest, platform: Platform) -> Path:
         return self._root / "tags" / f"d-{definition_hash}-{platform.name.replace('/', '-')}"

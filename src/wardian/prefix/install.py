@@ -74,15 +74,19 @@ class Installer:
 
     def find(self, install_digest: Digest, host_version: str) -> Prefix | None:
         """Return the prefix if it is ready, contacting nothing. ``host_version``: of the machine's Python, if the lock uses that."""
+        key = self.key(install_digest, host_version)
+        ready = self.cache.find(key) if key else None
+        return Prefix(self.cache.path(key), key, ready, cached=True) if key and ready else None
+
+    def key(self, install_digest: Digest, host_version: str) -> Digest | None:
+        """Return the key that a prefix has or would have; None: the machine has no Python ``host_version``."""
         identity = None
         if host_version:
             found = self.interpreters.find_host(host_version)
             if found is None:
                 return None
             identity = found.identity
-        key = prefix_key(install_digest, identity, copied=self._copy())
-        ready = self.cache.find(key)
-        return Prefix(self.cache.path(key), key, ready, cached=True) if ready else None
+        return prefix_key(install_digest, identity, copied=self._copy())
 
     def ensure(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wardian.errors import InvalidInput
 from wardian.events import Event
 from wardian.sdk.environment_lookup import EnvironmentLookup
+from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from wardian.definition.platform import Platform
     from wardian.lock.lock import Lock
-    from wardian.prefix.install import Prefix
+    from wardian.prefix.install import Installer, Prefix
     from wardian.prefix.verify import Findings
     from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion
@@ -70,13 +71,10 @@ class EnvironmentBuilding(EnvironmentLookup):
         chosen = locked.chosen
         host = chosen.python_version if chosen.python_source == "host" else ""
         prefix = installer.find(chosen.install_digest, host)
-        if locked.origin in ("workspace", "machine"):
+        if locked.origin not in ("pinned", "solved"):
             self._tell_age(found, locked)
         if prefix is None:
-            lock = self._parts.locks.get(chosen.lock_digest, definition_hash=found.definition_hash)
-            environment = found.environment
-            prefix = installer.ensure(lock, lambda artifacts: self._parts.fetch(environment, lock, artifacts), self._parts.listener,
-                                                  link_scripts=environment.python.link_scripts)  # fmt: skip
+            prefix = self._install(found, locked, installer, host)
         if not prefix.cached:
             from wardian.sdk.caches import Caches
 
@@ -89,12 +87,36 @@ class EnvironmentBuilding(EnvironmentLookup):
             compile_prefix(self._parts.prefixes, prefix.key[:32])
         return prefix, locked
 
+    def _install(self, version: EnvironmentVersion, locked: Locked, installer: Installer, host: str) -> Prefix:
+        """Install the version's lock; one process does for all that want the same prefix, and keeps the record of it."""
+        from wardian.tools.flight import Flight
+
+        chosen, parts = locked.chosen, self._parts
+        lock = parts.locks.get(chosen.lock_digest, definition_hash=version.definition_hash)
+        environment = version.environment
+        flights = parts.cache / "flights"
+        with disk_errors(flights):
+            flights.mkdir(parents=True, exist_ok=True)
+
+        def find() -> Prefix | None:
+            return installer.find(chosen.install_digest, host)
+
+        with Flight(flights / f"p-{chosen.install_digest}").lead(parts.listener, lambda: find() is not None) as listener:
+            if listener is None and (made := find()) is not None:
+                return made
+            key = installer.key(chosen.install_digest, host) or chosen.install_digest
+            with parts.builds.record("prefix", str(version), key, listener or parts.listener) as recorder:
+                made = installer.ensure(lock, lambda artifacts: parts.fetch(environment, lock, artifacts, recorder), recorder,
+                                        link_scripts=environment.python.link_scripts)  # fmt: skip
+                recorder.outcome |= {"prefix": str(made.path), "packages": len(lock.artifacts)}
+        return made
+
     def _tell_age(self, version: EnvironmentVersion, locked: Locked) -> None:
         """Say once which versions an existing lock holds, and since when: unpinned packages are not the newest [S25]."""
         lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
         roots = [f"{a.name} {a.version}" for a in lock.artifacts if a.name in lock.provenance.roots]
         shown = ", ".join(roots[:4]) + (f" and {len(roots) - 4} more" if len(roots) > 4 else "")  # noqa: PLR2004
-        where = "this workspace" if locked.origin == "workspace" else "this machine"
+        where = f"{'this' if locked.origin in ('workspace', 'machine') else 'the'} {locked.origin}"
         text = f"{version} takes the lock that {where} has for it: {shown}, locked {lock.provenance.created[:10]}"
         self._parts.listener(Event("notice", text, data={"lock_digest": lock.digest, "origin": locked.origin}))
 

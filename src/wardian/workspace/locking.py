@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wardian.definition.platform import PLATFORMS, get_platform, this_platform
+from wardian.definition.platform import get_platform, this_platform
 from wardian.errors import Conflict, SolveFailed, WardianError
 from wardian.events import Event, silent
 from wardian.lock.solver import SolveRequest
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from wardian.definition.platform import Platform
     from wardian.digest import Digest
     from wardian.events import Listener
-    from wardian.lock.lock import Artifact, Lock
+    from wardian.lock.lock import Lock
     from wardian.lock.solver import Solver
-    from wardian.lock.store import LockStore
-    from wardian.workspace.artifacts import Artifacts
+    from wardian.workspace.builds import Builds, Recorder
+    from wardian.workspace.lock_chain import LockChain
     from wardian.workspace.locks import ChosenLock, Locks
     from wardian.workspace.version import EnvironmentVersion
 
@@ -31,26 +31,28 @@ class Locked:
     """The lock that a version uses: which, and whether this call solved it, adopted it or found it pinned."""
 
     chosen: ChosenLock
-    origin: str  # pinned | workspace | machine | solved
+    origin: str  # pinned | workspace | machine | workspace registry | global registry | solved
 
 
 class Locker:
     """Finds or makes the lock of a version.
 
-    The first hit wins: the version's pin → the workspace's current lock of the hash → the machine's lock store →
-    solve. Whatever is found is pinned to the version, with its origin; a pin never changes.
+    The first hit wins: the version's pin → the workspace's current lock of the hash → the machine's lock store → the workspace's
+    registry → the global one → solve. Whatever is found is pinned to the version, with its origin; a pin never changes. A
+    version that is pinned needs neither of ``chain``, ``solver`` and ``builds``, which are made when they are needed.
 
-    Args:     solver: made when it comes to solving.  platforms: what is locked in one go beside the asked-for platform.
+    Args:     chain: where a lock may be already.  builds: keeps a record of each solve.
+              platforms: what is locked in one go beside the asked-for platform.
     """
 
     def __init__(
-        self, *, locks: Locks, store: LockStore, solver: Callable[[], Solver], artifacts: Artifacts, platforms: Sequence[str], offline: bool,
-        listener: Listener = silent,
+        self, *, locks: Locks, chain: Callable[[], LockChain], solver: Callable[[], Solver], builds: Callable[[], Builds],
+        platforms: Sequence[str], offline: bool, listener: Listener = silent,
     ):  # fmt: skip
         self._locks = locks
-        self._store = store
+        self._chain = chain
         self._solver = solver
-        self._artifacts = artifacts
+        self._builds = builds
         self._platforms = platforms
         self._offline = offline
         self._listener = listener
@@ -75,78 +77,82 @@ class Locker:
             self._refuse_other_time(pinned.chosen, as_of, version)
             return pinned
         wanted = self._wanted(platform, platforms)
-        if as_of is None and all(self._known(version, one) is not None for one in wanted):
+        chain = self._chain()
+        if as_of is None and all(chain.find_here(version, one) is not None for one in wanted):
             return self._lock_all(version, wanted, platform, platforms, None, {})
-        with self._store.single_flight(version.definition_hash, self._listener):
+        with chain.single_flight(version.definition_hash):
             return self._lock_all(version, wanted, platform, platforms, as_of, sources or {})
 
     def _lock_all(
         self, version: EnvironmentVersion, wanted: Sequence[Platform], platform: Platform, asked: Sequence[Platform], as_of: datetime | None,
         sources: Mapping[Digest, Path],
     ) -> Locked:  # fmt: skip
-        known = {one.name: found for one in wanted if (found := self._known(version, one)) is not None}
+        known = {one.name: found for one in wanted if (found := self._chain().find(version, one)) is not None}
         for lock, _ in known.values():
             self._refuse_other_time_of(lock, as_of, version)
-        earlier = next((lock for lock, _ in known.values()), None) or self._any_lock(version)
-        first = earlier
-        solver: Solver | None = None
         result: Locked | None = None
-        for one in wanted:
-            if one.name in known:
-                lock, origin = known[one.name]
-            else:
-                solver = solver or self._solver()
-                request = SolveRequest(version.environment, one, preferred=first.artifacts if first else (), as_of=as_of, sources=sources,
-                                       offline=self._offline)  # fmt: skip
-                try:
-                    lock = self._solve_like(solver, request, earlier) if earlier else solver.solve(request, self._listener)
-                except WardianError as error:
-                    if one == platform or one in asked:
-                        raise
-                    text = f"{one} is not locked: {error.message.splitlines()[0]}"
-                    self._listener(Event("warning", text, data={"platform": one.name, "error": error.as_document()}))
-                    continue
-                self._tell_differences(first, lock)
-                origin = "solved"
-            lock, pin, origin = self._adopt(version, lock, one, origin)
-            first = first or lock
-            if one == platform:
-                result = Locked(pin, origin)
+        if len(known) == len(wanted):
+            for one in wanted:
+                pinned = self._adopt(version, known[one.name][0], one, known[one.name][1])[1]
+                result = pinned if one == platform else result
+        else:
+            with self._builds().record("lock", str(version), version.definition_hash, self._listener) as recorder:
+                result = self._solve_all(version, wanted, platform, asked, known, as_of, sources, recorder)
         if result is None:
             raise SolveFailed(f"nothing was locked for {platform}")
         return result
 
-    def _solve_like(self, solver: Solver, request: SolveRequest, earlier: Lock) -> Lock:
+    def _solve_all(
+        self, version: EnvironmentVersion, wanted: Sequence[Platform], platform: Platform, asked: Sequence[Platform],
+        known: Mapping[str, tuple[Lock, str]], as_of: datetime | None, sources: Mapping[Digest, Path], recorder: Recorder,
+    ) -> Locked | None:  # fmt: skip
+        """Lock ``wanted``, solving what is not ``known``; each is adopted when it is solved, so nothing of it is lost with the next."""
+        earlier = next((lock for lock, _ in known.values()), None) or self._chain().find_any(version, wanted)
+        first, solver, result = earlier, self._solver(), None
+        for one in wanted:
+            if one.name in known:
+                lock, origin = known[one.name]
+            else:
+                request = SolveRequest(version.environment, one, preferred=first.artifacts if first else (), as_of=as_of, sources=sources,
+                                       offline=self._offline)  # fmt: skip
+                try:
+                    lock = self._solve_like(solver, request, earlier, recorder) if earlier else solver.solve(request, recorder)
+                except WardianError as error:
+                    if one == platform or one in asked or error.stable_code == "build_canceled":
+                        raise
+                    text = f"{one} is not locked: {error.message.splitlines()[0]}"
+                    recorder(Event("warning", text, data={"platform": one.name, "error": error.as_document()}))
+                    continue
+                self._tell_differences(first, lock, recorder)
+                origin = "solved"
+            lock, pinned = self._adopt(version, lock, one, origin)
+            recorder.outcome[one.name] = lock.digest
+            first = first or lock
+            if one == platform:
+                result = pinned
+        return result
+
+    @staticmethod
+    def _solve_like(solver: Solver, request: SolveRequest, earlier: Lock, listener: Listener) -> Lock:
         """Solve a platform that is added later: the versions of ``earlier`` are preferred, and its time is the as-of.
 
         An index that does not say when files were published knows no earlier time; then only the versions are preferred.
         """
         moment = _moment(earlier.provenance.as_of or earlier.provenance.created)
         try:
-            return solver.solve(replace(request, as_of=moment), self._listener)
+            return solver.solve(replace(request, as_of=moment), listener)
         except SolveFailed:
-            found = solver.solve(request, self._listener)
-        self._listener(
-            Event(
-                "notice", f"{request.platform} is locked as of now: as of {earlier.provenance.created[:10]} nothing fits there"
-            )
-        )
+            found = solver.solve(request, listener)
+        day = earlier.provenance.created[:10]
+        listener(Event("notice", f"{request.platform} is locked as of now: as of {day} nothing fits there"))
         return found
 
-    def _any_lock(self, version: EnvironmentVersion) -> Lock | None:
-        """Return a lock of the same definition on whatever platform, if there is one."""
-        for pin in self._locks.pins(version.id):
-            return self._locks.get(pin.lock_digest, definition_hash=version.definition_hash)
-        for one in PLATFORMS.values():
-            if (found := self._known(version, one)) is not None:
-                return found[0]
-        return None
-
-    def _tell_differences(self, first: Lock | None, lock: Lock) -> None:
+    @staticmethod
+    def _tell_differences(first: Lock | None, lock: Lock, listener: Listener) -> None:
         differing = _differences(first, lock) if first is not None else []
         if differing:
             text = f"{lock.platform} differs: {', '.join(differing[:8])}"
-            self._listener(Event("notice", text, data={"platform": lock.platform, "differs": differing}))
+            listener(Event("notice", text, data={"platform": lock.platform, "differs": differing}))
 
     def _missing(self, version: EnvironmentVersion, platforms: Sequence[Platform]) -> bool:
         return any(self.find(version, one) is None for one in platforms)
@@ -160,26 +166,9 @@ class Locker:
         )
         return [get_platform(name) for name in dict.fromkeys(names)]
 
-    def _known(self, version: EnvironmentVersion, platform: Platform) -> tuple[Lock, str] | None:
-        if (pin := self._locks.find_pin(version.id, platform.name)) is not None:
-            return self._locks.get(pin.lock_digest, definition_hash=version.definition_hash), "pinned"
-        if (current := self._locks.current(version.definition_hash, platform.name)) is not None:
-            return self._locks.get(current.lock_digest, definition_hash=version.definition_hash), "workspace"
-        lock = self._store.find_current(version.definition_hash, platform)
-        return (lock, "machine") if lock is not None else None
-
-    def _adopt(self, version: EnvironmentVersion, lock: Lock, platform: Platform, origin: str) -> tuple[Lock, ChosenLock, str]:
-        """Keep what cannot be fetched again, offer the lock to the machine, then pin: the pin is written last."""
-        if origin == "solved":
-            wheels = [
-                p for a in lock.artifacts if (p := self._artifacts.find_file(a.installed_sha256, a.installed_file)) is not None
-            ]
-            winner = self._store.offer(lock, wheels)
-            if winner.digest != lock.digest:  # another process was first: the loser adopts
-                lock, origin = winner, "machine"
-        for artifact in lock.artifacts:
-            if artifact.built is not None or artifact.source == "workspace":
-                self._keep_wheel(artifact)
+    def _adopt(self, version: EnvironmentVersion, lock: Lock, platform: Platform, origin: str) -> tuple[Lock, Locked]:
+        """Tell the others, keep what cannot be fetched again, then pin: the pin is written last."""
+        lock, origin = self._chain().offer(lock, origin)
         self._locks.put(lock)
         self._locks.ensure_current(version.definition_hash, platform.name, lock.digest, origin)
         try:
@@ -189,13 +178,7 @@ class Locker:
             if there is None:
                 raise
             pin, lock, origin = there, self._locks.get(there.lock_digest, definition_hash=version.definition_hash), "pinned"
-        return lock, pin, origin
-
-    def _keep_wheel(self, artifact: Artifact) -> None:
-        if self._artifacts.find_file(artifact.installed_sha256, artifact.installed_file) is None:
-            path = self._store.find_wheel(artifact.installed_sha256, artifact.installed_file)
-            if path is not None:
-                self._artifacts.keep(path)
+        return lock, Locked(pin, origin)
 
     @staticmethod
     def _refuse_other_time(chosen: ChosenLock, as_of: datetime | None, version: EnvironmentVersion) -> None:
