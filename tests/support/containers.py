@@ -56,6 +56,7 @@ _APPLETS = (
     "cp",
     "wc",
 )
+_CREATED = "2024-01-01T00:00:00Z"
 IMAGE_VARIABLES = ("PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes")
 
 
@@ -101,7 +102,7 @@ def _debian_root(which: str, target: Path) -> None:
 
 
 def _write_archive(layer: bytes, tag: str, path: Path) -> None:
-    config = {"architecture": "amd64", "os": "linux", "config": {"Env": list(IMAGE_VARIABLES)},
+    config = {"architecture": "amd64", "os": "linux", "config": {"Env": list(IMAGE_VARIABLES)}, "created": _CREATED, "history": [{"created": _CREATED, "created_by": "tests"}],
               "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}  # fmt: skip
     text = json.dumps(config).encode()
     name = hashlib.sha256(text).hexdigest() + ".json"

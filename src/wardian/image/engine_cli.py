@@ -103,6 +103,11 @@ class CommandLineEngine:
                 removed.append(name)
         return removed
 
+    @property
+    def path(self) -> str:
+        """The program; empty: it is not installed."""
+        return self._program
+
     # -- for the adapters ---------------------------------------------------------------------------------------------------
 
     def call(self, *arguments: str, timeout_s: float | None = SHORT_S, **changes: str) -> subprocess.CompletedProcess[str]:

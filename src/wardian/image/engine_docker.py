@@ -32,7 +32,7 @@ class DockerEngine(CommandLineEngine):
             if done.returncode != 0:
                 raise self.unavailable(done)
             version = done.stdout.strip()
-            if not self._endpoint().startswith("unix://"):
+            if not self.endpoint().startswith("unix://"):
                 raise EngineUnavailable("the docker daemon runs elsewhere: files of this machine cannot be mounted")
             rootless = self._rootless()
         except EngineUnavailable as error:
@@ -64,7 +64,7 @@ class DockerEngine(CommandLineEngine):
         path = directory / "config.json"
         path.touch(mode=0o600)
         path.write_text(auth_document(registry, login))
-        return {"DOCKER_CONFIG": str(directory), "DOCKER_HOST": self._endpoint()}
+        return {"DOCKER_CONFIG": str(directory), "DOCKER_HOST": self.endpoint()}
 
     def _rootless(self) -> bool:
         if self._is_rootless is None:
@@ -74,7 +74,8 @@ class DockerEngine(CommandLineEngine):
             self._is_rootless = any("rootless" in option for option in json.loads(done.stdout) or ())
         return self._is_rootless
 
-    def _endpoint(self) -> str:
+    def endpoint(self) -> str:
+        """Return where the daemon is reached."""
         if host := self._environ.get("DOCKER_HOST"):
             return host
         done = self.call("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")

@@ -13,6 +13,9 @@ from pathlib import Path
 _RUNTIME_REFUSES = re.compile(
     r"(?i)cgroups? in hybrid mode|drop all controllers from cgroupv2|unknown version specified|ocispec"
 )
+_NO_RUNTIME = re.compile(
+    r"(?i)(crun|runc)\S* .*executable file not found|operation not permitted.*(mount|namespace)|cannot clone"
+)
 _LIMIT_REFUSED = re.compile(r"(?i)setrlimit|setting rlimit|rlimit type")
 _MOST_FILES, _MOST_PROCESSES = 1 << 20, 1 << 15
 LEVELS = 3  # of ulimits: the engine's defaults, those of this process, modest ones
@@ -24,23 +27,26 @@ class Way:
 
     Attributes:
         runtime: the OCI runtime; empty: the engine's choice.
+        isolation: how a builder keeps its steps apart; empty: its own choice.
         limits: how the ulimits are given: 0 the engine's own, 1 those of this process, 2 modest ones.
     """
 
     runtime: str = ""
+    isolation: str = ""
     limits: int = 0
 
-    def after(self, said: str, *, has_runc: bool) -> Way | None:
+    def after(self, said: str, *, has_runc: bool, can_chroot: bool = False) -> Way | None:
         """Return the way to try when the engine ``said`` why this one failed; None: nothing known helps.
 
         Some kernels let nobody raise a hard limit, which podman's defaults do; crun refuses machines on which cgroups of both versions
-        have controllers, runc does not.
+        have controllers, runc does not. A builder can do without either (``can_chroot``).
         """
         if _LIMIT_REFUSED.search(said) and self.limits + 1 < LEVELS:
             return replace(self, limits=self.limits + 1)
         if _RUNTIME_REFUSES.search(said) and not self.runtime and has_runc:
             return replace(self, runtime="runc")
-        return None
+        refused = _RUNTIME_REFUSES.search(said) or _LIMIT_REFUSED.search(said) or _NO_RUNTIME.search(said)
+        return replace(self, runtime="", isolation="chroot") if refused and can_chroot and not self.isolation else None
 
     def ulimits(self) -> list[str]:
         """Return the ulimits as ``--ulimit`` takes them."""
@@ -55,6 +61,7 @@ class Way:
 
     def __str__(self) -> str:
         parts = [f"with {self.runtime}"] if self.runtime else []
+        parts += [f"isolation {self.isolation}"] if self.isolation else []
         return ", ".join(parts + (["with ulimits given"] if self.limits else []))
 
 
@@ -89,8 +96,9 @@ class WayMemory:
     def _read(self) -> Way:
         try:
             document = json.loads(self._path.read_text()) if self._path else {}
-            if document.pop("program", None) == self._identity() and document["runtime"] in ("", "runc"):
-                return Way(document["runtime"], min(max(0, int(document["limits"])), LEVELS - 1))
+            known = document["runtime"] in ("", "runc") and document["isolation"] in ("", "chroot")
+            if known and document["program"] == self._identity():
+                return Way(document["runtime"], document["isolation"], min(max(0, int(document["limits"])), LEVELS - 1))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         return Way()

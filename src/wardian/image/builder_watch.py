@@ -1,0 +1,75 @@
+"""A small process between Wardian and a builder: when Wardian ends or says so, it ends the builder with all that descends from it.
+
+Builders clean up when they are asked to end, if nothing disturbs them in it; what is left of their containers is adopted here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from wardian.tools import processes, system_calls
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+GRACE_S = 10.0
+KILL_AGAIN_S = 0.05
+GIVE_UP_S = 4.0  # what is still there then hangs in the kernel
+
+
+class _Asked(Exception):
+    """Somebody wants the end."""
+
+
+def watch(parent: int, argv: list[str]) -> int:
+    """Execute ``argv`` and return its exit code; SIGTERM, or the end of ``parent``, ends it and everything below it."""
+    signal.signal(signal.SIGTERM, _ask)
+    system_calls.die_with_parent(signal.SIGTERM)
+    if os.getppid() != parent:
+        return 1
+    system_calls.adopt_orphans()
+    builder = None
+    try:
+        builder = subprocess.Popen(argv)
+        return builder.wait()
+    except _Asked:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if builder is not None:
+            builder.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                builder.wait(timeout=GRACE_S)
+        _kill_all()
+        return 128 + signal.SIGTERM
+
+
+def _ask(_number: int, _frame: FrameType | None) -> None:
+    raise _Asked
+
+
+def _kill_all() -> None:
+    """Kill what is left, again and again: it may fork faster than we look."""
+    deadline = time.monotonic() + GIVE_UP_S
+    while time.monotonic() < deadline:
+        left = processes.descendants(os.getpid())
+        if not left:
+            return
+        for pid in left:
+            processes.kill(pid, signal.SIGKILL)
+        time.sleep(KILL_AGAIN_S)
+
+
+def main() -> None:
+    """Watch over a command. Arguments: for which process; a directory with secrets, removed at the end; the command."""
+    parent, secrets, *argv = sys.argv[1:]
+    try:
+        code = watch(int(parent), argv)
+    finally:
+        shutil.rmtree(secrets, ignore_errors=True)
+    sys.exit(code)

@@ -1,0 +1,307 @@
+"""The contract of what carries out Docker steps, on every adapter."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.containers import BUSYBOX, archive, dockerd, needs, podman_space
+from tests.support.jobs import wait_until
+
+from wardian.errors import BuildFailed, InvalidDefinition, InvalidInput, Unavailable
+from wardian.image.builder import BuildCanceled, build_image
+from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
+from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
+from wardian.image.layout import LayoutImageStore
+from wardian.image.oci import Manifest, read_config, read_manifest
+from wardian.tools import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wardian.events import Event
+    from wardian.image.builder import BuiltImage, ImageBuilder
+    from wardian.image.oci import ImageConfig
+
+BASE = "FROM localhost/wardian-tests/busybox:1\n"
+HIDDEN = "s3cret-of-the-index"
+DEBIAN_DOCKER = "/usr/bin/docker"  # has BuildKit built in; a newer one on the PATH may lack the plugin
+
+
+@pytest.fixture(scope="module")
+def podman_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    needs("buildah")
+    with podman_space() as space:
+        space.engine().load(archive(BUSYBOX, tmp_path_factory.getbasetemp().parent))
+        yield space.environ
+
+
+@pytest.fixture(scope="module")
+def docker_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with dockerd() as daemon:
+        daemon.engine().load(archive(BUSYBOX, tmp_path_factory.getbasetemp().parent))
+        yield dict(daemon.environ)
+
+
+@pytest.fixture(params=[
+    "buildah", "podman", pytest.param("buildkit", marks=pytest.mark.slow), pytest.param("docker", marks=pytest.mark.slow)
+])  # fmt: skip
+def builder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageBuilder:
+    kind = request.param
+    environ = request.getfixturevalue("docker_environ" if kind in ("buildkit", "docker") else "podman_environ")
+    memory = tmp_path_factory.getbasetemp() / "memory"
+    if kind in ("buildkit", "docker"):
+        program = DEBIAN_DOCKER if Path(DEBIAN_DOCKER).exists() else None
+        return BuildKitBuilder(environ, program=program) if kind == "buildkit" else DockerBuilder(environ, program=program)
+    return BuildahBuilder(environ, memory=memory) if kind == "buildah" else PodmanBuilder(environ, memory=memory)
+
+
+@dataclass
+class Bench:
+    """A store that images are built to, and what was said."""
+
+    builder: ImageBuilder
+    place: Path
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = LayoutImageStore(self.place / "layout")
+
+    def build(self, dockerfile: str | None = None, **options: Any) -> BuiltImage:
+        options.setdefault("listener", self.events.append)
+        return build_image([self.builder], self.store, scratch=self.place / "scratch", dockerfile=dockerfile, **options)
+
+    def log(self) -> str:
+        return "\n".join(event.text for event in self.events if event.kind == "output")
+
+    def manifest(self, built: BuiltImage) -> Manifest:
+        found = self.store.find(f"sha256:{built.descriptor.digest}")
+        assert found is not None
+        parsed = read_manifest(found.content, found.descriptor.media_type)
+        assert isinstance(parsed, Manifest)
+        return parsed
+
+    def config(self, built: BuiltImage) -> ImageConfig:
+        with self.store.open(self.manifest(built).config) as stream:
+            return read_config(stream.read())
+
+    def files(self, built: BuiltImage) -> dict[str, bytes]:
+        """Return the regular files of the image."""
+        found: dict[str, bytes] = {}
+        for layer in self.manifest(built).layers:
+            with self.store.open(layer) as stream:
+                content = stream.read()
+            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                found |= {m.name: t.read() for m in tar if m.isfile() and (t := tar.extractfile(m)) is not None}
+        return found
+
+    def everything(self) -> bytes:
+        return b"".join(path.read_bytes() for path in self.place.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def bench(builder: ImageBuilder, tmp_path: Path) -> Bench:
+    return Bench(builder, tmp_path)
+
+
+def test_the_check_says_that_it_works(builder: ImageBuilder) -> None:
+    check = builder.check()
+    assert check.works, check.detail
+
+
+def test_steps_arguments_and_settings_are_in_the_image(bench: Bench) -> None:
+    built = bench.build(
+        BASE + 'ARG WHO=nobody\nENV GREETING=hello\nRUN echo "hi $WHO" > /made && echo seen-in-the-log\nWORKDIR /w\nLABEL a=b\n',
+        build_args={"WHO": "me"}, names=["mine"],
+    )  # fmt: skip
+    assert bench.files(built)["made"] == b"hi me\n"
+    config = bench.config(built)
+    assert dict(config.variables)["GREETING"] == "hello"
+    assert dict(config.variables)["FROM_IMAGE"] == "yes"
+    assert (config.working_directory, dict(config.labels)["a"], config.platform) == ("/w", "b", "linux/amd64")
+    assert "seen-in-the-log" in bench.log()
+    assert bench.store.tags() == ["mine"]
+    assert (built.builder, bool(built.why)) == (bench.builder.name, True)
+    assert list((bench.place / "scratch").iterdir()) == []
+
+
+def a_context(place: Path) -> Path:
+    context = place / "context"
+    (context / "sub").mkdir(parents=True)
+    (context / "sub/kept.txt").write_text("kept")
+    (context / "sub/left.log").write_text("left out")
+    (context / "docker").mkdir()
+    (context / "docker/Dockerfile").write_text(BASE + "COPY . /all\n")
+    return context
+
+
+@pytest.mark.parametrize("ignore_file", [".dockerignore", ".containerignore"])
+def test_a_context_and_its_ignore_file(bench: Bench, ignore_file: str) -> None:
+    context = a_context(bench.place)
+    (context / ignore_file).write_text("**/*.log\n")
+    (context / ".gitignore").write_text("secret.txt\n")
+    (context / "secret.txt").write_text("not part of the context's digest")
+    names = set(bench.files(bench.build(context=context, name="docker/Dockerfile")))
+    assert "all/sub/kept.txt" in names
+    assert not names & {"all/sub/left.log", "all/secret.txt"}
+
+
+def test_what_was_done_before_is_not_done_again(bench: Bench) -> None:
+    dockerfile = BASE + f"RUN echo a-step-{os.getpid()} && cat /proc/sys/kernel/random/uuid > /uuid\n"
+    first = bench.build(dockerfile)
+    assert bench.files(bench.build(dockerfile))["uuid"] == bench.files(first)["uuid"]
+    assert bench.files(bench.build(dockerfile, use_cache=False))["uuid"] != bench.files(first)["uuid"]
+
+
+def test_a_secret_is_there_for_its_step_and_nowhere_else(bench: Bench) -> None:
+    if bench.builder.name == "docker":
+        pytest.skip("docker's classic builder cannot mount secrets: it says so, see below")
+    seen: list[str] = []
+
+    def listener(event: Event) -> None:
+        bench.events.append(event)
+        if event.kind == "output":
+            pids = processes.descendants(os.getpid())
+            seen.extend(_command_line(pid) for pid in pids)
+
+    dockerfile = (
+        BASE
+        + "RUN --mount=type=secret,id=token wc -c < /run/secrets/token > /length && cat /run/secrets/token && false || true\n"
+    )
+    built = bench.build(dockerfile, secrets={"token": HIDDEN}, listener=listener, use_cache=False)
+    assert bench.files(built)["length"].strip() == str(len(HIDDEN)).encode()
+    assert HIDDEN not in bench.log()
+    assert "***" in bench.log()
+    assert HIDDEN.encode() not in bench.everything()
+    assert not any(HIDDEN.encode() in content for content in bench.files(built).values())
+    assert HIDDEN not in json.dumps([dict(entry) for entry in bench.config(built).history])
+    assert not any(HIDDEN in text for text in seen)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize(("steps", "line", "words"), [
+    ("RUN true\n\nRUN echo before && \\\n  false\n", 4, "RUN echo before"),
+    ("RUN true\nCOPY no-such-file /x\n", 3, "COPY no-such-file"),
+    ("RUN no-such-program\n", 2, "RUN no-such-program"),
+])  # fmt: skip
+def test_a_step_that_fails_is_named_with_file_and_line(bench: Bench, steps: str, line: int, words: str) -> None:
+    with pytest.raises(BuildFailed) as caught:
+        bench.build(BASE + steps)
+    assert caught.value.stable_code == "docker_build_failed"
+    assert caught.value.message.startswith(f"Dockerfile:{line}: `{words}")
+    assert caught.value.details == {"file": "Dockerfile", "line": line}
+    assert bench.store.tags() == []
+
+
+def test_a_registry_that_is_not_there_is_told_at_the_base_image(bench: Bench) -> None:
+    with pytest.raises(Unavailable, match=r"^Dockerfile:2: `FROM 127") as caught:
+        bench.build("# nothing\nFROM 127.0.0.1:9/no-such:1\nRUN true\n", plain_http=True)
+    assert caught.value.stable_code == "pull_failed"
+
+
+def test_faults_of_the_file_come_before_any_builder(bench: Bench) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        bench.build(BASE + "RUNN x\nCOPY a\n")
+    assert [(fault.line, fault.code) for fault in caught.value.faults] == [(2, "unknown_instruction"), (3, "missing_argument")]
+    assert bench.events == []
+
+
+def test_an_argument_that_looks_like_a_secret_is_refused(bench: Bench) -> None:
+    with pytest.raises(InvalidInput, match="INDEX_TOKEN") as caught:
+        bench.build(BASE, build_args={"INDEX_TOKEN": HIDDEN})
+    assert HIDDEN not in str(caught.value)
+
+
+def test_a_canceled_build_leaves_nothing_running(bench: Bench) -> None:
+    read_end, write_end = os.pipe()
+
+    def listener(event: Event) -> None:
+        if "a-long-step" in event.text and "echo" not in event.text:
+            os.write(write_end, b"x")
+
+    began = time.monotonic()
+    with pytest.raises(BuildCanceled):
+        bench.build(BASE + "RUN echo a-long-step; sleep 987\n", listener=listener, stop=read_end, use_cache=False)
+    os.close(read_end)
+    os.close(write_end)
+    assert time.monotonic() - began < 60
+    wait_until(lambda: not _sleepers())
+    assert list((bench.place / "scratch").iterdir()) == []
+    assert not _secret_places()
+
+
+def test_a_build_ends_with_the_process_that_wants_it(bench: Bench) -> None:
+    if bench.builder.name not in ("buildah", "podman"):
+        pytest.skip("the daemon's own business: it cancels what its client leaves")
+    code = (
+        "import sys; from pathlib import Path; from wardian.image.builder import build_image; from wardian.image.layout import LayoutImageStore\n"
+        "from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder\n"
+        "kind = {'buildah': BuildahBuilder, 'podman': PodmanBuilder}[sys.argv[1]]\n"
+        "build_image([kind()], LayoutImageStore(Path(sys.argv[2], 'x')), scratch=Path(sys.argv[2], 's'), dockerfile=sys.argv[3], use_cache=False,\n"
+        f"            secrets={{'token': {HIDDEN!r}}},"
+        "            listener=lambda e: print(e.text, flush=True))"
+    )
+    environ = bench.builder._environ | {"PYTHONPATH": ":".join(sys.path)}  # type: ignore[attr-defined]
+    process = subprocess.Popen([sys.executable, "-c", code, bench.builder.name, str(bench.place), BASE + "RUN echo a-long-step; sleep 987\n"],
+                               env=environ, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout is not None
+    assert any("a-long-step" in line and "echo" not in line for line in process.stdout)
+    process.kill()
+    with process:
+        pass
+    wait_until(lambda: not _sleepers() and not _secret_places())
+
+
+def _secret_places() -> list[Path]:
+    """Return the directories with secrets whose files hold this test's."""
+    return [path.parent for path in Path("/dev/shm").glob("wardian-secrets-*/*") if path.read_text() == HIDDEN]
+
+
+def _sleepers() -> list[int]:
+    return [
+        pid
+        for pid in map(int, filter(str.isdecimal, (p.name for p in Path("/proc").iterdir())))
+        if _command_line(pid).startswith("sleep\x00987")
+    ]
+
+
+def test_the_classic_builder_says_what_it_cannot(bench: Bench) -> None:
+    if bench.builder.name != "docker":
+        pytest.skip("about docker's classic builder")
+    with pytest.raises(Exception, match="mount secrets"):
+        bench.build(BASE + "RUN --mount=type=secret,id=t true\n")
+
+
+def test_parallel_builds_do_not_mix(bench: Bench) -> None:
+    other = Bench(bench.builder, bench.place / "other")
+    other.place.mkdir()
+    found: dict[str, BuiltImage] = {}
+
+    def work(which: Bench, name: str) -> None:
+        found[name] = which.build(BASE + f"RUN echo {name} > /name\n")
+
+    threads = [threading.Thread(target=work, args=pair) for pair in ((bench, "one"), (other, "two"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bench.files(found["one"])["name"] == b"one\n"
+    assert other.files(found["two"])["name"] == b"two\n"
