@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "-V", "--variable", "variables", multiple=True, metavar="K[=V]", help="A variable; without a value, your own is passed on."
 )
-@click.option("-t", "--target", default="local", show_default=True, help="Where to run.")
+@click.option(
+    "-t",
+    "--target",
+    metavar="TARGET",
+    help="Where to run: local, podman, docker. Default: here; an image's own definition in a container.",
+)
 @click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
 @click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
 @click.option(
@@ -56,12 +61,16 @@ def run(session: Session, words: tuple[str, ...], **options: object) -> int:
     The exit code is the script's own; 125 if Wardian itself failed (a wrong option, no environment …), 124 timeout, 126, 127,
     128+n as in a shell.
     """
+    from dataclasses import replace
+
     from wardian.cli.run_options import configuration_of, version_for
 
     started = time.monotonic()
     workspace = session.workspace
     configuration = configuration_of(words, options)
     version = version_for(workspace.environments, configuration, options)
+    if not options["target"]:
+        configuration = replace(configuration, target=workspace.runs.usual_target(version))
     if options["detach"]:
         found = workspace.runs.submit(version, configuration, detach=True)
         session.show(found.record.as_document(), lambda: found.id)

@@ -38,7 +38,7 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
         inputs={name: Path(path).expanduser().absolute() for name, path in _pairs(options["inputs"], "--input").items()},
         variables=_variables(options["variables"]),
         experiment=options["experiment"],
-        target=options["target"],
+        target=options["target"] or "local",
         timeout_s=duration_s(options["timeout"]),
         resources=Resources(cpus=options["cpus"], memory_bytes=_bytes(options["memory"]), gpus=options["gpus"]),
         with_packages=tuple(options["with_packages"]),

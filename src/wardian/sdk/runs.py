@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import NotFound
+from wardian.errors import NotFound, Unavailable
 from wardian.sdk.prepare import prepare, prepare_in_container
 
 CONTAINER_TARGETS = ("podman", "docker")
@@ -148,6 +148,24 @@ class RunCollection:
                         listener=self._parts.listener, source=source, carried=carried, target=target)  # fmt: skip
         return Run(self, record)
 
+    def usual_target(self, version: EnvironmentVersion) -> str:
+        """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.
+
+        Raises:   Unavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
+        """
+        from wardian.run.targets.local import LocalTarget
+
+        docker = version.document.get("docker", {})
+        is_image = any(docker.get(key) for key in ("base_image", "dockerfile", "build_context"))
+        if version.kind != "user" or not is_image:
+            return LocalTarget.name
+        checks = [self._parts.images.engine(name).check() for name in CONTAINER_TARGETS]
+        found = next((one.name for one in checks if one.works), None)
+        if found is None:
+            raise Unavailable(f"{version} is an image, and no container engine works here", code="no_engine",
+                              hint="; ".join(f"{one.name}: {one.detail}" for one in checks) + "; `-t local` runs on this machine's own interpreter")  # fmt: skip
+        return found
+
     def _target(self, name: str, *, standard_input: bool = True) -> Target:
         """Return the target called ``name``: this machine, or a container engine of it.
 
@@ -207,7 +225,6 @@ class RunCollection:
 
         Raises:   Unavailable: ``timeout_s`` seconds passed.
         """
-        from wardian.errors import Unavailable
         from wardian.run.detach import wait
 
         record = wait(run_id, self._parts.runs, timeout_s=timeout_s)

@@ -107,9 +107,9 @@ class Workspace:
         self, environment: Environment | EnvironmentVersion | str, script: str | None = None, arguments: Sequence[str] = (), *,
         module: str | None = None, command: Sequence[str] | None = None, source: str | PathLike[str] | None = ".",
         inputs: Mapping[str, str | PathLike[str]] | None = None, variables: Mapping[str, str | None] | None = None, experiment: str = "default",
-        timeout_s: float | None = None, resources: Resources | None = None, detach: bool = True,
+        timeout_s: float | None = None, resources: Resources | None = None, target: str | None = None, detach: bool = True,
     ) -> Run:  # fmt: skip
-        """Run a script in an environment on this machine; return at once, unless ``detach`` is False.
+        """Run a script in an environment on this machine or in a container of it; return at once, unless ``detach`` is False.
 
         An ``Environment`` is registered first: under its name, or anonymously if it has none [S9].
 
@@ -119,18 +119,20 @@ class Workspace:
                   inputs: NAME → path, given by reference, read-only.
                   variables: NAME → value; None passes the caller's own NAME on.
                   timeout_s: seconds, > 0; None: no limit.
+                  target: ``local`` | ``podman`` | ``docker``; None: a container for a definition that is nothing but an image, else here.
                   detach: False runs it within this call, and returns when it has ended.
         Raises:   InvalidInput: nothing to run, or a wrong value.  NotFound.  What locking and installing raise, if not detached.
         """
         from wardian.run.configuration import Command, Resources, RunConfiguration
 
+        version = self._version(environment)
         configuration = RunConfiguration(
-            command=Command.of(script=script, module=module, command=command, arguments=arguments),
+            target=target or self.runs.usual_target(version), command=Command.of(script=script, module=module, command=command, arguments=arguments),
             source=Path(source).absolute() if source is not None else None,
             inputs={key: Path(value).absolute() for key, value in (inputs or {}).items()},
             variables=dict(variables or {}), experiment=experiment, timeout_s=timeout_s, resources=resources or Resources(),
         )  # fmt: skip
-        return self.submit_configuration(environment, configuration, detach=detach)
+        return self.submit_configuration(version, configuration, detach=detach)
 
     def submit_configuration(
         self, environment: Environment | EnvironmentVersion | str, configuration: RunConfiguration, *, detach: bool = True
