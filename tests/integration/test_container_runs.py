@@ -16,6 +16,7 @@ from tests.support.containers import BUSYBOX, IN_IMAGE, PYTHON, PodmanSpace, arc
 from tests.support.jobs import STUBBORN, wait_until
 
 from wardian.errors import RunFailed
+from wardian.image.engine import Container
 from wardian.run.configuration import Command, Resources, RunConfiguration, RunEnvironment
 from wardian.run.in_image import observe_in_image, prepare_in_image
 from wardian.run.records import RunStore
@@ -275,3 +276,22 @@ def test_the_next_run_removes_what_dead_ones_left(runs: Runs, space: PodmanSpace
     assert name in _places()
     assert runs.run("print(1)").state == "completed"
     assert _places() == []
+
+
+def test_a_way_that_works_here_is_found_by_failing_and_remembered(
+    space: PodmanSpace, image: LocalImage, tmp_path: Path
+) -> None:
+    engine = space.engine(memory=tmp_path)
+    assert observe_in_image(engine, image, IN_IMAGE)["observed"]
+    container = Container("wardian-never-started", image.id, ("true",))
+    found, plain = engine.command(container), space.engine(memory=tmp_path / "nothing").command(container)
+    assert found is not None
+    assert plain is not None
+    works = subprocess.run([*found.start], env=dict(found.environ), capture_output=True, text=True, check=False)
+    assert works.returncode == 0, works.stderr
+    fails = subprocess.run([*plain.start], env=dict(plain.environ), capture_output=True, text=True, check=False)
+    assert (fails.returncode == 0) == (found.start == plain.start)  # another way was taken only where the engine's own fails
+    again = space.engine(memory=tmp_path).command(container)
+    assert again is not None
+    assert again.start == found.start
+    engine.call("rm", "--all", "--force", "--time", "0")
