@@ -81,7 +81,7 @@ def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datet
 
 @click.command(epilog=examples(
     "wardian env build sklearn", 'code --python "$(wardian env build sklearn --print-python)"', "wardian env build sklearn --image",
-    "wardian env build sklearn --image --platform linux/amd64 --platform linux/arm64",
+    "wardian env build sklearn --image --platform linux/amd64 --platform linux/arm64", "wardian env build sklearn --image --detach",
 ))  # fmt: skip
 @click.argument("target", metavar="REF|FILE", shell_complete=complete_reference)
 @click.option(
@@ -94,15 +94,23 @@ def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datet
     metavar="P",
     help="With --image: linux/amd64, linux/arm64; default: this machine's.",
 )
+@click.option("-d", "--detach", is_flag=True, help="With --image: return at once with the build's id; the build goes on.")
 @click.option("--print-python", is_flag=True, help="Print the interpreter's path alone: for an IDE.")
 @command
-def build(session: Session, target: str, as_image: bool, platforms: tuple[str, ...], print_python: bool) -> None:
+def build(session: Session, target: str, as_image: bool, platforms: tuple[str, ...], detach: bool, print_python: bool) -> None:
     """Install the environment on this machine, or build its image; nothing is done if it is there."""
     if platforms and not as_image:
         raise click.UsageError("--platform is for images: add --image")
+    if detach and not as_image:
+        raise click.UsageError("--detach is for images: add --image")
     if print_python and as_image:
         raise click.UsageError("an image has no Python on this machine: leave --print-python or --image out")
     version = version_of(session, target)
+    if detach:
+        begun = session.workspace.images.submit(version, platforms=platforms)
+        session.show({**version_row(version), "build_id": begun.id}, lambda: begun.id)
+        session.say(f"`wardian build logs -f {begun.id}` follows it")
+        return
     if as_image:
         _build_images(session, version, platforms)
         return
@@ -119,8 +127,17 @@ def build(session: Session, target: str, as_image: bool, platforms: tuple[str, .
 
 
 def _build_images(session: Session, version: EnvironmentVersion, platforms: tuple[str, ...]) -> None:
-    images = session.workspace.images.build(version, platforms=platforms)
-    document = {**version_row(version), "images": [
+    collection, index = session.workspace.images, None
+    if len(set(platforms)) > 1:
+        index, images = collection.build_index(version, platforms=platforms)
+    else:
+        images = collection.build(version, platforms=platforms)
+    named = (
+        {"reference": index.reference, "digest": index.digest, "tag": index.tag, "platforms": list(index.platforms)}
+        if index
+        else None
+    )
+    document = {**version_row(version), "index": named, "images": [
         {"platform": one.platform, "reference": one.reference, "digest": one.digest, "image_key": one.key, "store": one.store,
          "origin": one.origin, "size_bytes": one.size_bytes, "cached": one.cached, "build_id": one.build_id or None, "notes": list(one.notes)}
         for one in images
@@ -133,6 +150,9 @@ def _build_images(session: Session, version: EnvironmentVersion, platforms: tupl
             lines += [f"{version}  {one.platform}  {size(one.size_bytes)}  {how}", f"  image  {one.reference}"]
             if one.build_id:
                 lines.append(f"  build  {one.build_id}")
+            lines += [f"  note   {note}" for note in one.notes]
+        if index is not None:
+            lines += [f"{version}  {', '.join(index.platforms)}", f"  index  {index.reference}"]
         return lines
 
     session.show(document, text)

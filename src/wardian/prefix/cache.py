@@ -23,6 +23,7 @@ SCHEME = "wardian-prefix-1"
 _TRIES = 50
 LONGEST_PATH = 200  # bytes: conda's placeholder is 255, and shebang lines are cut at 127 to 255 by older kernels
 MARK = ".wardian/ready.json"
+BESIDE = "images.install"  # among the locks of installations: shared by all who make images
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,26 @@ class PrefixCache:
     def is_installing(self) -> bool:
         """Return whether a process installs any prefix now."""
         return any(FileLock(path).is_held() for path in sorted((self.root / "locks").glob("*.install")))
+
+    @contextlib.contextmanager
+    def work_beside(self) -> Iterator[None]:
+        """Keep clean-ups from archives and unpacked packages while the block runs, as an installation does: images need them too."""
+        lock = FileLock(self.root / "locks" / BESIDE)
+        lock.acquire(shared=True)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def nothing_beside(self) -> Iterator[bool]:
+        """Say whether no ``work_beside`` is under way; if so, none begins until the block ends."""
+        lock = FileLock(self.root / "locks" / BESIDE)
+        free = lock.try_acquire()
+        try:
+            yield free
+        finally:
+            lock.release()
 
     def remove(self, name: str) -> bool:
         """Remove a prefix directory unless a run holds it or an installer works on it; return whether it is gone."""

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
-# the shell starts the supervisor, says its number and goes: so it is nobody's child here, and leaves no zombie
-_STARTER = 'file=$1; shift; "$@" </dev/null >>"$file" 2>&1 & echo $!'
 
 
 def submit_detached(
@@ -151,16 +149,12 @@ def _read(log: Path, position: int) -> bytes:
 
 
 def _start(command: Sequence[str], directory: RunDirectory, environ: Mapping[str, str]) -> int:
-    import subprocess
+    from wardian.tools.detached import NotStarted, start_detached
 
     try:
-        started = subprocess.run(
-            ["/bin/sh", "-c", _STARTER, "sh", str(directory.supervisor_log), *command],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd="/", env=dict(environ), start_new_session=True, check=True,
-        )  # fmt: skip
-        return int(started.stdout)
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise RunFailed(f"the supervisor of the run could not be started: {error}", code="supervisor_failed") from error
+        return start_detached(command, directory.supervisor_log, environ)
+    except NotStarted as error:
+        raise RunFailed(f"the supervisor of the run could not be started: {error.message}", code="supervisor_failed") from error
 
 
 def _secret_arguments(configuration: RunConfiguration) -> dict[str, str]:

@@ -76,10 +76,12 @@ class Build:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_S)
         if self.record.state != "completed":
-            raise BuildFailed(
+            error = BuildFailed(
                 f"build `{self.id}` of {self.record.subject} {self.record.state}: {self.record.reason}", code=self.record.code,
                 hint=self.record.error.get("hint") or f"`wardian build logs {self.id}`", details={"build_id": self.id},
             )  # fmt: skip
+            error.exit_code = int(self.record.error.get("exit_code", 1))  # type: ignore[misc]  # of the class in general, of this one here
+            raise error
         return self
 
     def cancel(self) -> Build:

@@ -54,19 +54,27 @@ class Builds:
     # -- write ---------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def record(self, kind: str, subject: str, key: str, listener: Listener = silent) -> Iterator[Recorder]:
+    def record(
+        self, kind: str, subject: str, key: str, listener: Listener = silent, *, adopt: str | None = None
+    ) -> Iterator[Recorder]:
         """Keep a record while the block makes something: it is ``running`` inside, and says afterwards how that ended.
 
         Use the recorder as the listener of what is made: it keeps phases and log, and passes every event on.
 
+        Args:     adopt: the id of a record that ``add`` made: it is this process's from now on.
         Raises:   BuildCanceled: from the recorder, once somebody has canceled the build. What the block raises, with the
-                  build's id in ``details``.
+                  build's id in ``details``.  Conflict: ``build_ended``: the adopted one has ended.
         """
-        build_id = self._add(kind, subject, key)
+        build_id = adopt or self.add(kind, subject, key)
+        if adopt is not None:
+            self.hand_over(adopt, processes.identify())
+            if not self.get(adopt).is_active:
+                raise Conflict(f"build `{adopt}` has ended already", code="build_ended")
         self._directory.mkdir(parents=True, exist_ok=True)
         with self.log_path(build_id).open("a", encoding="utf-8", errors="replace") as log:
             recorder = Recorder(self, build_id, listener, log)
             try:
+                recorder.check_canceled()
                 yield recorder
             except BaseException as error:
                 recorder.close()
@@ -77,7 +85,9 @@ class Builds:
             recorder.close()
             self._end(build_id, COMPLETED, recorder)
 
-    def _add(self, kind: str, subject: str, key: str) -> str:
+    def add(self, kind: str, subject: str, key: str) -> str:
+        """Record a build that another process is to carry out (``record`` with ``adopt``); return its id. It is this one's until then."""
+        self._directory.mkdir(parents=True, exist_ok=True)
         if kind not in KINDS:
             raise InvalidInput(f"`{kind}` is no kind of build", code="unknown_kind")
         build_id = self._new_id()
@@ -88,6 +98,24 @@ class Builds:
                 build_id, kind, RUNNING, subject, key, moment_text(self._now()), json.dumps(builder.as_document()) if builder else None,
             )  # fmt: skip
         return build_id
+
+    def hand_over(self, build_id: str, builder: processes.ProcessIdentity | None) -> None:
+        """Record who carries out a build that has not ended; None: it cannot be told here."""
+        if builder is None:
+            return
+        with self._database.write():
+            self._database.execute(
+                "UPDATE builds SET builder = ? WHERE id = ? AND state = ?", json.dumps(builder.as_document()), build_id, RUNNING
+            )
+
+    def end_unstarted(self, build_id: str, error: BuildFailed) -> BuildFailed:
+        """Record that a build of ``add`` was not begun, unless it has ended; return the error."""
+        with self._database.write():
+            self._database.execute(
+                "UPDATE builds SET state = ?, ended = ?, code = ?, reason = ? WHERE id = ? AND state = ?",
+                FAILED, moment_text(self._now()), error.stable_code, error.message, build_id, RUNNING,
+            )  # fmt: skip
+        return error
 
     def _end_failed(self, build_id: str, recorder: Recorder, error: BaseException) -> None:
         recorder.tell(f"failed: {error}" if str(error) else f"failed: {type(error).__name__}")
@@ -248,5 +276,9 @@ class Recorder:
             return
         self._looked = now
         self._builds.note(self.id, self.results())
+        self.check_canceled()
+
+    def check_canceled(self) -> None:
+        """Raise BuildCanceled if somebody has canceled the build."""
         if self._builds.get(self.id).cancel_asked:
             raise BuildCanceled(f"build `{self.id}` was canceled", details={"build_id": self.id})

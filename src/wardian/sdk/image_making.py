@@ -1,0 +1,212 @@
+"""Makes or finds the image of a version for a platform: in a registry, in this machine's store, or built; a build is a record."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from wardian.digest import canonical_json
+from wardian.errors import BuildFailed, InvalidInput, NotFound
+from wardian.sdk.image_base import ImageBases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wardian.bootstrap import Parts
+    from wardian.definition.platform import Platform
+    from wardian.digest import Digest
+    from wardian.events import Listener
+    from wardian.image.build import ImageRequest, StoredImage
+    from wardian.image.key import ImageScheme
+    from wardian.image.store import ImageStore
+    from wardian.lock.lock import Lock
+    from wardian.workspace.builds import Recorder
+    from wardian.workspace.images import KnownImage
+    from wardian.workspace.version import EnvironmentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentImage:
+    """The image of a version for one platform.
+
+    Attributes:
+        store: the repository that has it.  origin: ``built`` | ``this machine`` | ``workspace registry`` | ``global registry`` |
+            ``given`` (the user's own image).
+        cached: it was known before; nothing was built, pulled or pushed.
+        notes: what a reader should know; of a build.  build_id: of the build that made it now.
+    """
+
+    version: EnvironmentVersion
+    platform: str
+    key: Digest
+    digest: Digest
+    config: Digest
+    store: str
+    origin: str
+    size_bytes: int
+    cached: bool
+    lock_digest: Digest | None = None
+    notes: tuple[str, ...] = ()
+    build_id: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What container engines and other tools call it."""
+        return f"{self.store}@sha256:{self.digest}"
+
+
+class ImageMaker:
+    """Finds or makes images of versions. Of all processes of this machine that want one, one makes it.
+
+    Args:     recorder: of a build that is under way, if these images are part of one: it hears of everything then.
+    """
+
+    def __init__(self, parts: Parts, recorder: Recorder | None = None):
+        self._parts = parts
+        self._recorder = recorder
+        self._bases = ImageBases(parts)
+
+    def ensure(self, version: EnvironmentVersion, platform: Platform) -> EnvironmentImage:
+        """Return the image of a version for one platform. With the image known, nothing is contacted.
+
+        Raises:   SolveFailed, BuildFailed, InstallFailed, Unavailable, Denied, DiskFull. A failed build's id is in ``details``.
+        """
+        scheme = scheme_text(self._parts.images.scheme)
+        if (known := self._known(version, platform, scheme)) is not None:
+            pinned = self._parts.locker.find(version, platform)
+            return replace(_result(version, known, cached=True), lock_digest=pinned.chosen.lock_digest if pinned else None)
+        if version.kind == "user":
+            return self._given(version, platform, scheme)
+        locked = self._parts.locker.ensure(version, platform)
+        lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
+        with self._parts.prefixes.work_beside():  # clean-ups leave archives, layers and interpreters alone
+            result, origin, build_id = self._find_or_build(version, self._request(version, platform, lock))
+        known = self._remember(version, platform, scheme, result, origin)
+        return replace(
+            _result(version, known, cached=result.cached), lock_digest=lock.digest, notes=result.notes, build_id=build_id
+        )
+
+    def _known(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> KnownImage | None:
+        """Return the image that the version has had, where it still may be: in a registry that is configured, or on this machine."""
+        images = self._parts.images
+        if version.kind == "user":
+            given = (one for one in images.records.list(version.id) if one.origin == "given" and one.platform == platform.name)
+            return next(given, None)
+        for store, _ in self._places():
+            if (known := images.records.find(version.id, platform.name, scheme, store.name)) is None:
+                continue
+            if store is not images.local or images.local.find(f"sha256:{known.digest}") is not None:
+                return known
+            images.records.forget(version.id, platform.name, scheme, known.store)
+        return None
+
+    def _find_or_build(self, version: EnvironmentVersion, request: ImageRequest) -> tuple[StoredImage, str, str]:
+        """Return the image, where it came from, and the id of its build; looked for in each registry before it is built [S13]."""
+        from wardian.image.build import find_image
+        from wardian.tools.disk import disk_errors
+        from wardian.tools.flight import Flight
+
+        images, key = self._parts.images, request.key
+        for store, origin in self._places():
+            if (found := find_image(store, key, request.lock.digest)) is not None:
+                return found, origin, ""
+        home = images.home
+        flights = images.cache / "flights"
+        with disk_errors(flights):
+            flights.mkdir(parents=True, exist_ok=True)
+        with Flight(flights / image_flight(key)).lead(
+            self._recorder or self._parts.listener, lambda: find_image(home, key, request.lock.digest) is not None
+        ) as listener:
+            if listener is None:
+                made = find_image(home, key, request.lock.digest)
+                if made is None:
+                    raise BuildFailed(f"the image of {version} was built, and is gone again", hint="run it again")
+                return made, "built", ""
+            with self._recording(version, key, listener) as (build_id, hears, outcome):
+                built = self._build(version, request, home, hears)
+                outcome |= {"digest": built.descriptor.digest, "store": built.store, "size_bytes": built.size_bytes}
+            return built, "built", build_id
+
+    @contextlib.contextmanager
+    def _recording(
+        self, version: EnvironmentVersion, key: Digest, listener: Listener
+    ) -> Iterator[tuple[str, Listener, dict[str, object]]]:
+        """Keep the record of a build, or add to the one that is under way."""
+        if self._recorder is not None:
+            yield self._recorder.id, listener, self._recorder.outcome
+            return
+        with self._parts.builds.record("image", str(version), key, listener) as recorder:
+            yield recorder.id, recorder, recorder.outcome
+
+    def _build(self, version: EnvironmentVersion, request: ImageRequest, home: ImageStore, listener: Listener) -> StoredImage:
+        from wardian.image.build import build_image
+
+        images, environment = self._parts.images, version.environment
+        return build_image(
+            request, images.workshop, images.local, home, link_scripts=environment.python.link_scripts, listener=listener,
+            fetch=lambda artifacts: self._parts.fetch(environment, request.lock, artifacts, listener),
+        )  # fmt: skip
+
+    def _places(self) -> list[tuple[ImageStore, str]]:
+        """Return where an image may be already, in order."""
+        images = self._parts.images
+        places: list[tuple[ImageStore, str]] = []
+        if (workspace := images.workspace_registry) is not None:
+            places.append((workspace, "workspace registry"))
+        else:
+            places.append((images.local, "this machine"))
+        if (shared := images.global_registry) is not None:
+            places.append((shared, "global registry"))
+        return places
+
+    def _remember(
+        self, version: EnvironmentVersion, platform: Platform, scheme: str, image: StoredImage, origin: str
+    ) -> KnownImage:
+        from wardian.workspace.images import KnownImage
+
+        known = KnownImage(
+            platform.name, image.key, image.descriptor.digest, image.manifest.config.digest, image.store, origin, scheme,
+            image.size_bytes, "",
+        )  # fmt: skip
+        self._parts.images.records.put(version.id, known)
+        return known
+
+    def _request(self, version: EnvironmentVersion, platform: Platform, lock: Lock) -> ImageRequest:
+        from wardian.image.build import ImageRequest
+
+        base = self._bases.get(version, platform)
+        return ImageRequest.of(lock, base, self._bases.python(version, lock, base), self._parts.images.scheme)
+
+    def _given(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> EnvironmentImage:
+        """Return the image of a user-managed version: the user's own, as it is [S6]."""
+        docker = version.environment.docker
+        if docker.base_image is None:
+            raise NotFound(f"{version} is user-managed and names no image", hint="`docker.base_image`, or `--image` of `env create`",
+                           code="no_image")  # fmt: skip
+        base = self._bases.get(version, platform)
+        if base is None:
+            raise InvalidInput("`scratch` is no image to run in", code="no_image")
+        from wardian.workspace.images import KnownImage
+
+        known = KnownImage(
+            platform.name, base.digest, base.digest, base.manifest.config.digest, base.store.name, "given", scheme, base.size_bytes, ""
+        )  # fmt: skip
+        self._parts.images.records.put(version.id, known)
+        return _result(version, known, cached=False)
+
+
+def image_flight(key: Digest) -> str:
+    """Return the name of the flight that makes the image with this key."""
+    return f"i-{key}"
+
+
+def scheme_text(scheme: ImageScheme) -> str:
+    """Return how images are written, as a record has it."""
+    return canonical_json(asdict(scheme)).decode()
+
+
+def _result(version: EnvironmentVersion, known: KnownImage, *, cached: bool) -> EnvironmentImage:
+    return EnvironmentImage(
+        version, known.platform, known.key, known.digest, known.config, known.store, known.origin, known.size_bytes, cached
+    )
