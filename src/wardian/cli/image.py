@@ -28,7 +28,7 @@ def image() -> None:
     """
 
 
-@image.command(epilog=examples("wardian image show sklearn:4", "wardian image show 127.0.0.1:5000/envs:i-… --json"))
+@image.command(epilog=examples("wardian image show sklearn:4", "wardian image show registry.example.org/team/envs:i-… --json"))
 @click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @platform_option
 @command

@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.base_images import put_image, tar
 from tests.support.cli import Cli
+from tests.support.index import Index
+from tests.support.wheels import make_wheel
+
+from wardian.image.layout import LayoutImageStore
+
+if TYPE_CHECKING:
+    from tests.support.pythons import Catalogue
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "json"
 UPDATE = os.environ.get("WARDIAN_UPDATE_GOLDEN") == "1"
@@ -26,7 +35,7 @@ def shape(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalogue) -> dict[str, Any]:
     """What each command prints with --json, in a session that has something to show."""
     place = tmp_path_factory.mktemp("shapes")
     cli = Cli.at(place)
@@ -82,14 +91,47 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     cli.ok("runs", "delete", "latest", "--yes")
     cli.ok("env", "label", "host", "stable", "--remove")
     call("env", "delete", "host", "--yes")
+    with Index(place / "index") as index:
+        return found | _about_images(place / "images", index, python_catalogue)
+
+
+def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, Any]:
+    """What the commands print that need packages, a base image and a registry: an index on loopback, and directories."""
+    index.add(make_wheel(place / "wheels", "alpha", "1.0"), datetime(2024, 1, 1, tzinfo=UTC))
+    put_image(LayoutImageStore(place / "base"), [tar(("etc/os-release", b"ID=test"))])
+    cli = Cli.at(place, index_url=index.url)
+    cli.variables |= {
+        "WARDIAN_PYTHON_DOWNLOADS": str(pythons.path), "WARDIAN_BASE_IMAGE": f"oci:{place / 'base'}", "WARDIAN_IMAGE_BYTE_CODE": "0"
+    }  # fmt: skip
+    cli.write("requirements.txt", "alpha\n")
+    cli.ok("env", "create", "a", "-r", "requirements.txt")
+    found: dict[str, Any] = {"image-show-none": cli.json("image", "show", "a")}
+    found["env-lock"] = cli.json("env", "lock", "a")
+    found["env-build"] = cli.json("env", "build", "a")
+    found["env-verify"] = cli.json("env", "verify", "a")
+    found["env-build-image"] = cli.json("env", "build", "a", "--image")
+    found["image-show"] = cli.json("image", "show", "a")
+    found["image-copy"] = cli.json("image", "copy", "a", f"oci:{place / 'copy'}:a")
+    cli.ok("env", "add", "a", "alpha==1.0")
+    cli.ok("env", "build", "a", "--image")
+    found["image-diff"] = cli.json("image", "diff", "a:1", "a:2")
+    found["build-list"] = cli.json("build", "list", "--kind", "image")
+    found["build-show"] = cli.json("build", "show", found["build-list"]["builds"][0]["id"])
+    found["build-logs"] = cli.json("build", "logs", found["build-show"]["id"])
+    found["env-push"] = cli.json("env", "push", "a:1", f"oci:{place / 'shared'}")
+    found["env-list-registry"] = cli.json("env", "list", "--registry", f"oci:{place / 'shared'}")
+    other = Cli.at(place / "other")
+    found["env-pull"] = other.json("env", "pull", f"oci:{place / 'shared'}/a:1")
     return found
 
 
 NAMES = [
-    "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-create", "env-delete", "env-diff", "env-hash", "env-history",
-    "env-label", "env-list", "env-restore", "env-show", "env-update", "gc", "gc-prefix", "run", "runs-delete", "runs-export", "runs-list",
-    "runs-logs", "runs-reproduce", "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel",
-    "workspace-create", "workspace-delete", "workspace-list", "workspace-show", "workspace-use",
+    "build-list", "build-logs", "build-show", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
+    "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-registry",
+    "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
+    "image-diff", "image-show", "image-show-none", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
+    "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "workspace-create",
+    "workspace-delete", "workspace-list", "workspace-show", "workspace-use",
 ]  # fmt: skip
 
 
@@ -120,6 +162,9 @@ def test_keys_are_snake_case_and_times_are_rfc_3339(documents: dict[str, Any]) -
         "definition",
         "hashed",
         "observed",
+        "image-show.variables",
+        "locks",  # by platform
+        "versions.images",
     )
 
     def look(value: Any, place: str) -> None:
