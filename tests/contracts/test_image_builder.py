@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,8 @@ from wardian.errors import BuildFailed, InvalidDefinition, InvalidInput, Unavail
 from wardian.image.builder import BuildCanceled, build_image
 from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
 from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
+from wardian.image.engine import EngineUnavailable
+from wardian.image.engine_way import Way, WayMemory
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import Manifest, read_config, read_manifest
 from wardian.tools import processes
@@ -283,11 +286,27 @@ def _sleepers() -> list[int]:
     ]
 
 
-def test_the_classic_builder_says_what_it_cannot(bench: Bench) -> None:
-    if bench.builder.name != "docker":
-        pytest.skip("about docker's classic builder")
-    with pytest.raises(Exception, match="mount secrets"):
-        bench.build(BASE + "RUN --mount=type=secret,id=t true\n")
+@pytest.mark.slow
+def test_the_classic_builder_says_what_it_cannot_and_the_next_one_is_taken(
+    docker_environ: dict[str, str], podman_environ: dict[str, str], tmp_path: Path
+) -> None:
+    dockerfile = BASE + "RUN --mount=type=secret,id=t true\n"
+    classic = DockerBuilder(docker_environ)
+    with pytest.raises(EngineUnavailable, match="not docker: steps that mount secrets or caches"):
+        Bench(classic, tmp_path).build(dockerfile)
+    store = LayoutImageStore(tmp_path / "layout")
+    built = build_image([classic, BuildahBuilder(podman_environ)], store, scratch=tmp_path / "scratch", dockerfile=dockerfile)
+    assert built.builder == "buildah"
+    assert "not docker: steps that mount" in built.why
+
+
+def test_steps_are_carried_out_without_a_runtime_too(podman_environ: dict[str, str], tmp_path: Path) -> None:
+    program = shutil.which("buildah", path=podman_environ["PATH"])
+    assert program is not None
+    WayMemory(tmp_path, "build-buildah", program).put(Way(isolation="chroot"))
+    bench = Bench(BuildahBuilder(podman_environ, memory=tmp_path), tmp_path)
+    assert bench.files(bench.build(BASE + "RUN echo yes > /made\n", use_cache=False))["made"] == b"yes\n"
+    assert WayMemory(tmp_path, "build-buildah", program).get() == Way(isolation="chroot")
 
 
 def test_parallel_builds_do_not_mix(bench: Bench) -> None:

@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from wardian.image.engine_podman import PodmanEngine
 space = Path(sys.argv[1])
-engine = PodmanEngine(json.loads((space / "environ.json").read_text()), memory=space / "memory")
+environ = json.loads((space / "environ.json").read_text())
+del environ["engine"]
+engine = PodmanEngine(environ, memory=space / "memory")
 check = engine.check()
 assert check.works and check.rootless, check
 print(engine.load(space / "image.tar").id)

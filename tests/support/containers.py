@@ -140,7 +140,7 @@ class PodmanSpace:
             "CONTAINERS_CONF": str(place / "containers.conf"), "XDG_RUNTIME_DIR": str(place / "runtime"), "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
         (place / "runtime").mkdir(mode=0o700)
-        (place / "environ.json").write_text(json.dumps(self.environ))
+        (place / "environ.json").write_text(json.dumps({"engine": "podman", **self.environ}))
 
     def engine(self, memory: Path | None = None) -> PodmanEngine:
         """Return podman over this storage; ``memory``: default is this space's own."""
@@ -204,6 +204,7 @@ def dockerd() -> Iterator[Dockerd]:
     )  # fmt: skip
     environ = {"PATH": os.environ["PATH"], "HOME": str(place), "DOCKER_HOST": host, "LANG": "C.UTF-8"}
     try:
+        (place / "environ.json").write_text(json.dumps({"engine": "docker", **environ}))
         daemon = Dockerd(place, environ, process)
         _wait_for(daemon)
         yield daemon

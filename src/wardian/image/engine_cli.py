@@ -229,7 +229,7 @@ class CommandLineEngine:
 def words(text: str) -> str:
     """Return what an engine said in an error, in one line, without its own frame."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("time=", "See '", "WARN", "Run '"))] or lines
+    lines = [line for line in lines if not line.startswith(("time=", "See '", "WARN", "Run '", "Usage:"))] or lines
     tried = [line[2:] for line in lines if line.startswith("* ")]  # podman tries several kinds of archives
     lines = [line for line in tried if not line.endswith(("no such file or directory", "not a directory"))] or lines
     said = lines[-1] if lines else "it says nothing"
