@@ -251,26 +251,35 @@ def test_a_canceled_build_leaves_nothing_running(bench: Bench) -> None:
     assert not _secret_places()
 
 
-def test_a_build_ends_with_the_process_that_wants_it(bench: Bench) -> None:
-    if bench.builder.name not in ("buildah", "podman"):
-        pytest.skip("the daemon's own business: it cancels what its client leaves")
-    code = (
-        "import sys; from pathlib import Path; from wardian.image.builder import build_image; from wardian.image.layout import LayoutImageStore\n"
-        "from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder\n"
-        "kind = {'buildah': BuildahBuilder, 'podman': PodmanBuilder}[sys.argv[1]]\n"
-        "build_image([kind()], LayoutImageStore(Path(sys.argv[2], 'x')), scratch=Path(sys.argv[2], 's'), dockerfile=sys.argv[3], use_cache=False,\n"
-        f"            secrets={{'token': {HIDDEN!r}}},"
-        "            listener=lambda e: print(e.text, flush=True))"
-    )
-    environ = bench.builder._environ | {"PYTHONPATH": ":".join(sys.path)}  # type: ignore[attr-defined]
-    process = subprocess.Popen([sys.executable, "-c", code, bench.builder.name, str(bench.place), BASE + "RUN echo a-long-step; sleep 987\n"],
-                               env=environ, stdout=subprocess.PIPE, text=True)  # fmt: skip
+_BUILD = """
+import os, sys
+from pathlib import Path
+from wardian.image.builder import build_image
+from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
+from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
+from wardian.image.layout import LayoutImageStore
+kind, place, program, dockerfile, secret = sys.argv[1:]
+if kind in ("buildah", "podman"): builder = {"buildah": BuildahBuilder, "podman": PodmanBuilder}[kind]()
+else: builder = {"buildkit": BuildKitBuilder, "docker": DockerBuilder}[kind](program=program)
+build_image([builder], LayoutImageStore(Path(place, "x")), scratch=Path(place, "s"), dockerfile=dockerfile, use_cache=False,
+            secrets={"token": secret} if secret else {}, listener=lambda e: print(e.text, flush=True))
+"""
+
+
+def test_a_build_ends_with_the_process_that_wants_it(bench: Bench, request: pytest.FixtureRequest) -> None:
+    kind = bench.builder.name
+    environ = request.getfixturevalue("docker_environ" if kind in ("buildkit", "docker") else "podman_environ")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BUILD, kind, str(bench.place), DEBIAN_DOCKER, BASE + "RUN echo a-long-step; sleep 987\n",
+         "" if kind == "docker" else HIDDEN],
+        env=environ | {"PYTHONPATH": ":".join(sys.path)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stdout is not None
     assert any("a-long-step" in line and "echo" not in line for line in process.stdout)
     process.kill()
     with process:
         pass
-    wait_until(lambda: not _sleepers() and not _secret_places())
+    wait_until(lambda: not _sleepers() and not _secret_places(), timeout_s=40)
 
 
 def _secret_places() -> list[Path]:
