@@ -90,7 +90,8 @@ def put_image(
         store.put(descriptor, lambda packed=packed: io.BytesIO(packed))  # type: ignore[misc]
         described.append(descriptor)
     values: dict[str, Any] = {
-        "platform": "linux/amd64", "diff_ids": tuple(Digest.of(raw) for raw in layers), "variables": (("PATH", PATH),), "command": ("/bin/sh",)
+        "platform": "linux/amd64", "diff_ids": tuple(Digest.of(raw) for raw in layers), "variables": (("PATH", PATH),), "command": ("/bin/sh",),
+        "history": tuple({"created_by": f"layer {n}"} for n, _ in enumerate(layers)),
     }  # fmt: skip
     content = ImageConfig(**{**values, **config}).to_json()
     described_config = Descriptor.of(content, CONFIG)

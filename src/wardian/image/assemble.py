@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.errors import BuildFailed
 from wardian.image.entry import ENVIRONMENT_PATH
@@ -81,7 +81,7 @@ def assemble(
                              path_entries),
         entrypoint=(), command=("python",) if start.entrypoint or not start.command else start.command,
         labels=tuple(sorted({**dict(start.labels), LOCK_LABEL: str(lock_digest)}.items())),
-        history=(*start.history, *({"created": created, "created_by": _line(named), "comment": "wardian"} for named in layers)),
+        history=(*_history(start), *({"created": created, "created_by": _line(named), "comment": "wardian"} for named in layers)),
         created=created,
     )  # fmt: skip
     content = config.to_json()
@@ -89,6 +89,13 @@ def assemble(
         replace(named.layer.descriptor, annotations=((PACKAGES_ANNOTATION, "\n".join(named.packages)),)) for named in layers
     )
     return Assembled(Manifest(Descriptor.of(content, CONFIG), (*base_layers, *described)), config, content)
+
+
+def _history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
+    """Return the base's history; where it does not list each layer once, one that does: buildah and podman refuse to build on it else."""
+    if sum(not entry.get("empty_layer") for entry in start.history) == len(start.diff_ids):
+        return start.history
+    return tuple({"created_by": "base"} for _ in start.diff_ids)
 
 
 def _variables(start: ImageConfig, ours: Mapping[str, str], path_entries: Sequence[str]) -> tuple[tuple[str, str], ...]:

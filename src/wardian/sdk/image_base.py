@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.errors import BuildFailed, InvalidInput
+from wardian.errors import BuildFailed, InvalidInput, NotFound
 from wardian.events import Event
+from wardian.sdk.docker_steps import STEPS, build_base, has_steps
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from wardian.image.base_python import BasePython
     from wardian.image.store import ImageStore
     from wardian.lock.lock import Lock
+    from wardian.workspace.images import BasePin
     from wardian.workspace.version import EnvironmentVersion
 
 SCRATCH = "scratch"
@@ -35,6 +37,8 @@ class ImageBases:
         records = self._parts.images.records
         pin = records.find_base(version.id, platform.name)
         docker = version.environment.docker
+        if has_steps(docker) and (pin is None or pin.reference == STEPS):
+            return self._built(version, platform, pin)
         reference = pin.reference if pin is not None else docker.base_image or self._parts.settings.base_image
         if reference == SCRATCH:
             if pin is None:
@@ -48,6 +52,20 @@ class ImageBases:
                 base = get_base(store, f"sha256:{held.digest}", platform.name)
             self._parts.listener(Event("notice", f"{version} is built on {reference}, pinned to sha256:{base.digest[:12]}"))
         return base
+
+    def _built(self, version: EnvironmentVersion, platform: Platform, pin: BasePin | None) -> Base:
+        """Return what the version's Docker steps made; they are carried out only if it is pinned to nothing yet."""
+        from wardian.image.base import get_base
+
+        images = self._parts.images
+        if pin is None:
+            digest = build_base(self._parts, version, platform)
+            pin = images.records.pin_base(version.id, platform.name, STEPS, digest, images.home.name)
+        store = images.store_named(pin.store)
+        if store is None:
+            raise NotFound(f"{pin.store}, which has what the Docker steps of {version} made, is gone", code="base_image_not_found",
+                           hint=f"`wardian env upgrade {version.name or 'NAME'}` carries them out anew")  # fmt: skip
+        return get_base(store, f"sha256:{pin.digest}", platform.name)
 
     def place_of(self, reference: str) -> tuple[ImageStore, str]:
         """Return the store that a base image's reference points into, and what it is called there."""

@@ -1,0 +1,77 @@
+"""The base image that a definition's own Docker steps make: carried out once per version and platform, then pinned by digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.digest import Digest
+from wardian.errors import BuildFailed, NotFound
+
+if TYPE_CHECKING:
+    from wardian.bootstrap import Parts
+    from wardian.definition.environment import DockerSection
+    from wardian.definition.platform import Platform
+    from wardian.image.store import ImageStore
+    from wardian.workspace.version import EnvironmentVersion
+
+STEPS = "docker steps"  # stands in a pin where a reference stands for others
+
+
+def has_steps(docker: DockerSection) -> bool:
+    """Return whether a definition has Docker steps of its own."""
+    return docker.dockerfile is not None or docker.build_context is not None
+
+
+def steps_tag(docker: DockerSection, platform: Platform) -> str:
+    """Return the tag of what these steps make for ``platform``: definitions with the same steps share it."""
+    context = docker.build_context
+    steps = {
+        "dockerfile": docker.dockerfile,
+        "context": [context.digest, context.dockerfile] if context else None,
+        "platform": platform.name,
+    }
+    return f"b-{Digest.of_document(steps)}"
+
+
+def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *, refresh: bool = False) -> Digest:
+    """Carry out the Docker steps of a version with whatever builder this machine has; return the digest of the image, in ``images.home``.
+
+    Not reproducible: what was built before from the same steps is taken, unless ``refresh``. One build for all who want it at once.
+
+    Raises:   InvalidDefinition: the Dockerfile's faults.  BuildFailed: code ``docker_build_failed``, with ``FILE:LINE:``.
+              EngineUnavailable: ``no_builder``: the message says of each why not.  NotFound: code ``no_build_context``.
+    """
+    from wardian.image.builder import build_image
+    from wardian.tools.flight import Flight
+
+    images, docker = parts.images, version.environment.docker
+    home, tag = images.home, steps_tag(docker, platform)
+    if not refresh and (found := home.find(tag)) is not None:
+        return found.descriptor.digest
+    flights = images.cache / "flights"
+    flights.mkdir(parents=True, exist_ok=True)
+    with Flight(flights / tag).lead(parts.listener, lambda: not refresh and home.find(tag) is not None) as listener:
+        if listener is None:
+            return _there(home, tag)
+        with parts.builds.record("base", str(version), tag, listener) as recorder:
+            context = docker.build_context
+            directory = None
+            if context is not None and (directory := parts.artifacts.find(context.digest, {})) is None:
+                raise NotFound(f"the build context of {version} (tree {context.digest.short}) is not here", code="no_build_context",
+                               hint="register the definition again where the directory is")  # fmt: skip
+            from wardian.definition.platform import this_platform
+
+            built = build_image(
+                images.builders, home, scratch=images.scratch, dockerfile=docker.dockerfile, context=directory,
+                name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh, plain_http=True,
+                platform="" if platform == this_platform() else platform.name, listener=recorder,
+            )  # fmt: skip
+            recorder.outcome |= {"digest": built.descriptor.digest, "builder": built.builder, "store": home.name}
+            return built.descriptor.digest
+
+
+def _there(home: ImageStore, tag: str) -> Digest:
+    found = home.find(tag)
+    if found is None:
+        raise BuildFailed("what the Docker steps made is gone again", hint="run it again")
+    return found.descriptor.digest
