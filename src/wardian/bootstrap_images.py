@@ -256,6 +256,18 @@ class ImageParts:
         jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return Workshop(self.layers, self.cache / "staging", self.cache / "conda-packages", jobs)
 
+    def empty_workshop(self, place: Path) -> Workshop:
+        """Return what layers are made with in the empty directory ``place``: as if none had been made before."""
+        from wardian.image.build_layers import Workshop
+        from wardian.image.layer_cache import LayerCache
+        from wardian.image.layout import LayoutImageStore
+
+        root, epoch = place / "layers", self._parts.settings.image_epoch
+        layers = LayerCache(
+            root, LayoutImageStore(place / "images", link_from=[root]), compression=self.compression, epoch=epoch
+        )
+        return Workshop(layers, place / "staging", place / "conda-packages", self.workshop.jobs)
+
     @cached_property
     def base_pythons(self) -> BasePythons:
         """Interpreters of base images."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "remove": ("wardian.cli.env_change:remove", "Remove packages; a new version, comments kept."),
     "lock": ("wardian.cli.env_build:lock", "Find the exact artifacts; show them."),
     "upgrade": ("wardian.cli.env_change:upgrade", "Solve anew; a new version, the difference first."),
+    "rebuild": ("wardian.cli.env_change:rebuild", "Solve anew, also for those who come later."),
     "build": ("wardian.cli.env_build:build", "Install the environment on this machine."),
     "verify": ("wardian.cli.env_build:verify", "Find every changed, missing or extra file."),
     "hash": ("wardian.cli.env_show:hash_", "Print the definition's hash."),

@@ -158,11 +158,17 @@ def _build_images(session: Session, version: EnvironmentVersion, platforms: tupl
     session.show(document, text)
 
 
-@click.command(epilog=examples("wardian env verify sklearn"))
+@click.command(epilog=examples("wardian env verify sklearn", "wardian env verify sklearn --rebuild"))
 @click.argument("target", metavar="REF", shell_complete=complete_reference)
+@click.option("--rebuild", is_flag=True, help="Make the image again in an empty cache, and compare its layers.")
 @command
-def verify(session: Session, target: str) -> int:
-    """Read every file of the environment on this machine, and name what is changed, missing or extra. Exit 1 if anything is."""
+def verify(session: Session, target: str, rebuild: bool) -> int:
+    """Read every file of the environment on this machine, and name what is changed, missing or extra. Exit 1 if anything is.
+
+    With --rebuild it is the image that is verified: whether what its lock names still gives the same bytes.
+    """
+    if rebuild:
+        return _verify_image(session, version_of(session, target))
     version = version_of(session, target)
     prefix, findings = session.workspace.environments.verify(version)
 
@@ -175,6 +181,23 @@ def verify(session: Session, target: str) -> int:
     if not findings.clean:
         session.say(f"hint:  `wardian gc --prefix {prefix.path.name[:12]} --apply` removes it; the next run installs it anew")
     return 0 if findings.clean else 1
+
+
+def _verify_image(session: Session, version: EnvironmentVersion) -> int:
+    found = session.workspace.images.rebuild(version)
+    words = {"content": "other files", "compressed": "the same files, compressed otherwise", "missing": "not made again",
+             "extra": "only made again"}  # fmt: skip
+
+    def text() -> list[str]:
+        lines = [f"{words[layer.state]}  {', '.join(layer.packages) or 'a layer of the base image'}  sha256:{layer.digest[:12]}"
+                 f" → sha256:{layer.again_digest[:12]}" for layer in found.differing]  # fmt: skip
+        lines += ["other settings  the image's configuration"] if found.config_differs and not found.differing else []
+        verdict = "the same bytes" if found.same else f"{len(found.differing) or 1} differ"
+        return [*lines, *(f"note: {note}" for note in found.notes),
+                f"{version}  {found.platform}: {len(found.layers)} layers made again, {verdict}  sha256:{found.again_digest[:12]}"]  # fmt: skip
+
+    session.show(found.as_document(), text)
+    return 0 if found.same else 1
 
 
 @click.command(epilog=examples(

@@ -1,4 +1,4 @@
-"""`wardian env edit|add|remove|upgrade`."""
+"""`wardian env edit|add|remove|upgrade|rebuild`."""
 
 from __future__ import annotations
 
@@ -88,18 +88,47 @@ def upgrade(session: Session, name: str, packages: tuple[str, ...], as_of: datet
     """
     environments = session.workspace.environments
     found = environments.upgrade(name, packages, as_of=as_of)
-    changes = found.difference
     document = {
         "from": version_row(found.version),
-        "difference": changes.as_document(),
+        **found.as_document(),
         "lock": lock_document(found.locks[0], packages=False),
         "to": None,
     }
-    if dry_run or not changes:
-        session.show(document, lambda: changes.text().rstrip() if changes else f"{found.version} is up to date")
+    if dry_run or not found:
+        session.show(document, found.text_lines if found else lambda: f"{found.version} is up to date")
         return
     version = environments.apply(found)
     session.show(
         {**document, "to": version_row(version)},
-        lambda: [changes.text().rstrip(), f"{version}  lock {found.locks[0].digest.short}"],
+        lambda: [*found.text_lines(), f"{version}  lock {found.locks[0].digest.short}"],
     )
+
+
+@click.command(epilog=examples("wardian env rebuild sklearn:4", "wardian env rebuild sklearn:4 --yes"))
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
+@click.option("--yes", is_flag=True, help="Do it; without, the versions that share the hash are listed.")
+@command
+def rebuild(session: Session, reference: str, yes: bool) -> None:
+    """Solve REF anew, add a version with that lock, and give it to everybody who comes with the same definition.
+
+    Versions that are there, REF among them, keep their locks and images: nothing that worked changes.
+    """
+    done = session.workspace.environments.rebuild(reference, confirmed=yes)
+    lock = done.upgrade.locks[0]
+    document = {
+        "from": version_row(done.upgrade.version),
+        **done.upgrade.as_document(),
+        "lock": lock_document(lock, packages=False),
+        "to": version_row(done.version) if done.version else None,
+        "versions": list(done.shared_with),
+        "current": {platform: {"before": before, "after": after} for platform, (before, after) in done.current.items()},
+    }
+
+    def text() -> list[str]:
+        added = f"{done.version}  lock {lock.digest.short}" if done.version else f"{done.upgrade.version} is up to date"
+        hash_ = done.upgrade.version.definition_hash.short
+        moves = [f"@{hash_} on {platform}: new versions get lock {after.short}{f', not {before.short}' if before and before != after else ''}"
+                 for platform, (before, after) in done.current.items()]  # fmt: skip
+        return [*done.upgrade.text_lines(), added, *moves, f"as they were: {', '.join(done.shared_with)}"]
+
+    session.show(document, text)

@@ -86,6 +86,15 @@ class StoredImage:
         return sum(layer.size_bytes for layer in self.manifest.layers)
 
 
+@dataclass(frozen=True, slots=True)
+class MadeImage:
+    """An image that was put together; its own layers are in the workshop. ``notes``: as of ``StoredImage``."""
+
+    assembled: Assembled
+    layers: tuple[NamedLayer, ...]
+    notes: tuple[str, ...]
+
+
 def find_image(store: ImageStore, key: Digest, lock_digest: Digest) -> StoredImage | None:
     """Return the image with this key in ``store``, or None.
 
@@ -130,6 +139,19 @@ def build_image(
               link_scripts: ``refuse`` | ``run``.
     Raises:   BuildFailed, InstallFailed, BadArchive, DiskFull, Unavailable, Denied: see the parts.
     """
+    made = make_image(request, workshop, fetch=fetch, link_scripts=link_scripts, listener=listener)
+    for note in made.notes:
+        listener(Event("notice", note))
+    descriptor = _store(made.assembled, made.layers, request.base, local, target, (image_tag(request.key),), listener)
+    return StoredImage(
+        request.key, descriptor, made.assembled.manifest, made.assembled.config, target.name, cached=False, notes=made.notes
+    )
+
+
+def make_image(
+    request: ImageRequest, workshop: Workshop, *, fetch: Fetch, link_scripts: str, listener: Listener
+) -> MadeImage:  # fmt: skip
+    """Make the layers of an image that ``workshop`` lacks, and put it together; it is stored nowhere. Arguments as of ``build_image``."""
     lock, base = request.lock, request.base
     python = image_python(lock, request.base_python)
     maker = LayerMaker(workshop, lock, request.scheme, python, fetch=fetch, link_scripts=link_scripts, listener=listener)
@@ -147,12 +169,7 @@ def build_image(
         base=(base.manifest, base.config) if base else None, variables=activation.variables,
         path_entries=activation.path_entries, is_conda=bool(conda),
     )  # fmt: skip
-    for note in notes:
-        listener(Event("notice", note))
-    descriptor = _store(assembled, layers, base, local, target, (image_tag(request.key),), listener)
-    return StoredImage(
-        request.key, descriptor, assembled.manifest, assembled.config, target.name, cached=False, notes=tuple(notes)
-    )
+    return MadeImage(assembled, tuple(layers), tuple(notes))
 
 
 def _why_no_byte_code(request: ImageRequest) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wardian.lock.lock import Lock
     from wardian.sdk.comparison import Comparison
     from wardian.sdk.sharing import Sharing
-    from wardian.sdk.upgrade import Upgrade
+    from wardian.sdk.upgrade import Rebuilt, Upgrade
     from wardian.workspace.version import LabelMove
 
 
@@ -144,13 +144,22 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         return plan_upgrade(self._parts, self, self.get(name), packages, as_of)
 
     def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
-        """Register an upgrade as a new version with its own locks; the old version and its hash's lock stay."""
-        version, _ = self.register(upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
-                                   note=f"upgraded: {upgrade.difference.summary()}", always_new=True)  # fmt: skip
-        for lock in upgrade.locks:
-            self._parts.locks.put(lock)
-            self._parts.locks.pin(version.id, lock.platform, lock.digest, "upgrade")
-        return version
+        """Register an upgrade as a new version with its own locks and base images; the old version and its hash's lock stay."""
+        from wardian.sdk.upgrade import apply_upgrade
+
+        return apply_upgrade(self._parts, self, upgrade)
+
+    def rebuild(self, reference: str, *, confirmed: bool = False) -> Rebuilt:
+        """Solve a version anew, add a version with that lock, and make it the one that newcomers with the same hash get [S26].
+
+        In this workspace, on this machine and in the workspace's registry. Versions that are there keep locks and images.
+
+        Raises:   Conflict: code ``needs_yes``: it is not ``confirmed``; ``details`` lists the versions that share the hash.
+                  As ``upgrade``; Unavailable: the registry does not answer; nothing has moved then.
+        """
+        from wardian.sdk.upgrade import rebuild
+
+        return rebuild(self._parts, self, self.get(reference), confirmed=confirmed)
 
     # -- export --------------------------------------------------------------------------------------------------------
 

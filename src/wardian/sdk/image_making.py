@@ -81,7 +81,7 @@ class ImageMaker:
         locked = self._parts.locker.ensure(version, platform)
         lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
         with self._parts.prefixes.work_beside():  # clean-ups leave archives, layers and interpreters alone
-            result, origin, build_id = self._find_or_build(version, self._request(version, platform, lock))
+            result, origin, build_id = self._find_or_build(version, self.request(version, platform, lock))
         known = self._remember(version, platform, scheme, result, origin)
         return replace(
             _result(version, known, cached=result.cached), lock_digest=lock.digest, notes=result.notes, build_id=build_id
@@ -172,7 +172,8 @@ class ImageMaker:
         self._parts.images.records.put(version.id, known)
         return known
 
-    def _request(self, version: EnvironmentVersion, platform: Platform, lock: Lock) -> ImageRequest:
+    def request(self, version: EnvironmentVersion, platform: Platform, lock: Lock) -> ImageRequest:
+        """Return what the image of a version is made of; its base is pinned from then on."""
         from wardian.image.build import ImageRequest
 
         base = self._bases.get(version, platform)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.sdk.image_details import ImageDetails
     from wardian.sdk.image_index import EnvironmentIndex
+    from wardian.sdk.image_rebuild import RebuiltImage
     from wardian.workspace.builds import Recorder
     from wardian.workspace.images import KnownImage
     from wardian.workspace.version import EnvironmentVersion
@@ -101,6 +102,14 @@ class ImageCollection:
         """Return every image that a version has had, the newest first. Nothing is contacted."""
         found = self._environments.get(version) if isinstance(version, str) else version
         return self._parts.images.records.list(found.id)
+
+    def rebuild(self, version: EnvironmentVersion | str, *, platform: str | None = None) -> RebuiltImage:
+        """Return the version's image beside the same made again in an empty cache: see ``wardian.sdk.image_rebuild``."""
+        from wardian.sdk.image_rebuild import rebuild_image
+
+        return rebuild_image(
+            self._parts, self, self._environments.get(version) if isinstance(version, str) else version, platform
+        )
 
     # -- look, copy ----------------------------------------------------------------------------------------------------
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wardian.errors import NotFound
+from wardian.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from wardian.bootstrap import Parts
     from wardian.definition.environment import Environment
+    from wardian.digest import Digest
     from wardian.lock.difference import LockDifference
     from wardian.lock.lock import Artifact, Lock
+    from wardian.sdk.base_move import BaseMove
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.version import EnvironmentVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What an upgrade found: the new lock beside the old one. Nothing is registered until it is applied."""
+    """What an upgrade found: the new locks and base images beside the old ones. Nothing is registered until it is applied.
+
+    True if anything moves. ``old`` and ``difference`` are of the first of ``locks``, this machine's.
+    """
 
     version: EnvironmentVersion
     environment: Environment
@@ -30,6 +35,46 @@ class Upgrade:
     old: Lock
     locks: tuple[Lock, ...]
     difference: LockDifference
+    bases: tuple[BaseMove, ...] = ()
+    elsewhere: tuple[LockDifference, ...] = ()  # on the other platforms
+
+    def __bool__(self) -> bool:
+        """Whether anything moves."""
+        return bool(self.difference) or any(self.elsewhere) or any(self.bases)
+
+    def summary(self) -> str:
+        """Return what moves, in one line."""
+        packages = next((one for one in (self.difference, *self.elsewhere) if one), self.difference)
+        based = ["a newer base image"] if any(self.bases) else []
+        return ", ".join([*([packages.summary()] if packages or not based else []), *based])
+
+    def text_lines(self) -> list[str]:
+        """Return what moves, for people: packages, then base images."""
+        lines = [self.difference.text().rstrip()] if self.difference else []
+        for one in self.elsewhere:
+            if one and one.moves != self.difference.moves:
+                lines += [f"on {one.platforms[1]}:", one.text().rstrip()]
+        return [*lines, *(f"base: {move}" for move in self.bases)]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"difference": self.difference.as_document(), "bases": [move.as_document() for move in self.bases]}
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild did.
+
+    Attributes:
+        upgrade: what moved.  version: the new one; None: nothing differs from the version that was rebuilt.
+        shared_with: all versions with this hash, each of which keeps its own lock.
+        current: platform → the lock that newcomers got before, and the one that they get now.
+    """
+
+    upgrade: Upgrade
+    version: EnvironmentVersion | None
+    shared_with: tuple[str, ...]
+    current: Mapping[str, tuple[Digest | None, Digest]]
 
 
 def plan_upgrade(
@@ -39,18 +84,70 @@ def plan_upgrade(
     from wardian.definition.platform import get_platform, this_platform
     from wardian.lock import difference as locks
     from wardian.lock.solver import SolveRequest
+    from wardian.sdk.base_move import plan_bases
 
     named(version)
-    old = environments.lock(version)[this_platform().name]
+    before = environments.lock(version)
+    old = before[this_platform().name]
     environment, text = _with_pins(environments, version, [one for one in packages if re.search(r"[=<>~!]", one)])
     kept = _kept(version, old, packages)
     solved: list[Lock] = []
     platforms = [old.platform, *(pin.platform for pin in parts.locks.pins(version.id) if pin.platform != old.platform)]
-    for name in platforms:
-        request = SolveRequest(environment, get_platform(name), preferred=solved[0].artifacts if solved else kept, as_of=as_of,
-                               offline=parts.settings.offline)  # fmt: skip
-        solved.append(parts.solver.solve(request, parts.listener))
-    return Upgrade(version, environment, text, old, tuple(solved), locks.difference(old, solved[0]))
+    with parts.builds.record("lock", str(version), environment.definition_hash, parts.listener) as recorder:
+        for name in platforms:
+            request = SolveRequest(environment, get_platform(name), preferred=solved[0].artifacts if solved else kept, as_of=as_of,
+                                   offline=parts.settings.offline)  # fmt: skip
+            solved.append(parts.solver.solve(request, recorder))
+            recorder.outcome[name] = solved[-1].digest
+    bases = plan_bases(parts, version, environment, platforms, hold=bool(packages))
+    elsewhere = tuple(locks.difference(before[lock.platform], lock) for lock in solved[1:])
+    return Upgrade(version, environment, text, old, tuple(solved), locks.difference(old, solved[0]), bases, elsewhere)
+
+
+def apply_upgrade(
+    parts: Parts, environments: EnvironmentCollection, upgrade: Upgrade, word: str = "upgrade"
+) -> EnvironmentVersion:
+    """Register an upgrade as a new version with its own locks and base images: all of it or nothing.
+
+    Args:     word: ``upgrade`` | ``rebuild``: what the pins say.
+    """
+    with parts.database.write():
+        version, _ = environments.register(
+            upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
+            note=f"{'rebuilt' if word == 'rebuild' else 'upgraded'}: {upgrade.summary()}", always_new=True,
+        )  # fmt: skip
+        for lock in upgrade.locks:
+            parts.locks.put(lock)
+            parts.locks.pin(version.id, lock.platform, lock.digest, word)
+        for base in upgrade.bases:
+            if not base.anew:
+                parts.images.records.pin_base(version.id, base.platform, base.reference, base.after, base.store)
+    return version
+
+
+def rebuild(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, confirmed: bool) -> Rebuilt:
+    """Solve ``version`` anew, and give its hash's newcomers that lock; see ``EnvironmentCollection.rebuild``."""
+    shared = parts.locks.users_of_hash(version.definition_hash)
+    if not confirmed:
+        registry = parts.settings.registry
+        raise Conflict(
+            f"a rebuild of {named(version)}:{version.version} changes the lock that new versions with its hash @{version.definition_hash.short} get"
+            f"{f', here and from {registry}' if registry else ''}; these share it, and keep the locks that they have: {', '.join(shared)}",
+            hint=f"`wardian env rebuild {version} --yes`; `wardian env upgrade {version.name}` adds a version and leaves the hash's lock alone",
+            code="needs_yes", details={"versions": list(shared), "definition_hash": version.definition_hash},
+        )  # fmt: skip
+    upgrade = plan_upgrade(parts, environments, version, (), None)
+    current = {}
+    for lock in upgrade.locks:  # first where others look: a second try finds here what is left to do
+        parts.lock_chain.move(lock)
+    with parts.database.write():
+        added = apply_upgrade(parts, environments, upgrade, "rebuild") if upgrade else None
+        for lock in upgrade.locks:
+            was = parts.locks.current(version.definition_hash, lock.platform)
+            parts.locks.put(lock)
+            parts.locks.set_current(version.definition_hash, lock.platform, lock.digest, "rebuild")
+            current[lock.platform] = (was.lock_digest if was else None, lock.digest)
+    return Rebuilt(upgrade, added, shared, current)
 
 
 def named(version: EnvironmentVersion) -> str:
