@@ -126,8 +126,7 @@ class Settings:
         where = home or cls.home_of(env)
         values, origin = _file(where / "config.toml") if with_file else ({}, {})
         for f in fields(cls):
-            variable = f.metadata.get("variable")
-            if variable and variable in env and f.name != "home":
+            if f.name != "home" and (variable := variable_of(f.name, env)) is not None:
                 values[f.name], origin[f.name] = env[variable], f"${variable}"
         converted = {name: _convert(name, value, origin[name]) for name, value in values.items()}
         converted.setdefault("cache", where / "cache")
@@ -140,6 +139,15 @@ class Settings:
                 f"{origin['image_compression']}: image_compression is zstd or gzip, not `{settings.image_compression}`"
             )
         return settings
+
+
+def variable_of(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the environment variable that gives the setting ``name`` its value; None: no variable does.
+
+    An empty one counts only where empty is a value, such as a list of nothing.
+    """
+    variable = next(f.metadata.get("variable") for f in fields(Settings) if f.name == name)
+    return variable if variable and (environ.get(variable) or (variable in environ and name in _EMPTY_IS_A_VALUE)) else None
 
 
 def _default_home(env: Mapping[str, str]) -> Path:
@@ -155,7 +163,12 @@ def _default_home(env: Mapping[str, str]) -> Path:
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     value = env.get(name)
-    return Path(value).expanduser().absolute() if value else None
+    if not value:
+        return None
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise InvalidSetting(f"${name}: `{value[:80]}`: there is no such user") from None
 
 
 def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -182,12 +195,14 @@ _INTEGERS = ("cache_limit_bytes", "snapshot_limit_bytes", "snapshot_limit_files"
 _LISTS = ("lock_platforms", "pass_variables", "insecure_registries")
 _FLAGS = ("offline", "image_byte_code")
 _TABLES = ("indexes", "channels", "mirrors")
+# of every other setting, an empty variable is as if it was not there: an empty path would be the directory of the call
+_EMPTY_IS_A_VALUE = (*_LISTS, *_FLAGS, "python_downloads", "registry", "global_registry")
 
 
 def _convert(name: str, value: Any, origin: str) -> Any:
     try:
         if name == "cache":
-            return Path(value).expanduser().absolute()
+            return _cache(value, origin)
         if name in _INTEGERS:
             return _positive(int(value))
         if name == "timeout_s":
@@ -207,14 +222,46 @@ def _convert(name: str, value: Any, origin: str) -> Any:
                 else tuple(str(v) for v in value)
             )
         if name in _TABLES:
-            return {str(k): str(v).rstrip("/") for k, v in value.items()}
+            return {str(k): _url(v, f"{origin}.{k}").rstrip("/") for k, v in value.items()}
         return str(value)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidSetting(f"{origin}: `{value}` is not a value for `{name}`") from None
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RuntimeError):
+        raise InvalidSetting(f"{origin}: `{value}` is not a value for `{name}`", hint=_wanted(name)) from None
+
+
+def _wanted(name: str) -> str:
+    if name in _INTEGERS or name == "image_epoch":
+        return "a whole number above 0" if name in _INTEGERS else "a whole number, seconds since 1970"
+    if name in _FLAGS:
+        return "true or false; in a variable also 1 or 0"
+    if name in _LISTS:
+        return 'a list: ["…", "…"] in the file, with commas between in a variable'
+    if name in _TABLES:
+        return f'a table: [{name}], then one line NAME = "URL" for each'
+    return "a number of seconds above 0" if name == "timeout_s" else "a path that begins with `/` or `~/`"
+
+
+def _cache(value: str, origin: str) -> Path:
+    path = Path(value).expanduser()
+    if "\0" in value or not (
+        path.is_absolute() or origin.startswith("$")
+    ):  # a variable is relative to where it was set; a file is not
+        raise ValueError(value)
+    return path.absolute()
+
+
+def _url(value: Any, origin: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        if "://" in value and urlsplit(value).port != 0:
+            return str(value)
+    except (TypeError, ValueError):
+        pass  # no text, or a host or a port that cannot be one
+    raise InvalidSetting(f"{origin}: `{value}` is not a URL", hint="https://…, http://… or file:///…")
 
 
 def _positive(number: Any) -> Any:
-    if number <= 0:
+    if not 0 < number < float("inf"):
         raise ValueError(number)
     return number
 

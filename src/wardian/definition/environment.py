@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.address import address_fault
 from wardian.definition.local_path import checked_path
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.plain_text import text_faults
@@ -257,8 +258,10 @@ def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
     for i, channel in enumerate(channels):
         if _SECRET_VALUE.search(channel) or holds_conda_secret(channel):  # before a message can show it
             faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", SECRET_HINT)
-        elif not channel or any(c.isspace() for c in channel):
+        elif not channel or any(c.isspace() for c in channel) or (":" in channel and "://" not in channel):
             faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
+        elif fault := address_fault(channel):
+            faults.add("bad_channel", f"python.channels[{i}]", f"`{channel}` is not a channel: {fault}")
     requires_python = faults.checked("python.requires_python", _specifiers, section.requires_python)
     if section.manager == "uv" and (conda or channels):
         faults.add("manager_mismatch", "python.manager", "a uv environment has no conda packages or channels",

@@ -6,6 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from wardian.definition.address import address_fault
 from wardian.definition.local_path import tidy_path
 from wardian.definition.project_name import PROJECT_NAME, canonical_name
 from wardian.definition.url_secret import SECRET_HINT, holds_secret
@@ -175,6 +176,8 @@ def _checked_value(name: str, value: str) -> str:
         raise _bad(f"`{name}` has a value that cannot be written in a file: {value[:80]!r}")
     if holds_secret(value):
         raise InvalidInput(f"the URL of `{name}` holds a secret", hint=SECRET_HINT, code="secret_in_definition")
+    if name in ("--index-url", "--extra-index-url", "--find-links") and (fault := address_fault(value)):
+        raise _bad(f"`{value[:120]}` is not a URL: {fault}")
     if name in ("--index-url", "--extra-index-url"):
         if not (_URL.match(value) or _ALIAS.fullmatch(value)) or re.search(r"\s", value):
             raise _bad(f"`{value[:120]}` is not an index", "an index is an `https://` URL or an alias from your settings")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from wardian.definition.address import address_fault
 from wardian.definition.local_path import checked_path, is_wheel_name, looks_like_path
 from wardian.definition.marker import normalised_marker
 from wardian.definition.pip_option import PIP_OPTIONS, PipOption
@@ -220,6 +221,8 @@ def _checked_url(text: str, url: str) -> str:
         raise _bad(text, f"`{scheme}` is not a scheme that pip fetches from", hint)
     if not re.match(r"[^:]+:///." if scheme == "git+file" else r"[^:]+://[^/?#\s]", url):
         raise _bad(text, "the URL has no host")
+    if fault := address_fault(url):
+        raise _bad(text, fault)
     _check_wheel_name(text, url)
     return url
 

@@ -145,6 +145,20 @@ def plan_indexes(
                      frozenset(trusted))  # fmt: skip
 
 
+def check_aliases(options: Sequence[str], configured: Mapping[str, str]) -> None:
+    """Check that each alias among pip's options is one of the indexes that the settings know.
+
+    Raises:   InvalidInput: code ``unknown_index``.
+    """
+    for position, text in enumerate(options):
+        option = PipOption.parse(text)
+        alias = option.value if option.name in ("--index-url", "--extra-index-url") else None
+        if alias and not re.search(r"://|\$\{", alias) and alias not in configured:
+            known = f"known ones: {', '.join(sorted(configured))}; " if configured else ""
+            raise InvalidInput(f"python.pip_options[{position}]: no index is called `{alias[:80]}`", code="unknown_index",
+                               hint=f"{known}`wardian config set indexes.{alias[:80]} URL` adds one")  # fmt: skip
+
+
 def trusted_hosts(options: Sequence[str]) -> frozenset[str]:
     """Return the hosts (``HOST[:PORT]``) whose certificates a definition's pip options say not to check."""
     parsed = [PipOption.parse(text) for text in options if text.startswith("--trusted-host")]

@@ -14,7 +14,7 @@ from wardian.errors import BuildFailed, SolveFailed
 from wardian.events import Event
 from wardian.lock.direct_archives import DirectArchives, kind_of
 from wardian.lock.further import with_further
-from wardian.lock.indexes import IndexPlan, expand, plan_indexes
+from wardian.lock.indexes import IndexPlan, check_aliases, expand, plan_indexes
 from wardian.lock.pins import Pin, depends, parse_pins
 from wardian.lock.pip_artifacts import PipArtifacts, file_name
 from wardian.lock.pip_conflict import explain, involved
@@ -94,6 +94,7 @@ class UvSolver:
         python = request.environment.python
         if not python.pip:
             return PipSolution((), ())
+        check_aliases(python.pip_options, self.indexes)
         plan = self.plan(request)
         for note in plan.notes:
             listener(Event("warning", note))

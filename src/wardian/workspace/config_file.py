@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, InvalidSetting, NotFound
-from wardian.settings import Settings
+from wardian.settings import Settings, variable_of
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
 from wardian.workspace.workspaces import check_name
 
@@ -136,8 +136,7 @@ class ConfigFile:
 def _value(
     field: Field[Any], settings: Settings, environ: Mapping[str, str], in_file: Mapping[str, Any], path: Path
 ) -> SettingValue:
-    variable = field.metadata.get("variable", "")
-    if variable and variable in environ:
+    if variable := variable_of(field.name, environ):
         origin = f"${variable}"
     else:
         origin = f"{path}: {field.name}" if field.name in in_file else "default"
@@ -148,7 +147,7 @@ def _value(
         value = list(value)
     elif isinstance(value, Path):
         value = str(value)
-    return SettingValue(field.name, value, origin, variable, field.metadata.get("doc", ""))
+    return SettingValue(field.name, value, origin, field.metadata.get("variable", ""), field.metadata.get("doc", ""))
 
 
 def _split(key: str) -> tuple[Field[Any], str | None]:

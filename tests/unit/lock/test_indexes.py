@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wardian.errors import InvalidInput
-from wardian.lock.indexes import IndexPlan, plan_indexes
+from wardian.lock.indexes import IndexPlan, check_aliases, plan_indexes
 from wardian.tools.http import Credentials
 
 CORP = {"corp": "https://corp.example/simple"}
@@ -94,3 +94,13 @@ def test_options_that_change_what_is_taken() -> None:
         assert part in text
     assert found.require_hashes
     assert any("--prefer-binary" in note for note in found.notes)
+
+
+def test_an_alias_that_no_setting_knows_is_said_before_anything_is_asked() -> None:
+    check_aliases(
+        ["--index-url corp", "--extra-index-url https://two.example/simple", "--extra-index-url ${MORE}", "--pre"], CORP
+    )
+    with pytest.raises(InvalidInput, match=r"python\.pip_options\[1\]: no index is called `crop`") as caught:
+        check_aliases(["--pre", "--extra-index-url crop"], CORP)
+    assert caught.value.stable_code == "unknown_index"
+    assert caught.value.hint == "known ones: corp; `wardian config set indexes.crop URL` adds one"

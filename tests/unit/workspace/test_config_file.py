@@ -142,3 +142,47 @@ def test_only_what_is_set_can_be_unset(config: ConfigFile) -> None:
     with pytest.raises(NotFound):
         config.unset("indexes.ours")
     assert not config.path.exists()
+
+
+@pytest.mark.parametrize("name", ["WARDIAN_CACHE", "WARDIAN_WORKSPACE", "WARDIAN_TIMEOUT_S", "WARDIAN_CACHE_LIMIT_BYTES"])
+def test_an_empty_variable_is_as_if_it_was_not_there(config: ConfigFile, name: str) -> None:
+    assert config.show({name: ""}) == config.show({}), "an empty cache would be the directory that Wardian is called from"
+
+
+def test_an_empty_list_is_a_list(config: ConfigFile) -> None:
+    assert values(config, {"WARDIAN_LOCK_PLATFORMS": ""})["lock_platforms"] == ([], "$WARDIAN_LOCK_PLATFORMS")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('cache = ""', "cache"),
+        ('cache = "below/the/directory/of/the/call"', "cache"),
+        ('cache = "~nobody-of-this-name/x"', "cache"),
+        ('cache = "/a\\u0000b"', "cache"),
+        ("cache = 3", "cache"),
+        ("cache_limit_bytes = inf", "cache_limit_bytes"),
+        ("timeout_s = nan", "timeout_s"),
+        ("timeout_s = inf", "timeout_s"),
+        ("offline = 1", "offline"),
+        ("indexes = 3", "indexes"),
+        ("[indexes]\npypi = 3", "indexes.pypi"),
+        ('[indexes]\npypi = "not a url"', "indexes.pypi"),
+        ('[channels]\nconda-forge = "::::"', "channels.conda-forge"),
+        ('[channels]\nconda-forge = "https://conda.example.org:99999/x"', "channels.conda-forge"),
+        ('[mirrors]\n"https://a.example/" = "http://[::1/"', "mirrors.https://a.example/"),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_named_with_what_would_be_right(config: ConfigFile, text: str, key: str) -> None:
+    config.path.parent.mkdir()
+    config.path.write_text(text)
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.load({}, home=config.path.parent)
+    assert caught.value.message.startswith(f"{config.path}: {key}: `")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["WARDIAN_HOME", "WARDIAN_CACHE"])
+def test_the_home_of_a_user_that_there_is_not_is_said(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match=rf"\${name}: `~nobody-of-this-name/x`"):
+        Settings.load({"WARDIAN_HOME": str(tmp_path), name: "~nobody-of-this-name/x"})
