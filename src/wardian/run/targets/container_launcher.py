@@ -43,7 +43,7 @@ class Launcher:
         self.due: list[tuple[float, int]] = []  # when, and which signal
         self.killing_since: float | None = None
         self.control = open_control()
-        self.news = os.open(os.path.join(PLACE, "status"), os.O_WRONLY)
+        self.news = open_pipe("status")
 
     def run(self) -> None:
         """Be with the job until nothing of it is left, and tell how it ended."""
@@ -85,8 +85,8 @@ class Launcher:
                 signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL)
             os.setsid()
             os.chdir(order["directory"])
-            out = os.open(os.path.join(PLACE, "out"), os.O_WRONLY)
-            err = out if order["merged"] else os.open(os.path.join(PLACE, "err"), os.O_WRONLY)
+            out = open_pipe("out")
+            err = out if order["merged"] else open_pipe("err")
             os.dup2(out, 1)
             os.dup2(err, 2)
             if not order["takes_input"]:
@@ -214,6 +214,13 @@ def open_control() -> int:
     control = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     os.close(test)
     return control
+
+
+def open_pipe(name: str) -> int:
+    """Open a pipe that somebody reads; it is an error if nobody does, where opening would else wait for ever."""
+    pipe = os.open(os.path.join(PLACE, name), os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(pipe, True)
+    return pipe
 
 
 def others() -> list[int]:
