@@ -230,6 +230,23 @@ def test_an_upgrade_takes_the_newer_base_image_and_shows_both(home: Callable[...
     assert image_of(cli, "team:1")["digest"] == image["digest"]
 
 
+def test_a_version_that_is_pulled_keeps_its_image_although_the_bases_tag_has_moved(
+    home: Callable[..., Cli], base: LayoutImageStore, registry: DockerRegistry
+) -> None:
+    where = f"{registry.host}/envs"
+    one, two = (home(name, WARDIAN_REGISTRY=where) for name in ("one", "two"))
+    one.ok("env", "create", "team", "-r", "alpha.txt")
+    image = image_of(one, "team:1")
+    one.ok("env", "push", "team:1")
+    after = push_other(base)
+    two.ok("env", "pull", f"{where}/team:1")
+    found = image_of(two, "team:1")
+    assert (found["digest"], found["origin"]) == (image["digest"], "workspace registry")
+    (move,) = two.json("env", "upgrade", "team")["bases"]
+    assert move["after"] == after
+    assert image_of(two, "team:2")["digest"] != image["digest"]
+
+
 def test_with_a_package_the_base_is_held(home: Callable[..., Cli], shop: Index, base: LayoutImageStore, tmp_path: Path) -> None:
     cli = home("one")
     cli.ok("env", "create", "team", "-r", "alpha.txt")

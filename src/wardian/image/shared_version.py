@@ -37,6 +37,7 @@ class SharedVersion:
         definition: the whole content, in the shape of ``wardian.definition.document``; ``definition_hash``: its hash.
         source: format and text that it was written in, comments kept; empty: made in Python.
         locks: platform → lock_digest.  images: platform → {key, digest}, as far as they are in the same place.
+        bases: platform → {reference, digest, store} of the base image that it is pinned to.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SharedVersion:
     labels: tuple[str, ...] = ()
     locks: Mapping[str, Digest] = field(default_factory=dict)
     images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    bases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     created: str = ""
 
     def to_json(self) -> bytes:
@@ -69,6 +71,10 @@ class SharedVersion:
                 raise InvalidImage(f"the shared version has schema {schema}, this Wardian reads up to {SCHEMA}", hint="use a newer Wardian",
                                    code="newer_schema")  # fmt: skip
             values["locks"] = {str(platform): Digest(digest) for platform, digest in values.get("locks", {}).items()}
+            values["bases"] = {
+                str(platform): {"reference": str(base["reference"]), "digest": str(base["digest"] and Digest(base["digest"])), "store": str(base["store"])}
+                for platform, base in values.get("bases", {}).items()
+            }  # fmt: skip
             for key in ("content_key", "definition_hash"):
                 values[key] = Digest(values[key])
             values["source"], values["labels"] = tuple(values.get("source", ())), tuple(values.get("labels", ()))
@@ -133,6 +139,7 @@ def share(store: ImageStore, shared: SharedVersion) -> bool:
         shared = SharedVersion(**{
             **{name: getattr(shared, name) for name in SharedVersion.__dataclass_fields__},
             "locks": {**shared.locks, **there.locks}, "images": {**shared.images, **there.images}, "created": there.created,
+            "bases": {**shared.bases, **there.bases},
             "labels": tuple(sorted({*shared.labels, *there.labels})),
         })  # fmt: skip
     content, empty = shared.to_json(), Descriptor.of(_EMPTY, EMPTY)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
 from wardian.sdk.upgrade import named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from wardian.bootstrap import Parts
@@ -66,6 +67,7 @@ class Sharing:
                 version.name or "", version.version or "", version.content_key, version.definition_hash, version.document,
                 source=source or (), description=version.description, tags=version.tags, labels=version.labels,
                 locks={platform: lock.digest for platform, lock in locks.items()}, images=images, created=version.created,
+                bases=self._bases(version, locks),
             ))  # fmt: skip
             recorder.outcome |= {"store": store.name, "new": new}
         return Pushed(version, store.name, new, tuple(sorted(locks)), tuple(sorted(images)))
@@ -136,6 +138,14 @@ class Sharing:
             done[known.platform] = {"key": known.key, "digest": known.digest}
         return done
 
+    def _bases(self, version: EnvironmentVersion, platforms: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the base images that the version is pinned to: its image stays the same wherever it is pulled."""
+        pins = {platform: self._parts.images.records.find_base(version.id, platform) for platform in platforms}
+        return {
+            platform: {"reference": pin.reference, "digest": pin.digest or "", "store": pin.store}
+            for platform, pin in pins.items() if pin is not None
+        }  # fmt: skip
+
     @staticmethod
     def _find(store: ImageStore, name: str, version: str | None) -> SharedVersion:
         from wardian.image.shared_version import find_version, shared_versions
@@ -179,6 +189,9 @@ class Sharing:
             if pin is None:
                 self._parts.locks.ensure_current(version.definition_hash, lock.platform, lock.digest, origin)
                 self._parts.locks.pin(version.id, lock.platform, lock.digest, origin)
+        for platform, base in shared.bases.items():
+            digest = Digest(base["digest"]) if base["digest"] else None
+            self._parts.images.records.pin_base(version.id, platform, base["reference"], digest, base["store"])
         for label in shared.labels if new else ():
             self._parts.environments.label(shared.name, shared.version, label)
         return self._environments.by_id(version.id)
