@@ -44,7 +44,8 @@ class Recipe:
         build_args: seen by everybody: they stay in the image's history.
         secrets: id → value, for ``RUN --mount=type=secret``; neither kept nor logged.
         platform: ``linux/arm64``; empty: this machine's.
-        logins: by registry.  plain_http: registries may be reached without TLS.
+        logins: by registry.  plain_http: registries of this machine (127.0.0.0/8) may be
+            reached without TLS; about others, the builders' own configuration decides.
         refresh: newer base images are looked for.  use_cache: steps that were done before are not done again.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from wardian.image.engine import Login
 
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -102,7 +104,7 @@ class BuildahBuilder:
         argv += [word for key, value in sorted(recipe.build_args.items()) for word in ("--build-arg", f"{key}={value}")]
         argv += [word for name, path in secrets.items() for word in ("--secret", f"id={name},src={path}")]
         argv += ["--platform", recipe.platform] if recipe.platform else []
-        argv += ["--tls-verify=false"] if recipe.plain_http else []
+        argv += ["--tls-verify=false"] if recipe.plain_http and _all_here(recipe) else []
         argv += ["--pull-always"] if recipe.refresh and self.name == "buildah" else ["--pull=always"] if recipe.refresh else []
         argv += [] if recipe.use_cache else ["--no-cache"]
         return [*argv, "--file", str(recipe.path), str(recipe.context)]
@@ -151,6 +153,12 @@ class PodmanBuilder(BuildahBuilder):
 
     def _heredocs_since(self) -> tuple[int, int]:
         return (4, 9)
+
+
+def _all_here(recipe: Recipe) -> bool:
+    """Return whether all base images come from registries of this machine: the option would switch off TLS for every registry."""
+    registries = [image.split("/", 1)[0] for image in recipe.dockerfile.base_images(recipe.build_args) if "/" in image]
+    return bool(registries) and all(_LOOPBACK.fullmatch(registry) for registry in registries)
 
 
 def login_file(directory: Path, logins: Mapping[str, Login]) -> dict[str, str]:
