@@ -1,0 +1,114 @@
+"""Definitions with Docker steps of their own, and with nothing but an image: built once, pinned, run in podman."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support import registry as registries
+from tests.support.base_images import debian_base, missing_tool, session_place
+from tests.support.cli import Cli
+from tests.support.containers import needs, podman_space
+from tests.support.registry import DockerRegistry
+from tests.support.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.containers import PodmanSpace
+    from tests.support.index import Index
+
+pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+
+OLD = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def space() -> Iterator[PodmanSpace]:
+    with podman_space() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry's name of an image with Debian's Python."""
+    needs("buildah", "skopeo")
+    if why := registries.why_not():
+        pytest.skip(why)
+    layout = debian_base(session_place(tmp_path_factory.getbasetemp())).root
+    with DockerRegistry(tmp_path_factory.mktemp("registry")) as running:
+        command = [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            f"oci:{layout}:debian",
+            f"docker://{running.host}/debian:1",
+        ]
+        subprocess.run(command, check=True)
+        yield f"{running.host}/debian:1"
+
+
+@pytest.fixture
+def cli(tmp_path: Path, index: Index, space: PodmanSpace, base: str) -> Cli:
+    index.add(make_wheel(tmp_path / "wheels", "alpha", "1.0", files={"alpha/__init__.py": "version = '1.0'\n"}), OLD)
+    found = Cli.at(tmp_path / "one", index_url=index.url)
+    found.variables |= {name: value for name, value in space.environ.items() if name not in ("PATH", "HOME")}
+    found.write("Dockerfile", f"FROM {base}\nRUN echo by-hand > /etc/marker\nENV OF_STEPS=yes\n")
+    found.write("Broken", f"FROM {base}\n\nRUN false\n")
+    return found
+
+
+def bases(cli: Cli) -> list[str]:
+    return [build["state"] for build in cli.json("build", "list", "--kind", "base")["builds"]]
+
+
+def test_steps_are_what_the_packages_are_put_on_and_are_carried_out_once(cli: Cli) -> None:
+    text = (cli.directory / "Dockerfile").read_text().replace("\n", "\n    ")
+    cli.write("env.yml", f"name: stepped\ndocker:\n  dockerfile: |\n    {text}\npython:\n  manager: uv\n  pip: [alpha]\n")
+    cli.write("show.py", "import alpha, os\nprint(alpha.version, open('/etc/marker').read().strip(), os.environ['OF_STEPS'])\n")
+    assert cli.ok("run", "-t", "podman", "-f", "env.yml", "show.py").out == "1.0 by-hand yes\n"
+    assert bases(cli) == ["completed"]
+    details = cli.json("image", "show", "stepped")
+    assert (details["base"], details["dockerfile"].startswith("FROM ")) == ("docker steps", True)
+
+    cli.write("other.yml", (cli.directory / "env.yml").read_text().replace("stepped", "other") + "variables: {A: b}\n")
+    assert cli.ok("run", "-t", "podman", "-f", "other.yml", "show.py").out == "1.0 by-hand yes\n"
+    assert bases(cli) == ["completed"]
+    assert cli.json("image", "show", "other")["digest"] == details["digest"]
+
+
+def test_an_image_alone_runs_in_a_container_with_the_interpreter_that_it_names(cli: Cli) -> None:
+    cli.ok("env", "create", "alone", "--dockerfile", "Dockerfile", "--interpreter", "/usr/bin/python3")
+    run = cli.json("run", "-e", "alone", "--", "python3", "-c", "import os; print(os.environ['OF_STEPS'])")
+    assert (run["state"], run["configuration"]["target"]) == ("completed", "podman")
+    assert run["results"]["environment"]["observed"]["executable"] == "/usr/bin/python3"
+    assert run["results"]["environment"]["image_origin"] == "given"
+
+
+def test_an_interpreter_that_the_image_lacks_is_named_before_the_script_runs(cli: Cli) -> None:
+    cli.ok("env", "create", "wrong", "--dockerfile", "Dockerfile", "--interpreter", "/opt/nope/python")
+    done = cli.run("run", "-e", "wrong", "--json", "--", "python3", "-c", "print('ran')")
+    assert (done.code, "ran" in done.out) == (125, False)
+    assert "interpreter_missing" in done.err
+    assert "/opt/nope/python" in done.err
+
+
+def test_a_step_that_fails_is_named_with_its_line_and_leaves_nothing(cli: Cli) -> None:
+    cli.ok("env", "create", "broken", "--dockerfile", "Broken", "--interpreter", "/usr/bin/python3")
+    done = cli.run("run", "-e", "broken", "--", "true")
+    assert done.code == 125
+    assert "Dockerfile:3: `RUN false`" in done.err
+    (build,) = cli.json("build", "list", "--kind", "base")["builds"]
+    assert (build["state"], build["code"]) == ("failed", "docker_build_failed")
+    assert not cli.json("image", "show", "broken")["exists"]
+
+
+def test_a_plain_image_is_what_it_is(cli: Cli, base: str) -> None:
+    cli.ok("env", "create", "plain", "--image", base, "--interpreter", "/usr/bin/python3")
+    run = cli.json("run", "-e", "plain", "--", "python3", "-c", "import sys; print(sys.version_info[0])")
+    assert (run["state"], run["results"]["environment"]["image_origin"]) == ("completed", "given")
+    assert bases(cli) == []
