@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from wardian.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from wardian.image.base_python import BasePythons
     from wardian.image.build_layers import Workshop
+    from wardian.image.builder import ImageBuilder
     from wardian.image.compression import Compression
     from wardian.image.engine import ContainerEngine, Login
     from wardian.image.key import ImageScheme
@@ -221,6 +222,20 @@ class ImageParts:
     def is_plain(store: RegistryImageStore) -> bool:
         """Return whether a registry is spoken to over plain HTTP."""
         return store.client.url.startswith("http://")
+
+    @cached_property
+    def builders(self) -> Sequence[ImageBuilder]:
+        """What may carry out Docker steps here, in order of preference; nothing is called yet."""
+        from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
+        from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
+
+        environ, memory = self._parts.environ, self.cache / "engines"
+        return (
+            BuildKitBuilder(environ),
+            BuildahBuilder(environ, memory=memory),
+            PodmanBuilder(environ, memory=memory),
+            DockerBuilder(environ),
+        )
 
     # -- making --------------------------------------------------------------------------------------------------------
 
