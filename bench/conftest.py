@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -31,7 +31,8 @@ class Ratio(Protocol):
 
     def __call__(
         self, name: str, ours: Callable[[], object], peer: Callable[[], object], limit: float, *, peer_name: str = "peer",
-        plus_s: float = 0.0, rounds: int = 9, before_ours: Callable[[], object] = nothing, before_peer: Callable[[], object] = nothing,
+        plus_s: float = 0.0, rounds: int = 9, warm_up: int = 1,
+        before_ours: Callable[[], object] = nothing, before_peer: Callable[[], object] = nothing,
     ) -> float: ...  # fmt: skip
 
 
@@ -39,8 +40,24 @@ class AtMost(Protocol):
     """Measures ours against a number of seconds; see the fixture ``at_most``."""
 
     def __call__(
-        self, name: str, ours: Callable[[], object], limit_s: float, *, rounds: int = 9, iterations: int = 1
-    ) -> float: ...
+        self, name: str, ours: Callable[[], object], limit_s: float, *, rounds: int = 9, iterations: int = 1,
+        before_ours: Callable[[], object] = nothing,
+    ) -> float: ...  # fmt: skip
+
+
+class Against(Protocol):
+    """Measures ours against times of a peer that were measured before; see the fixture ``against``."""
+
+    def __call__(
+        self, name: str, ours: Callable[[], object], theirs_s: Sequence[float], limit: float, *, peer_name: str = "peer",
+        rounds: int = 3, before_ours: Callable[[], object] = nothing,
+    ) -> float: ...  # fmt: skip
+
+
+class Amount(Protocol):
+    """Holds a number of bytes against a limit; see the fixture ``amount``."""
+
+    def __call__(self, name: str, ours: Callable[[], int], limit_bytes: float, *, of: str = "") -> int: ...
 
 
 class Stated(Protocol):
@@ -53,13 +70,14 @@ class Stated(Protocol):
 def ratio(benchmark: BenchmarkFixture) -> Ratio:
     """Return ``ratio(name, ours, peer, limit)``: median(ours) ≤ limit x median(peer) + plus_s, or the test fails.
 
-    Both are called once to warm up, then ``rounds`` times in turn (peer, ours, peer, ours …), so a busy machine slows
+    Both are called ``warm_up`` times, then ``rounds`` times in turn (peer, ours, peer, ours …), so a busy machine slows
     both alike. ``before_ours`` and ``before_peer`` run before each call and are not timed. Returns the ratio measured.
     """
 
     def measure(
         name: str, ours: Callable[[], object], peer: Callable[[], object], limit: float, *, peer_name: str = "peer",
-        plus_s: float = 0.0, rounds: int = 9, before_ours: Callable[[], object] = nothing, before_peer: Callable[[], object] = nothing,
+        plus_s: float = 0.0, rounds: int = 9, warm_up: int = 1,
+        before_ours: Callable[[], object] = nothing, before_peer: Callable[[], object] = nothing,
     ) -> float:  # fmt: skip
         peer_s: list[float] = []
 
@@ -70,8 +88,8 @@ def ratio(benchmark: BenchmarkFixture) -> Ratio:
             peer_s.append(time.perf_counter() - start)
             before_ours()
 
-        _run(benchmark, ours, setup=time_peer, rounds=rounds, warmup_rounds=1)
-        theirs = statistics.median(peer_s[1:])  # the first is the warm-up's
+        _run(benchmark, ours, setup=time_peer, rounds=rounds, warmup_rounds=warm_up)
+        theirs = statistics.median(peer_s[warm_up:])
         mine = _median(benchmark)
         benchmark.extra_info["claim"] = {
             "kind": "ratio", "name": name, "peer": peer_name, "peer_median_s": theirs, "limit": limit, "plus_s": plus_s,
@@ -89,15 +107,67 @@ def ratio(benchmark: BenchmarkFixture) -> Ratio:
 def at_most(benchmark: BenchmarkFixture) -> AtMost:
     """Return ``at_most(name, ours, limit_s)``: median(ours) ≤ limit_s seconds, or the test fails.
 
-    ``iterations``: calls per round, for what is too short to time alone. Returns the median in seconds.
+    ``iterations``: calls per round, for what is too short to time alone; 1 with ``before_ours``, which runs before each round
+    and is not timed. Returns the median in seconds.
     """
 
-    def measure(name: str, ours: Callable[[], object], limit_s: float, *, rounds: int = 9, iterations: int = 1) -> float:
-        _run(benchmark, ours, rounds=rounds, warmup_rounds=1, iterations=iterations)
+    def measure(
+        name: str, ours: Callable[[], object], limit_s: float, *, rounds: int = 9, iterations: int = 1,
+        before_ours: Callable[[], object] = nothing,
+    ) -> float:  # fmt: skip
+        def prepare() -> None:
+            before_ours()
+
+        setup = {} if before_ours is nothing else {"setup": prepare}
+        _run(benchmark, ours, rounds=rounds, warmup_rounds=1, iterations=iterations, **setup)
         mine = _median(benchmark)
         benchmark.extra_info["claim"] = {"kind": "at_most", "name": name, "limit_s": limit_s}
         assert mine <= limit_s, f"{name}: {mine:.6f} s, allowed {limit_s} s"
         return mine
+
+    return measure
+
+
+@pytest.fixture
+def against(benchmark: BenchmarkFixture) -> Against:
+    """Return ``against(name, ours, theirs_s, limit)``: median(ours) ≤ limit x median(theirs_s), or the test fails.
+
+    For peers that take long and stand against several of our claims: ``theirs_s`` was measured before, in the same run.
+    Returns the ratio measured.
+    """
+
+    def measure(
+        name: str, ours: Callable[[], object], theirs_s: Sequence[float], limit: float, *, peer_name: str = "peer", rounds: int = 3,
+        before_ours: Callable[[], object] = nothing,
+    ) -> float:  # fmt: skip
+        def prepare() -> None:
+            before_ours()
+
+        _run(benchmark, ours, setup=prepare, rounds=rounds)
+        theirs, mine = statistics.median(theirs_s), _median(benchmark)
+        benchmark.extra_info["claim"] = {
+            "kind": "ratio", "name": name, "peer": peer_name, "peer_median_s": theirs, "limit": limit, "plus_s": 0.0,
+        }  # fmt: skip
+        assert mine <= limit * theirs, (
+            f"{name}: {mine:.4f} s, allowed {limit * theirs:.4f} s = {limit} x {theirs:.4f} s ({peer_name})"
+        )
+        return mine / theirs
+
+    return measure
+
+
+@pytest.fixture
+def amount(benchmark: BenchmarkFixture) -> Amount:
+    """Return ``amount(name, ours, limit_bytes)``: what ``ours`` returns is at most ``limit_bytes``, or the test fails.
+
+    ``of``: what the limit is a part of, for the report. Returns the bytes.
+    """
+
+    def measure(name: str, ours: Callable[[], int], limit_bytes: float, *, of: str = "") -> int:
+        size: int = _run(benchmark, ours, rounds=1)
+        benchmark.extra_info["claim"] = {"kind": "amount", "name": name, "bytes": size, "limit_bytes": limit_bytes, "of": of}
+        assert size <= limit_bytes, f"{name}: {size} bytes, allowed {limit_bytes:.0f} {of}"
+        return size
 
     return measure
 

@@ -15,6 +15,7 @@ _SECTIONS = (
         "Both are called in turn; a claim holds if ours ≤ limit x peer (+ what is added).",
     ),
     ("at_most", "Against a number", "A claim holds if the median is at most the limit."),
+    ("amount", "Against an amount", "A claim holds if it is at most what is allowed."),
     ("stated", "Stated", "No limit; for your own planning."),
 )
 
@@ -58,6 +59,7 @@ def page(results: dict[str, Any]) -> str | None:
 _HEADS = {
     "ratio": "| what | ours | peer | peer's time | ratio | allowed | holds |\n| --- | --- | --- | --- | --- | --- | --- |",
     "at_most": "| what | ours | allowed | holds |\n| --- | --- | --- | --- |",
+    "amount": "| what | ours | allowed | holds |\n| --- | --- | --- | --- |",
     "stated": "| what | median | more |\n| --- | --- | --- |",
 }
 
@@ -77,6 +79,10 @@ def _row(benchmark: dict[str, Any], claim: dict[str, Any]) -> str:
     if claim["kind"] == "at_most":
         name = claim["name"] + (f" ({more})" if more else "")
         return f"| {name} | {_time(ours)} | {_time(claim['limit_s'])} | {_yes(ours <= claim['limit_s'])} |"
+    if claim["kind"] == "amount":
+        name = claim["name"] + (f" ({more})" if more else "")
+        allowed = _size(claim["limit_bytes"]) + (f", {claim['of']}" if claim["of"] else "")
+        return f"| {name} | {_size(claim['bytes'])} | {allowed} | {_yes(claim['bytes'] <= claim['limit_bytes'])} |"
     return f"| {claim['name']} | {_time(ours)} | {more or '–'} |"  # noqa: RUF001 - a dash
 
 
@@ -94,6 +100,12 @@ def _time(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
+def _size(size_bytes: float) -> str:
+    if size_bytes >= 1e6:
+        return f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / 1e3:.1f} kB" if size_bytes >= 1e3 else f"{size_bytes:.0f} bytes"
 
 
 def _yes(holds: bool) -> str:
