@@ -1,21 +1,33 @@
-"""What the commands in the documentation run over: an index and a channel with the packages that the pages name."""
+"""What the commands in the documentation run over: an index, a channel and a registry with what the pages name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support import registry as registries
+from tests.support.base_images import debian_base, missing_tool, session_place
+from tests.support.cli import Cli
 from tests.support.conda_channel import Channel, Package, python_package
+from tests.support.containers import podman_space
 from tests.support.index import Index
+from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
+
+from wardian.image.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, read_config, read_manifest
+from wardian.image.oci import Index as ImageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.containers import PodmanSpace
     from tests.support.pythons import Catalogue
+
+    from wardian.image.store import ImageStore
 
 # project, version, day of the release, what it needs
 RELEASES = (
@@ -46,6 +58,17 @@ class Surroundings:
     machine: str
     servers: str
     spelled: dict[str, str]
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def with_images(self, registry: DockerRegistry, closed: DockerRegistry, podman: PodmanSpace) -> Surroundings:
+        """Return the same machine with podman and a team's registries; what comes from docker.io comes from the first, too."""
+        spelled = {
+            f"{registry.host}/library": "docker.io/library", registry.host: "registry.example.org", closed.host: "closed.example.org"
+        }  # fmt: skip
+        machine = f'{self.machine}base_image = "{registry.host}/library/debian:bookworm-slim"\n'
+        engine = {name: value for name, value in podman.environ.items() if name.startswith(("CONTAINERS_", "XDG_"))}
+        variables = {**engine, "DOCKER_HOST": "unix:///run/no-docker-here.sock"}
+        return replace(self, machine=machine, spelled={**spelled, **self.spelled}, variables=variables)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +90,53 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Cat
             team.root_url: "https://team.example.org", index.root_url: "https://packages.example.org",
             conda.url: "https://conda.example.org/conda-forge", str(python_catalogue.path): "/opt/pythons/catalogue.json",
         })  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    """The registry of a team, and beside it what the pages take from docker.io: Debian, with its Python, of Debian's own packages."""
+    if why := registries.why_not() or missing_tool():
+        pytest.skip(why)
+    base = debian_base(session_place(tmp_path_factory.getbasetemp()))
+    _add_arm64(base)
+    place = tmp_path_factory.mktemp("registry")
+    with DockerRegistry(place / "served") as running:
+        for name in ("debian:bookworm-slim", "python:3-slim"):
+            Cli.at(place / name.replace(":", "-")).ok(
+                "image", "copy", f"oci:{base.root}:both", f"{running.host}/library/{name}"
+            )
+        yield running
+
+
+@pytest.fixture(scope="session")
+def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    """A registry that asks for a login."""
+    if why := registries.why_not():
+        pytest.skip(why)
+    with DockerRegistry(tmp_path_factory.mktemp("closed-registry"), user="ada", password="fern-1842") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[PodmanSpace]:
+    """podman with nothing in it."""
+    with podman_space() as space:
+        yield space
+
+
+def _add_arm64(store: ImageStore) -> None:
+    """Make `both` of `debian`: an index in which linux/arm64 has the same layers."""
+    found = store.find("debian")
+    assert found is not None
+    manifest = read_manifest(found.content)
+    assert isinstance(manifest, Manifest)
+    with store.open(manifest.config) as stream:
+        config = replace(read_config(stream.read()), platform="linux/arm64").to_json()
+    described = Descriptor.of(config, CONFIG)
+    store.put(described, lambda: io.BytesIO(config))
+    other = store.tag(replace(manifest, config=described).to_json(), MANIFEST)
+    one, two = replace(found.descriptor, platform="linux/amd64"), replace(other, platform="linux/arm64")
+    store.tag(ImageIndex((one, two)).to_json(), INDEX, ["both"])
 
 
 def _channel(directory: Path) -> Channel:

@@ -52,26 +52,39 @@ def _run(page: str, console: Console, sample: Sample) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, surroundings: Surroundings) -> Path:
+def home(tmp_path: Path) -> Path:
     """The home of a reader with an empty project."""
     (tmp_path / "ada/project").mkdir(parents=True)
-    settings = tmp_path / "ada/.local/share/wardian/config.toml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(surroundings.machine, encoding="utf-8")
     return tmp_path / "ada"
 
 
+def _configure(home: Path, text: str) -> None:
+    """Write the settings of the reader, and of the colleague whom some pages bring in."""
+    for place in (home / ".local/share/wardian", home / "colleague"):
+        place.mkdir(parents=True)
+        (place / "config.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def machine(page: str, surroundings: Surroundings, request: pytest.FixtureRequest) -> Surroundings:
+    """The reader's machine; with podman and a registry if the page uses them, as these take seconds to make."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if not any(word in text for word in ("registry.example.org", "-t podman", "--image")):
+        return surroundings
+    return surroundings.with_images(*(request.getfixturevalue(name) for name in ("registry", "closed_registry", "podman")))
+
+
 @pytest.mark.parametrize("page", _pages(network=False))
-def test_the_commands_of_a_page_run(page: str, home: Path, surroundings: Surroundings) -> None:
-    settings = home / ".local/share/wardian/config.toml"
-    settings.write_text(surroundings.machine + surroundings.servers, encoding="utf-8")
-    _run(page, Console(home, Path(sys.executable).parent, surroundings.spelled), Sample())
+def test_the_commands_of_a_page_run(page: str, home: Path, machine: Surroundings) -> None:
+    _configure(home, machine.machine + machine.servers)
+    _run(page, Console(home, Path(sys.executable).parent, machine.spelled, machine.variables), Sample())
 
 
 @pytest.mark.network
 @pytest.mark.parametrize("page", _pages(network=True))
-def test_the_commands_of_a_page_run_over_the_real_index(page: str, home: Path) -> None:
-    _run(page, Console(home, Path(sys.executable).parent), Sample(any_number=True))
+def test_the_commands_of_a_page_run_over_the_real_index(page: str, home: Path, machine: Surroundings) -> None:
+    _configure(home, machine.machine)
+    _run(page, Console(home, Path(sys.executable).parent, machine.spelled, machine.variables), Sample(any_number=True))
 
 
 def test_every_guide_has_commands_that_are_run() -> None:

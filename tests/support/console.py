@@ -87,11 +87,13 @@ class Console:
     Args:     home: of the reader; their project is in ``~/project``.
               path_first: what comes first on their PATH.
               spelled: real text → what a page writes for it: a server, a folder.
+              variables: further ones that the session begins with.
     """
 
     home: Path
     path_first: Path
     spelled: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def project(self) -> Path:
@@ -133,7 +135,7 @@ class Console:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WARDIAN_", "XDG_"))}
         ours = {"HOME": str(self.home), "PATH": f"{self.path_first}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120",
                 "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
-        return str(self.project), {**inherited, **ours}
+        return str(self.project), {**inherited, **ours, **self.variables}
 
 
 @dataclass

@@ -190,5 +190,5 @@ def _failed(helper: str, why: str) -> Denied:
     return Denied(
         f"the credential helper `{helper[:80]}`, which docker's or podman's settings name, does not work: {why}",
         code="credential_helper_failed",
-        hint="mend it, or keep the login here: `wardian secret set NAME --kind registry --url https://HOST --username USER`",
+        hint="mend it, or keep the login here: `wardian secret set NAME --kind registry --url https://HOST --user USER`",
     )

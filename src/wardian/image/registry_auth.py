@@ -140,7 +140,7 @@ class RegistryAuth:
         )
         return Denied(
             f"{self._host}/{repository}: {what}{f' ({why})' if why else ''}", code="registry_denied",
-            hint=f"`wardian secret set NAME --kind registry --url https://{self._host} --username USER`, or `docker login {self._host}`",
+            hint=f"`wardian secret set NAME --kind registry --url https://{self._host} --user USER`, or `docker login {self._host}`",
         )  # fmt: skip
 
     def _login(self, repository: str) -> RegistryLogin | None:
