@@ -6,7 +6,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from wardian.errors import InvalidInput, NotFound
+from wardian.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -197,18 +197,20 @@ class ImageParts:
     def engine(self, name: str) -> ContainerEngine:
         """Return the container engine called ``name``; nothing is called yet.
 
-        Raises:   NotFound: code ``target_not_found``.
+        Raises:   NotFound: code ``engine_not_found``.
         """
-        memory = self.cache / "engines"
-        if name == "podman":
-            from wardian.image.engine_podman import PodmanEngine
+        from wardian.image.engine_list import engine_named
 
-            return PodmanEngine(self._parts.environ, memory=memory)
-        if name == "docker":
-            from wardian.image.engine_docker import DockerEngine
+        return engine_named(name, self._parts.environ, self.cache / "engines")
 
-            return DockerEngine(self._parts.environ, memory=memory)
-        raise NotFound(f"there is no container engine `{name[:80]}`", hint="`podman` or `docker`", code="target_not_found")
+    def working_engine(self) -> str:
+        """Return the name of the first container engine that works here.
+
+        Raises:   EngineUnavailable: code ``no_engine``: none does; the message says of each why not.
+        """
+        from wardian.image.engine_list import first_engine
+
+        return first_engine(self._parts.environ, self.cache / "engines")[0].name
 
     def engine_login(self, store: RegistryImageStore) -> Login | None:
         """Return the stored login for a repository, for an engine that is to pull from it; its own logins it knows itself."""
@@ -226,16 +228,16 @@ class ImageParts:
     @cached_property
     def builders(self) -> Sequence[ImageBuilder]:
         """What may carry out Docker steps here, in order of preference; nothing is called yet."""
-        from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
-        from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
+        from wardian.image.engine_list import image_builders
 
-        environ, memory = self._parts.environ, self.cache / "engines"
-        return (
-            BuildKitBuilder(environ),
-            BuildahBuilder(environ, memory=memory),
-            PodmanBuilder(environ, memory=memory),
-            DockerBuilder(environ),
-        )
+        return image_builders(self._parts.environ, self.cache / "engines")
+
+    def registry_login(self, registry: str, repository: str) -> Login | None:
+        """Return user and password for a repository, from stored secrets or what docker and podman keep; None: there are none."""
+        from wardian.image.engine import Login
+
+        found = self._login(registry, repository)
+        return Login(found.user, found.password) if found is not None and found.user else None
 
     # -- making --------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCK_LABEL = "dev.wardian.lock-digest"
 ENVIRONMENT_VARIABLE = "WARDIAN_ENVIRONMENT"
 PACKAGES_ANNOTATION = "dev.wardian.packages"
+_EPOCH = "1970-01-01T00:00:00Z"
 _OCI_TYPES = {DOCKER_LAYER_GZIP: LAYER_GZIP, DOCKER_LAYER: LAYER}  # the same bytes under OCI's name
 
 
@@ -95,7 +96,7 @@ def _history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
     """Return the base's history; where it does not list each layer once, one that does: buildah and podman refuse to build on it else."""
     if sum(not entry.get("empty_layer") for entry in start.history) == len(start.diff_ids):
         return start.history
-    return tuple({"created_by": "base"} for _ in start.diff_ids)
+    return tuple({"created": start.created or _EPOCH, "created_by": "base"} for _ in start.diff_ids)
 
 
 def _variables(start: ImageConfig, ours: Mapping[str, str], path_entries: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.errors import BuildFailed, NotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wardian.bootstrap import Parts
     from wardian.definition.environment import DockerSection
     from wardian.definition.platform import Platform
+    from wardian.image.engine import Login
     from wardian.image.store import ImageStore
     from wardian.workspace.version import EnvironmentVersion
 
@@ -63,11 +67,32 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
 
             built = build_image(
                 images.builders, home, scratch=images.scratch, dockerfile=docker.dockerfile, context=directory,
-                name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh, plain_http=True,
+                name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh,
+                plain_http=True,  # to loopback alone: see the builders
+                 logins=_logins(parts, docker, directory),
                 platform="" if platform == this_platform() else platform.name, listener=recorder,
             )  # fmt: skip
             recorder.outcome |= {"digest": built.descriptor.digest, "builder": built.builder, "store": home.name}
             return built.descriptor.digest
+
+
+def _logins(parts: Parts, docker: DockerSection, context: Path | None) -> dict[str, Login]:
+    """Return the logins for the registries that the steps name."""
+    from wardian.errors import InvalidReference
+    from wardian.image.dockerfile import parse_dockerfile
+    from wardian.image.reference import parse_image_reference
+
+    name = docker.build_context.dockerfile if docker.build_context else "Dockerfile"
+    path = context / name if context else None
+    text = docker.dockerfile or (path.read_text(errors="replace") if path is not None and path.is_file() else "")
+    found = {}
+    for image in parse_dockerfile(text, name).base_images():
+        with contextlib.suppress(InvalidReference):  # a variable that only the builder knows
+            reference = parse_image_reference(image)
+            login = parts.images.registry_login(reference.registry, reference.repository)
+            if login is not None:
+                found[reference.registry] = login
+    return found
 
 
 def _there(home: ImageStore, tag: str) -> Digest:

@@ -151,7 +151,7 @@ class RunCollection:
     def usual_target(self, version: EnvironmentVersion) -> str:
         """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.
 
-        Raises:   Unavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
+        Raises:   EngineUnavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
         """
         from wardian.run.targets.local import LocalTarget
 
@@ -159,12 +159,7 @@ class RunCollection:
         is_image = any(docker.get(key) for key in ("base_image", "dockerfile", "build_context"))
         if version.kind != "user" or not is_image:
             return LocalTarget.name
-        checks = [self._parts.images.engine(name).check() for name in CONTAINER_TARGETS]
-        found = next((one.name for one in checks if one.works), None)
-        if found is None:
-            raise Unavailable(f"{version} is an image, and no container engine works here", code="no_engine",
-                              hint="; ".join(f"{one.name}: {one.detail}" for one in checks) + "; `-t local` runs on this machine's own interpreter")  # fmt: skip
-        return found
+        return self._parts.images.working_engine()
 
     def _target(self, name: str, *, standard_input: bool = True) -> Target:
         """Return the target called ``name``: this machine, or a container engine of it.
