@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wardian.settings import Settings
 
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# what a terminal may obey, or what turns the order of what stands behind it: definitions and names of files may hold anything
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -125,9 +127,17 @@ def write_out(text: str | bytes) -> None:
 
 
 def write_err(text: str) -> None:
-    """Write to stderr. Where that cannot be, nobody is to be told, and nothing is to fail for it."""
+    """Write lines to stderr, with nothing in them that a terminal obeys.
+
+    Where that cannot be, nobody is to be told, and nothing is to fail for it.
+    """
     with contextlib.suppress(OSError):
-        sys.stderr.write(_writable(text, sys.stderr))
+        sys.stderr.write(_writable(obeyed_by_none(text), sys.stderr))
+
+
+def obeyed_by_none(text: str) -> str:
+    """Return ``text`` with the characters that a terminal might obey, line ends and tabs excepted, as escapes that JSON knows, too."""
+    return _OBEYED.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text)
 
 
 def _writable(text: str, stream: TextIO) -> str:
@@ -296,7 +306,7 @@ class Progress:
             if self._live is None:
                 write_err(f"{line}\n")
             else:
-                self._live.console.print(line, markup=False, highlight=False)
+                self._live.console.print(obeyed_by_none(line), markup=False, highlight=False)
             return
         if not sys.stderr.isatty():
             if event.kind == "phase" and event.text != self._last:
@@ -308,7 +318,7 @@ class Progress:
                 return
             self._start()
         if event.kind == "phase":
-            self._live.update(self._task, description=event.text, total=event.total, completed=0)
+            self._live.update(self._task, description=obeyed_by_none(event.text), total=event.total, completed=0)
         else:
             self._live.update(self._task, completed=event.done, total=event.total)
 

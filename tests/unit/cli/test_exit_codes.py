@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,3 +302,22 @@ def test_env_register_clone_and_refresh(cli: Cli, tmp_path: Path) -> None:
         assert cli.json("env", "clone", "two", "--from", "one")["reference"] == "two:1"
         cli.ok("env", "lock", "one")
         assert cli.run("env", "refresh", "one").code == 0
+
+
+def test_what_a_definition_holds_gives_a_terminal_no_orders(cli: Cli) -> None:
+    cli.write("wrong.yml", 'name: "\\e[31mred\\u202e"\ndependencies: ["\\e[2Jfoo", "\\x9b5mbar"]\n')
+    text = cli.run("env", "hash", "wrong.yml").err
+    assert "`\\x1b[31mred\\u202e` is not a name" in text
+    assert "`\\x1b[2Jfoo` is not a conda match spec" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+    error = json.loads(cli.run("env", "hash", "wrong.yml", "--json").err)["error"]
+    assert "`\x9b5mbar`" in error["message"]
+
+
+def test_names_in_notes_give_a_terminal_no_orders(cli: Cli) -> None:
+    cli.ok("env", "create", "host", "--interpreter", sys.executable)
+    cli.write("s.py", "")
+    os.mkfifo(cli.directory / "p\x1b[41m\u202e")
+    text = cli.ok("run", "-e", "host", "s.py").err
+    assert "p\\x1b[41m\\u202e is left out of the snapshot" in text
+    assert all(line.isprintable() for line in text.split("\n"))
