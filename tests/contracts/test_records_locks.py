@@ -121,6 +121,14 @@ def test_a_pin_is_for_ever(locks: Locks, version_id: int) -> None:
     assert locks.find_pin(version_id, PLATFORM) == pin
 
 
+def test_a_version_that_is_deleted_while_its_lock_is_solved_is_said(locks: Locks, version_id: int, database: Database) -> None:
+    locks.put(OLD)
+    Environments(database).delete(Environments(database).by_id(version_id).reference)
+    with pytest.raises(Conflict, match="was deleted meanwhile") as caught:
+        locks.pin(version_id, PLATFORM, OLD.digest, "solved")
+    assert caught.value.stable_code == "deleted_meanwhile"
+
+
 def test_pins_are_by_platform(locks: Locks, version_id: int) -> None:
     arm = a_lock(environment=ENVIRONMENT, platform="linux/arm64")
     locks.pin(version_id, PLATFORM, locks.put(OLD), "solved")

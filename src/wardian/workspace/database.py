@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import Bug, Denied, DiskFull, NotFound, Unavailable, WardianError
+from wardian.errors import Bug, Conflict, Denied, DiskFull, NotFound, Unavailable, WardianError
 from wardian.events import Event, silent
 from wardian.workspace.file_system import MOUNTINFO, network_file_system
 from wardian.workspace.migrations import MIGRATIONS, migrate, newest_migration, refuse_strangers
@@ -119,12 +119,19 @@ class Database:
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """Run a statement that changes records, inside ``write``.
 
-        Raises:   Bug: outside of ``write``.  sqlite3.IntegrityError: the change breaks a constraint of the schema.
+        Raises:   Bug: outside of ``write``.  Conflict: code ``deleted_meanwhile``: what the record is to refer to is no longer there.
+                  sqlite3.IntegrityError: the change breaks another constraint of the schema.
         """
         with self._held() as connection:
             if not self._depth:
                 raise Bug("a record is changed outside of a transaction")
-            return connection.execute(sql, values)
+            try:
+                return connection.execute(sql, values)
+            except sqlite3.IntegrityError as error:  # a version was found, then locked for minutes; others may delete it then
+                if error.sqlite_errorname != "SQLITE_CONSTRAINT_FOREIGNKEY" or sql.startswith("DELETE"):
+                    raise
+                raise Conflict("the version that this is about was deleted meanwhile, by another process", code="deleted_meanwhile",
+                               hint="`wardian env list` shows what there is") from error  # fmt: skip
 
     @contextmanager
     def write(self) -> Iterator[None]:
