@@ -194,7 +194,7 @@ def _verify_image(session: Session, version: EnvironmentVersion) -> int:
         lines += ["other settings  the image's configuration"] if found.config_differs and not found.differing else []
         verdict = "the same bytes" if found.same else f"{len(found.differing) or 1} differ"
         return [*lines, *(f"note: {note}" for note in found.notes),
-                f"{version}  {found.platform}: {len(found.layers)} layers made again, {verdict}  sha256:{found.again_digest[:12]}"]  # fmt: skip
+                f"{version}  {found.platform}: {sum(bool(layer.packages) for layer in found.layers)} layers made again, {verdict}  sha256:{found.again_digest[:12]}"]  # fmt: skip
 
     session.show(found.as_document(), text)
     return 0 if found.same else 1
