@@ -54,8 +54,9 @@ def _limit(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
 def gc(session: Session, apply: bool, limit_bytes: int | None, everything: bool, prefix: str | None) -> None:
     """Show what the caches could give back; --apply removes it.
 
-    Leftovers of killed processes always go. Above the limit the caches of uv and rattler go, then the prefixes and archives that
-    were used least recently. What a run is using stays. Records, runs and artifacts of workspaces are never touched.
+    Leftovers of killed processes always go. Above the limit the caches of uv and rattler go, then the prefixes, archives and layers
+    of images that were used least recently. What a run is using stays, and images that versions have. Records, runs and artifacts of
+    workspaces are never touched.
     """
     if sum((everything, limit_bytes is not None, prefix is not None)) > 1:
         raise click.UsageError("give one of --limit, --all and --prefix")
@@ -106,4 +107,6 @@ def _done(plan: EvictionPlan, gone: list[Removable], freed: int) -> list[str]:
 
 def _kept(plan: EvictionPlan) -> list[str]:
     lines = [f"stays: prefix {name}, which a run is using" for name in plan.kept]
-    return [*lines, "archives and tool caches stay: an installation is under way"] if plan.installing else lines
+    return (
+        [*lines, "archives, layers and tool caches stay: an installation or a build is under way"] if plan.installing else lines
+    )

@@ -45,7 +45,9 @@ def _shown(details: ImageDetails) -> Iterator[str]:
             yield f"`wardian env build {details.reference} --image` makes it"
         return
     if details.platforms:
-        yield f"{details.reference}: an index of {', '.join(details.platforms)}  sha256:{details.digest}"
+        yield f"{details.reference}: an index of {', '.join(details.platforms)}"
+        yield f"  index        {details.store}@sha256:{details.digest}"
+        yield from (f"  {name:<12} sha256:{details.images[name]}" for name in details.platforms)
         return
     yield f"{details.reference}  {details.platform}  {size(details.size_bytes)} in {len(details.layers)} layers"
     yield f"  image        {details.store}@sha256:{details.digest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from wardian.lock.lock import Lock
 
 _SCHEME = 1  # of what is kept; another one is found out anew
-_MARK = "python.json"
+MARK = "python.json"
 _MOST_BYTES = 2 << 30
 _TIMEOUT_S = 30.0
 _LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip",
@@ -81,6 +82,8 @@ class BasePythons:
         """
         ready = self._place / f"{base.digest}-{minor}-{_SCHEME}"
         if (found := _read(ready, self._machine)) is not None:
+            with contextlib.suppress(OSError):
+                os.utime(ready / MARK)  # clean-ups go by when it was used last
             return found
         with FileLock(self._place / "locks" / ready.name):
             if (found := _read(ready, self._machine)) is not None:
@@ -120,7 +123,7 @@ class BasePythons:
             temporary.mkdir(parents=True, exist_ok=True)
             # what was taken is tried where it is; that it is elsewhere afterwards makes no difference to it
             kept |= _try(temporary, kept, minor) if not why_not and program.machine == self._machine else {}
-            write_atomically(temporary / _MARK, json.dumps(kept).encode())
+            write_atomically(temporary / MARK, json.dumps(kept).encode())
             temporary.rename(ready)
             sync_directory(self._place)
         finally:
@@ -260,7 +263,7 @@ def _try(directory: Path, kept: dict[str, Any], minor: str) -> dict[str, str]:
 
 def _read(ready: Path, machine: str) -> BasePython | None:
     try:
-        kept = json.loads((ready / _MARK).read_bytes())
+        kept = json.loads((ready / MARK).read_bytes())
         python = BasePython(
             kept["path"], kept["real_path"], kept["version"], kept["libc"], Digest(kept["sha256"]), None, kept["why_not"]
         )

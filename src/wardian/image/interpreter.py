@@ -78,6 +78,8 @@ def runnable(
     elif artifact.kind == "python":
         target = place / "pythons" / artifact.sha256
         extract_python(fetch([artifact])[artifact.sha256], target)
+        with contextlib.suppress(OSError):
+            os.utime(target)  # clean-ups go by when it was used last
         yield [str(target / "bin" / f"python{python.layout.minor}")]
     else:
         needed = _closure(artifact, lock.of_kind("conda"))

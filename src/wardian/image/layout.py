@@ -26,7 +26,7 @@ from wardian.image.store import Found
 from wardian.tools.disk import disk_errors, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -135,8 +135,32 @@ class LayoutImageStore:
         if not self._blobs.is_prepared():
             return 0
         with self._blobs.lock():
-            freed = self._blobs.collect(self._reachable(), grace_s, now_s)
+            freed = self._blobs.collect(self.reachable(), grace_s, now_s)
         return freed + self._blobs.sweep(grace_s, now_s)
+
+    def holdings(self) -> list[tuple[Digest, Path, float]]:
+        """Return each blob that was put through this class: its digest, its file, and when it was asked for last (since 1970)."""
+        return self._blobs.noted()
+
+    def reachable(self, manifests: Iterable[Digest] = (), *, tags: Callable[[str], bool] = lambda _tag: True) -> set[Digest]:
+        """Return the blobs that these manifests, and the tags that ``tags`` accepts, lead to; themselves among them."""
+        named = [(entry.get("digest"), str(entry.get("mediaType", ""))) for entry in self._entries() if tags(_tag_of(entry))]
+        return self._reachable([*named, *((digest, "") for digest in manifests)])
+
+    def named(self) -> list[tuple[str, Digest]]:
+        """Return each tag with the digest that it names."""
+        found = []
+        for entry in self._entries():
+            with contextlib.suppress(InvalidDigest):
+                found.append((_tag_of(entry), Digest(str(entry.get("digest")))))
+        return [(tag, digest) for tag, digest in found if tag]
+
+    def remove(self, digest: Digest, *, unless_since: float) -> bool:
+        """Remove one blob that nothing needs, unless it was asked for later than ``unless_since``; return whether it is gone."""
+        if not self._blobs.is_prepared():
+            return True
+        with self._blobs.lock():
+            return self._blobs.remove(digest, unless_since)
 
     # -- index.json ------------------------------------------------------------------------------------------------
 
@@ -204,18 +228,19 @@ class LayoutImageStore:
             if not (self.root / "oci-layout").exists():
                 write_atomically(self.root / "oci-layout", VERSION)
 
-    def _reachable(self) -> set[str]:
-        reachable: set[str] = set()
-        todo = [
-            (str(entry.get("digest", "")).removeprefix("sha256:"), str(entry.get("mediaType", ""))) for entry in self._entries()
-        ]
+    def _reachable(self, named: Iterable[tuple[Any, str]]) -> set[Digest]:
+        reachable: set[Digest] = set()
+        todo = []
+        for digest, media_type in named:
+            with contextlib.suppress(InvalidDigest):
+                todo.append((Digest(str(digest)), media_type))
         while todo:
             digest, media_type = todo.pop()
             if digest in reachable:
                 continue
             reachable.add(digest)
             with contextlib.suppress(InvalidDigest, InvalidImage):
-                read = self._blobs.read(Digest(digest), LARGEST_MANIFEST_BYTES)
+                read = self._blobs.read(digest, LARGEST_MANIFEST_BYTES)
                 parsed = read_manifest(read[0], media_type) if read and Digest.of(read[0]) == digest else None
                 if isinstance(parsed, Index):
                     todo += [(child.digest, child.media_type) for child in parsed.manifests]

@@ -10,7 +10,7 @@ import stat
 from typing import IO, TYPE_CHECKING, cast
 
 from wardian.digest import Digest
-from wardian.errors import NotFound
+from wardian.errors import InvalidDigest, NotFound
 from wardian.image.blob import CHUNK, VerifyingReader, copy_verified
 from wardian.tools.disk import FileLock, disk_errors, need_space, sync_directory
 
@@ -122,6 +122,25 @@ class BlobDirectory:
                     path.unlink()
                 note.unlink(missing_ok=True)
         return freed
+
+    def noted(self) -> list[tuple[Digest, Path, float]]:
+        """Return the blobs that were put here: digest, file, and when each was asked for last (seconds since 1970)."""
+        found = []
+        notes = self._own / "notes"
+        for note in list(notes.iterdir()) if notes.is_dir() else []:
+            with contextlib.suppress(FileNotFoundError, InvalidDigest):
+                found.append((Digest(note.name), self._blobs / note.name, note.stat().st_mtime))
+        return found
+
+    def remove(self, digest: Digest, unless_since: float) -> bool:
+        """Remove a blob unless it was asked for later than ``unless_since``. To be called with ``lock`` held."""
+        note = self._own / "notes" / digest
+        with contextlib.suppress(FileNotFoundError):
+            if note.stat().st_mtime > unless_since:
+                return False
+        (self._blobs / digest).unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        return True
 
     def sweep(self, grace_s: float, now_s: Callable[[], float]) -> int:
         """Remove what killed processes were writing; return the bytes freed."""

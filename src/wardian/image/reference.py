@@ -71,7 +71,7 @@ class ImageFile:
     Attributes:
         kind: ``oci`` (a layout's directory), ``oci-archive``, ``docker-archive``.
         path: as it was written.
-        tag: which of several; of a Docker archive ``NAME:TAG``. Empty: the only one.
+        tag: which of several; of a Docker archive ``NAME:TAG``; of a layout also ``sha256:…``. Empty: the only one.
     """
 
     kind: str
@@ -79,7 +79,8 @@ class ImageFile:
     tag: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.path}" + (f":{self.tag}" if self.tag else "")
+        mark = "@" if self.tag.startswith("sha256:") and self.kind == "oci" else ":"
+        return f"{self.kind}:{self.path}" + (f"{mark}{self.tag}" if self.tag else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,8 @@ def parse_repository(text: str) -> ImageReference:
 
 
 def _file(text: str, kind: str, rest: str) -> ImageFile:
+    if kind == "oci" and (named := re.fullmatch(r"([^:\0]+)@(sha256:[0-9a-f]{64})", rest)) and not rest.startswith("//"):
+        return ImageFile(kind, named[1], named[2])
     path, _, tag = rest.partition(":")
     if not path or "\0" in path or path.startswith("//"):
         raise _bad(text, "names no file", f"write `{kind}:PATH` or `{kind}:PATH:TAG`")

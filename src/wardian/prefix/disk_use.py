@@ -29,6 +29,11 @@ class DiskUse:
         """Measure the tree or file at ``path`` under ``name``; what vanishes meanwhile counts nothing."""
         self._own.setdefault(name, 0)
         self._shared.setdefault(name, [])
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode):
+                self._count(name, found)
+                return
         stack = [os.fspath(path)]
         while stack:
             with (

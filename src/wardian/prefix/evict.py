@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wardian.digest import Digest
 from wardian.prefix.disk_use import DiskUse
@@ -12,14 +12,14 @@ from wardian.prefix.wheel_files import WHEEL_FILES, forget
 from wardian.tools.disk import empty_trash, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from wardian.package.store import PackageStore
     from wardian.prefix.cache import PrefixCache
 
 STALE_AFTER_S = 86_400.0  # a temporary file older than this belongs to nobody
-LEFTOVERS = ("unfinished", "trash", "temporary")
+LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Candidate:
 
     Attributes:
         kind: ``unfinished`` (a prefix that nobody installs any more) | ``trash`` | ``temporary`` | ``tool`` (the cache of uv or
-            rattler) | ``prefix`` | ``package``.
+            rattler) | ``prefix`` | ``package``, or one of ``Beside``.
         name: directory name or digest.
         used: when it was used last, seconds since the epoch; 0: not known.
         size_bytes: what removing it gives back, after those that go before it.
@@ -65,6 +65,24 @@ class EvictionPlan:
         return sum(candidate.size_bytes for candidate in self.chosen)
 
 
+class Beside(Protocol):
+    """Something else on this machine that counts to the limit, and what of it can go. What cannot is ``kept``."""
+
+    kinds: tuple[str, ...]
+
+    def candidates(self) -> Iterable[Candidate]:
+        """Return what can go, its size not measured yet; leftovers always go, the rest by last use."""
+        ...
+
+    def kept(self) -> Iterable[Path]:
+        """Return the files that stay."""
+        ...
+
+    def remove(self, candidate: Candidate) -> bool:
+        """Remove one, unless it is in use by now; return whether it is gone."""
+        ...
+
+
 def plan_eviction(
     prefixes: PrefixCache,
     packages: PackageStore,
@@ -74,6 +92,7 @@ def plan_eviction(
     tools: Mapping[str, Path] | None = None,
     trash: Sequence[Path] = (),
     spared_since: float | None = None,
+    beside: Sequence[Beside] = (),
 ) -> EvictionPlan:
     """Return what would go. Nothing is changed.
 
@@ -84,12 +103,15 @@ def plan_eviction(
     Args:     now: seconds since the epoch.  tools: directories that uv and rattler keep for themselves, by name.
               trash: directories of removed trees that are still to be deleted.
               spared_since: prefixes and archives used at this time or later stay; None: only what runs hold.
+              beside: what else there is.
     """
     found = _Found(prefixes, packages, now, spared_since)
     found.leftovers(trash)
     found.tools(tools or {})
     found.prefixes()
     found.packages()
+    for one in beside:
+        found.beside(one)
     return found.plan(limit_bytes)
 
 
@@ -107,6 +129,7 @@ class _Found:
         self._tools: list[Candidate] = []
         self._aging: list[Candidate] = []
         self._kept: list[str] = []
+        self._busy = frozenset({"package"})  # kinds that installations may be about to read
 
     def _candidate(self, kind: str, path: Path, used: float, note: str = "") -> Candidate:
         self._use.add(os.fspath(path), path)
@@ -157,6 +180,14 @@ class _Found:
             file = _first_name(path)
             self._aging.append(self._candidate("package", path, used, file))
 
+    def beside(self, other: Beside) -> None:
+        for path in other.kept():
+            self._use.add(os.fspath(path), path)
+        for candidate in other.candidates():
+            self._use.add(os.fspath(candidate.path), candidate.path)
+            (self._sure if candidate.kind in LEFTOVERS else self._aging).append(candidate)
+            self._busy |= frozenset({candidate.kind}) - frozenset(LEFTOVERS)
+
     def plan(self, limit_bytes: int) -> EvictionPlan:
         total = left = self._use.total_bytes
         chosen: list[Candidate] = []
@@ -164,11 +195,11 @@ class _Found:
         for candidate in (*self._sure, *optional):
             if candidate.kind not in LEFTOVERS and left <= limit_bytes:
                 break
-            if candidate.kind == "package" and self._installing:
+            if candidate.kind in self._busy and self._installing:
                 continue
             if (
                 self._spared_since is not None
-                and candidate.kind in ("prefix", "package")
+                and candidate.kind in ("prefix", *self._busy)
                 and candidate.used >= self._spared_since
             ):
                 continue
@@ -194,15 +225,21 @@ def _first_name(directory: Path) -> str:
 
 
 def evict(
-    plan: EvictionPlan, prefixes: PrefixCache, packages: PackageStore, *, clear_tool: Callable[[Path], bool], on_removed: Callable[[Candidate], None]
+    plan: EvictionPlan, prefixes: PrefixCache, packages: PackageStore, *, clear_tool: Callable[[Path], bool],
+    on_removed: Callable[[Candidate], None], beside: Sequence[Beside] = (),
 ) -> int:  # fmt: skip
     """Remove what ``plan`` chose; return the bytes freed. What a run holds by now, or was used since, stays.
 
     Args:     clear_tool: removes a tool's cache; says whether it is gone.
     """
     freed = 0
+    others = {kind: one for one in beside for kind in one.kinds}
     for candidate in plan.chosen:
-        if _remove(candidate, prefixes, packages, clear_tool):
+        if other := others.get(candidate.kind):
+            gone = other.remove(candidate)
+        else:
+            gone = _remove(candidate, prefixes, packages, clear_tool)
+        if gone:
             freed += candidate.size_bytes
             on_removed(candidate)
     return freed

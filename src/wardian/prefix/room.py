@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.package.store import PackageStore
     from wardian.prefix.cache import PrefixCache
-    from wardian.prefix.evict import Candidate
+    from wardian.prefix.evict import Beside, Candidate
 
 SPARED_S = 600.0  # what was used within this time stays
 
 
 def make_room(
     prefixes: PrefixCache, packages: PackageStore, *, made: Sequence[str], limit_bytes: int, now: float, tools: Mapping[str, Path],
-    clear_tool: Callable[[Path], bool], listener: Listener,
+    clear_tool: Callable[[Path], bool], listener: Listener, added_bytes: int = 0, beside: Sequence[Beside] = (),
 ) -> int:  # fmt: skip
     """Keep the caches below ``limit_bytes`` after an installation; return the bytes freed.
 
@@ -33,17 +33,20 @@ def make_room(
     held. Safe between processes.
 
     Args:     made: directory names of the prefixes that are new.  now: seconds since the epoch.
+              added_bytes: what else was added.  beside: as of ``plan_eviction``.
     """
     memory = prefixes.root.parent / "size"
-    added_bytes = sum(_added_bytes(prefixes.root / name / MARK) for name in made)
+    added_bytes += sum(_added_bytes(prefixes.root / name / MARK) for name in made)
     with FileLock(prefixes.root / "locks" / "size"):
         counted = _counted_bytes(memory)
         if counted is not None and counted + added_bytes <= limit_bytes:
             _note_bytes(memory, counted + added_bytes)
             return 0
-        plan = plan_eviction(prefixes, packages, limit_bytes=limit_bytes, now=now, tools=tools, spared_since=now - SPARED_S)
+        plan = plan_eviction(
+            prefixes, packages, limit_bytes=limit_bytes, now=now, tools=tools, spared_since=now - SPARED_S, beside=beside
+        )
         gone: list[Candidate] = []
-        freed = evict(plan, prefixes, packages, clear_tool=clear_tool, on_removed=gone.append)
+        freed = evict(plan, prefixes, packages, clear_tool=clear_tool, on_removed=gone.append, beside=beside)
         _note_bytes(memory, max(0, plan.used_bytes - freed))
     if any(candidate.kind not in LEFTOVERS for candidate in gone):
         listener(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Conflict, NotFound
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from wardian.bootstrap import Parts
     from wardian.prefix.evict import Candidate, EvictionPlan
     from wardian.prefix.install import Prefix
+    from wardian.sdk.image_cleaning import ImageCleaning
 
 SHORTEST_PREFIX_NAME = 6
 
@@ -51,6 +53,7 @@ def trash_directories(parts: Parts) -> tuple[Path, ...]:
         workspaces / ".trash",
         *of_runs,
         parts.cache / "trash",
+        parts.cache / "base-pythons" / "trash",
         parts.prefixes.root / "trash",
         parts.packages.root / "trash",
     )
@@ -77,15 +80,26 @@ class Caches:
             now=self._now(),
             tools=self._tools,
             trash=trash_directories(parts),
+            beside=[self._images],
         )
 
-    def make_room(self, made: Prefix) -> None:
-        """Keep the caches below ``cache_limit_bytes`` after ``made`` was installed; see ``wardian.prefix.room.make_room``."""
+    def make_room(self, made: Prefix | None = None, *, added_bytes: int = 0) -> None:
+        """Keep the caches below ``cache_limit_bytes`` after something was made; see ``wardian.prefix.room.make_room``.
+
+        Args:     made: a prefix that was installed.  added_bytes: of anything else.
+        """
         from wardian.prefix.room import make_room
 
         parts = self._parts
-        make_room(parts.prefixes, parts.packages, made=(made.key[:32], *made.ready.requires), limit_bytes=parts.settings.cache_limit_bytes,
-                  now=self._now(), tools=self._tools, clear_tool=self._clear_tool, listener=parts.listener)  # fmt: skip
+        names = (made.key[:32], *made.ready.requires) if made is not None else ()
+        make_room(parts.prefixes, parts.packages, made=names, limit_bytes=parts.settings.cache_limit_bytes, now=self._now(), tools=self._tools,
+                  clear_tool=self._clear_tool, listener=parts.listener, added_bytes=added_bytes, beside=[self._images])  # fmt: skip
+
+    @cached_property
+    def _images(self) -> ImageCleaning:
+        from wardian.sdk.image_cleaning import ImageCleaning
+
+        return ImageCleaning(self._parts, self._now)
 
     @property
     def _tools(self) -> dict[str, Path]:
@@ -103,7 +117,15 @@ class Caches:
             self._parts.listener(Event("progress", "removing", done=len(gone), total=len(plan.chosen)))
 
         self._parts.listener(Event("phase", "removing", total=len(plan.chosen)))
-        freed = evict(plan, self._parts.prefixes, self._parts.packages, clear_tool=self._clear_tool, on_removed=note)
+        freed = evict(
+            plan,
+            self._parts.prefixes,
+            self._parts.packages,
+            clear_tool=self._clear_tool,
+            on_removed=note,
+            beside=[self._images],
+        )
+        self._parts.images.layers.sweep()
         return gone, freed
 
     def _clear_tool(self, path: Path) -> bool:

@@ -41,7 +41,7 @@ class ImageDetails:
         size_bytes: of its layers as they are stored.
         interpreter: path of the Python that runs scripts; ``environment``: of the environment's root. Empty: not Wardian's image.
         base: reference and digest of the base image.  dockerfile: of a definition with Docker steps.
-        platforms: of an index: its platforms, each an image of its own.
+        platforms: of an index: its platforms, each an image of its own.  images: platform → the digest of its image's manifest.
     """
 
     reference: str
@@ -64,6 +64,7 @@ class ImageDetails:
     dockerfile: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
     reason: str = ""
 
     def as_document(self) -> dict[str, Any]:
@@ -79,10 +80,13 @@ def describe(store: ImageStore, found: Found, reference: str, *, others: Sequenc
     """
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if isinstance(manifest, Index):
-        platforms = tuple(dict.fromkeys(m.platform for m in manifest.manifests if m.platform))
+        images = {
+            m.platform: str(m.digest) for m in reversed(manifest.manifests) if m.platform
+        }  # of two, engines take the first
         return ImageDetails(
-            reference, exists=True, store=store.name, digest=found.descriptor.digest, platforms=platforms, **known
-        )
+            reference, exists=True, store=store.name, digest=found.descriptor.digest, platforms=tuple(sorted(images)), images=images,
+            **known,
+        )  # fmt: skip
     with store.open(manifest.config) as stream:
         config = read_config(stream.read())
     variables, labels = dict(config.variables), dict(config.labels)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wardian.digest import canonical_json
 from wardian.errors import BuildFailed, InvalidInput, NotFound
+from wardian.sdk.docker_steps import has_steps
 from wardian.sdk.image_base import ImageBases
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class ImageMaker:
         lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
         with self._parts.prefixes.work_beside():  # clean-ups leave archives, layers and interpreters alone
             result, origin, build_id = self._find_or_build(version, self.request(version, platform, lock))
-        known = self._remember(version, platform, scheme, result, origin)
+            known = self._remember(version, platform, scheme, result, origin)
+        if build_id:
+            from wardian.sdk.caches import Caches
+
+            Caches(self._parts).make_room(added_bytes=result.size_bytes)
         return replace(
             _result(version, known, cached=result.cached), lock_digest=lock.digest, notes=result.notes, build_id=build_id
         )
@@ -182,7 +187,7 @@ class ImageMaker:
     def _given(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> EnvironmentImage:
         """Return the image of a user-managed version: the user's own, as it is [S6]."""
         docker = version.environment.docker
-        if docker.base_image is None:
+        if docker.base_image is None and not has_steps(docker):
             raise NotFound(f"{version} is user-managed and names no image", hint="`docker.base_image`, or `--image` of `env create`",
                            code="no_image")  # fmt: skip
         base = self._bases.get(version, platform)

@@ -132,6 +132,12 @@ class ImageCollection:
         found = store.find(wanted)
         if found is None:
             return ImageDetails(reference, exists=False, store=store.name, reason=f"{store.name} has no `{wanted}`")
+        if platform is not None:
+            try:
+                found = select_image(store, wanted, get_platform(platform).name)
+            except NotFound as error:
+                return ImageDetails(reference, exists=False, platform=platform, store=store.name, reason=error.message)
+            wanted = f"sha256:{found.descriptor.digest}"
         tags = () if wanted.startswith("sha256:") else (wanted,)
         return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)
 

@@ -160,3 +160,9 @@ def test_whatever_is_written_is_a_reference_or_told_so(text: str) -> None:
     except InvalidReference:
         return
     assert parse_image(str(found)) == found
+
+
+def test_a_layout_has_images_without_a_tag() -> None:
+    text = f"oci:some/where@sha256:{'a' * 64}"
+    assert parse_image(text) == ImageFile("oci", "some/where", f"sha256:{'a' * 64}")
+    assert str(parse_image(text)) == text
