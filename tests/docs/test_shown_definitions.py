@@ -17,7 +17,7 @@ SHOWN = [
     (page.relative_to(ROOT).as_posix(), step)
     for page in PAGES
     for step in steps_of(page.read_text(encoding="utf-8"))
-    if isinstance(step, TitledFile) and (not step.name.endswith(".py") or "# /// script" in step.text)
+    if isinstance(step, TitledFile) and step.name != "Dockerfile" and (not step.name.endswith(".py") or "# /// script" in step.text)
 ]
 EXAMPLES = ("requirements.txt", "environment.yml", "wardian.yaml", "script_pep723.py")
 

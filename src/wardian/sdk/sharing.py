@@ -57,7 +57,9 @@ class Sharing:
         store = self.registry(registry)
         locks = {} if version.kind == "user" else self._environments.lock(version)
         with self._parts.builds.record("push", str(version), version.definition_hash, self._parts.listener) as recorder:
-            recorder(Event("phase", f"pushing {len(locks)} locks to {store.name}", total=len(locks)))
+            recorder(
+                Event("phase", f"pushing {len(locks)} lock{'s' if len(locks) != 1 else ''} to {store.name}", total=len(locks))
+            )
             for lock in locks.values():
                 self._locks_in(store).put(lock, self._wheels(lock))
             images = self._push_images(version, store)
