@@ -131,6 +131,11 @@ def test_exit_codes(workspace: Workspace, command: Command, expected: int, state
     assert bool(record.reason) == (state != "completed")
 
 
+def test_a_run_may_have_more_time_than_one_wait_can_be_long(workspace: Workspace) -> None:
+    record = workspace.submit("raise SystemExit(7)", timeout_s=60 * 86_400.0)
+    assert (record.state, record.code, record.exit_code) == ("failed", "exited", 7)
+
+
 def test_what_cannot_run_is_refused_before_anything_is_recorded(workspace: Workspace, tmp_path: Path) -> None:
     def never(_record: RunRecord, _listener: Listener) -> Prepared:
         raise AssertionError

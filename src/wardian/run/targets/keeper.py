@@ -26,6 +26,7 @@ KILL_AGAIN_S = 0.05
 GIVE_UP_S = 4.0  # after the first SIGKILL: what is still there hangs in the kernel
 INTERRUPT_S = 2.0  # from ^C's SIGINT to SIGTERM, within the grace time
 STRAGGLER_GRACE_S = 2.0
+LONGEST_WAIT_S = 86_400.0  # poll(2) takes milliseconds as a C int: 24.8 days, which a training run may exceed
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ class _Keeper:
                 waits.append(time.monotonic() + KILL_AGAIN_S)
             if parent is None:
                 waits.append(time.monotonic() + 1.0)
-            for descriptor, _ in poll.poll(max(0.0, min(waits) - time.monotonic()) * 1000 + 1 if waits else None):
+            wait_s = min(max(0.0, min(waits) - time.monotonic()), LONGEST_WAIT_S) if waits else None
+            for descriptor, _ in poll.poll(None if wait_s is None else wait_s * 1000 + 1):
                 if descriptor == parent:
                     poll.unregister(parent)
                     self._kill_from_now()
