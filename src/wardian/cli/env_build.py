@@ -24,6 +24,9 @@ def version_of(session: Session, target: str) -> EnvironmentVersion:
     return environments.register_file(Path(target)) if is_file_reference(target) else environments.get(target)
 
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998  # around them a date has no end, or no time in UTC
+
+
 def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
     """Parse ``--as-of``: a date means the end of that day, UTC."""
     if value is None:
@@ -36,6 +39,8 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
         raise click.BadParameter(
             f"`{value}` is neither a date (2024-02-01) nor an RFC 3339 time (2024-02-01T12:00:00Z)"
         ) from None
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise click.BadParameter(f"nothing was published in the year {found.year}")
     if "T" not in value and " " not in value:
         return found.replace(tzinfo=UTC) + timedelta(days=1) - timedelta(seconds=1)
     if found.tzinfo is None:

@@ -44,3 +44,10 @@ def test_a_file_where_a_reference_is_wanted_teaches_the_option(host: Cli, words:
     done = host.run("env", *words)
     assert done.code == code
     assert f"`wardian env create NAME -f {words[-1]}`" in done.err
+
+
+@pytest.mark.parametrize("value", ["0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31", "9999-12-31T23:59:59-14:00"])
+def test_a_year_in_which_nothing_was_published_is_refused(host: Cli, value: str) -> None:
+    done = host.run("env", "lock", "host", "--as-of", value)
+    assert done.code == 2
+    assert "nothing was published in the year" in done.err
