@@ -232,6 +232,10 @@ class Podman:
         _call("podman", "pull", "--quiet", reference, environ=self.environ)
         return self.relay.received_bytes - before
 
+    def forget(self, reference: str) -> None:
+        """Have that image no more, nor the layers that only it has."""
+        _call("podman", "rmi", "--force", "--ignore", reference, environ=self.environ)
+
     def only(self, *references: str) -> None:
         """Have these images alone."""
         _call("podman", "rmi", "--all", "--force", environ=self.environ)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +16,7 @@ import pytest
 from bench.image_scene import PIP, UV, Buildah, Ours, Podman, pinned, put_base, removed_afterwards, why_not
 from bench.memory import peak_memory
 from bench.registry_traffic import CountingRelay
+from tests.support.containers import dockerd
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
     Fact = Callable[[str, str], None]
 
-    from bench.conftest import Against, Amount, AtMost, Ratio
+    from bench.conftest import Against, Amount, AtMost, Ratio, Stated
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -42,6 +47,8 @@ class Scene:
     buildah: Buildah
     podman: Podman
     made: dict[str, str] = field(default_factory=dict)
+    peer_pulls_s: list[float] = field(default_factory=list)
+    peer_pull_bytes: int = 0
     _files: int = 0
 
     def file(self, text: str) -> Path:
@@ -220,32 +227,68 @@ def test_first_pull(ratio: Ratio, scene: Scene, fact: Fact) -> None:
           rounds=2, warm_up=0, before_ours=scene.podman.only, before_peer=scene.podman.only)  # fmt: skip
 
 
-def test_pull_after_tqdm_changed(ratio: Ratio, scene: Scene, fact: Fact) -> None:
-    theirs, ours = (scene.cold_pip(), scene.changed_pip()), scene.warm()
+def test_pull_after_tqdm_changed(against: Against, scene: Scene, fact: Fact) -> None:
+    ours = scene.warm()
     path = scene.file(scene.with_tqdm(TQDM[0]))
-    changed = scene.ours.build(path)
-    pull_after(scene, ratio, fact, "podman pulls, tqdm changed", (ours, changed), theirs)
+    pull_after(scene, against, fact, "podman pulls, tqdm changed", (ours, scene.ours.build(path)))
 
 
-def test_pull_after_a_local_package_changed(ratio: Ratio, scene: Scene, fact: Fact) -> None:
-    theirs = (scene.cold_pip(), scene.changed_pip())
+def test_pull_after_a_local_package_changed(against: Against, scene: Scene, fact: Fact) -> None:
     scene.warm()
     images = []
     for version in ("1.0", "1.1"):
         module = "def answer() -> int:\n    return 42\n" * 1000 + f"__version__ = '{version}'\n"
         wheel = make_wheel(scene.place / "wheels", "mine", version, files={f"mine/module{n}.py": module for n in range(20)})
         images.append(scene.ours.build(scene.file(f"{scene.requirements}{wheel}\n")))
-    pull_after(scene, ratio, fact, "podman pulls, a local package changed", (images[0], images[1]), theirs)
+    pull_after(scene, against, fact, "podman pulls, a local package changed", (images[0], images[1]))
 
 
-def pull_after(scene: Scene, ratio: Ratio, fact: Fact, name: str, ours: tuple[str, str], theirs: tuple[str, str]) -> None:
+def pull_after(scene: Scene, against: Against, fact: Fact, name: str, ours: tuple[str, str]) -> None:
     """Hold the pull of the second of two images, the first of which is there, against the peer's."""
+    theirs = (scene.cold_pip(), scene.changed_pip())
+    if not scene.peer_pulls_s:
+        scene.podman.only(theirs[0])
+        for _ in range(2):
+            scene.podman.forget(theirs[1])
+            start = time.perf_counter()
+            scene.peer_pull_bytes = scene.podman.pull(theirs[1])
+            scene.peer_pulls_s.append(time.perf_counter() - start)
+    scene.podman.only(ours[0])
 
-    def pull(whose: str, reference: str) -> None:
-        fact(f"fetched ({whose})", megabytes(scene.podman.pull(reference)))
+    def pull() -> None:
+        fact("fetched", f"{megabytes(scene.podman.pull(ours[1]))} against {megabytes(scene.peer_pull_bytes)}")
 
-    ratio(name, lambda: pull("ours", ours[1]), lambda: pull("theirs", theirs[1]), limit=0.1, peer_name="the image of pip, tqdm changed",
-          rounds=3, warm_up=0, before_ours=lambda: scene.podman.only(ours[0]), before_peer=lambda: scene.podman.only(theirs[0]))  # fmt: skip
+    against(
+        name,
+        pull,
+        scene.peer_pulls_s,
+        0.1,
+        peer_name="the image of pip, tqdm changed",
+        before_ours=lambda: scene.podman.forget(ours[1]),
+    )
+
+
+@pytest.mark.skipif(not os.environ.get("BENCH_SLOW"), reason="takes minutes: `BENCH_SLOW=1 make bench`")
+def test_docker_pulls(stated: Stated, scene: Scene, fact: Fact) -> None:
+    """As gzip, which old dockers know; docker fetches again whatever lies above a changed layer."""
+    ours = Ours(scene.place / "ours-gzip", scene.relay.host, scene.ours.base, compression="gzip")
+    shutil.copytree(scene.ours.cache / "packages", ours.cache / "packages", copy_function=os.link)
+    images = [ours.build(scene.file(text)) for text in (scene.requirements, scene.with_tqdm(TQDM[0]))]
+    theirs = [scene.cold_pip(), scene.changed_pip()]
+    with dockerd() as daemon:
+
+        def pull(reference: str) -> int:
+            before = scene.relay.received_bytes
+            subprocess.run(["docker", "pull", "--quiet", reference], env={**daemon.environ}, check=True, capture_output=True)
+            return scene.relay.received_bytes - before
+
+        fact("the image of pip: first pull", megabytes(pull(theirs[0])))
+        fact("the image of pip: tqdm changed", megabytes(pull(theirs[1])))
+        subprocess.run(
+            ["docker", "image", "prune", "--all", "--force"], env={**daemon.environ}, check=True, capture_output=True
+        )
+        fact("ours: first pull", megabytes(stated("docker pulls all, as gzip", lambda: pull(images[0]), rounds=1)))
+        fact("ours: tqdm changed", megabytes(pull(images[1])))
 
 
 def megabytes(size_bytes: int) -> str:
