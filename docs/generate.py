@@ -201,6 +201,11 @@ REACHED = {
     "wardian.formats.read_definition": ("ReadDefinition",),
     "wardian.prefix.install": ("Prefix",),
     "wardian.run.record": ("RunRecord",),
+    "wardian.sdk.images": ("ImageCollection", "EnvironmentImage"),
+    "wardian.sdk.image_details": ("ImageDetails", "LayerDetails"),
+    "wardian.sdk.builds": ("BuildCollection", "Build"),
+    "wardian.workspace.build_record": ("BuildRecord", "Phase"),
+    "wardian.sdk.sharing": ("Sharing", "Pushed"),
     "wardian.workspace.page": ("Page",),
 }
 
