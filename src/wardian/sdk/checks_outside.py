@@ -1,4 +1,4 @@
-"""What `doctor` asks beyond Wardian's own directories: interpreters, indexes, channels, git, container engines."""
+"""What `doctor` asks beyond Wardian's own directories: interpreters, indexes, channels, git, container engines, registries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN_S = 4
 ASKED_FOR = "pip"  # what every index has that serves more than its own packages
-ENGINES = ("docker", "podman", "nerdctl", "apptainer", "singularity", "enroot")
 
 
 def interpreters(parts: Parts) -> Check:
@@ -135,13 +134,44 @@ def git(parts: Parts) -> Check:
 
 
 def engines(parts: Parts) -> Check:
-    """Look for container engines; local runs need none."""
-    found = [name for name in ENGINES if shutil.which(name, path=parts.environ.get("PATH"))]
-    return Check("engines", OK, ", ".join(found) if found else "none; local runs need none")
+    """Try out the container engines; local runs need none."""
+    from wardian.image.engine_list import ENGINES
+
+    here = [name for name in ENGINES if shutil.which(name, path=parts.environ.get("PATH"))]
+    if not here:
+        return Check("engines", OK, "none; local runs need none")
+    checks = [parts.images.engine(name).check() for name in here]
+    found = "; ".join(f"{one.name} {one.version}".strip() + (f" ({one.detail})" if one.detail else "") for one in checks)
+    if any(one.works for one in checks):
+        return Check("engines", OK, found)
+    return Check("engines", WARNING, found, "local runs need none; `run -t podman` and images alone need one that works")
+
+
+def registries(parts: Parts) -> Check:
+    """Ask the configured registries, as a look-up would."""
+    from wardian.bootstrap import Parts
+
+    known = {"registry": parts.settings.registry, "global_registry": parts.settings.global_registry}
+    wanted = {name: text for name, text in known.items() if text}
+    if not wanted:
+        return Check("registries", OK, "none configured: images and shared environments stay on this machine")
+    if parts.settings.offline:
+        return Check("registries", OK, f"skipped: offline ({', '.join(wanted.values())})")
+    quick = Parts(replace(parts.settings, timeout_s=ANSWER_WITHIN_S), environ=parts.environ)
+    return _combined("registries", {name: _ask_registry(quick, name, text) for name, text in wanted.items()},
+                     "check the name with `wardian config show`, the network, and `wardian secret list`")  # fmt: skip
+
+
+def _ask_registry(parts: Parts, name: str, text: str) -> tuple[str, str]:
+    try:
+        parts.images.named(text).find("wardian-doctor")  # nothing has this tag: "not there" is an answer
+    except WardianError as error:
+        return FAILED, f"{name}: {error.message}"
+    return OK, f"{name} answers ({text})"
 
 
 OUTSIDE: Mapping[str, Callable[[Parts], Check]] = {
-    "interpreters": interpreters, "indexes": indexes, "channels": channels, "git": git, "engines": engines,
+    "interpreters": interpreters, "indexes": indexes, "channels": channels, "git": git, "engines": engines, "registries": registries,
 }  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_everything_at_once_on_a_fresh_machine(parts: Parts) -> None:
     found = {check.name: check for check in examine(parts, deadline_s=300)}
     assert list(found) == [
         "versions", "machine", "settings", "home", "cache", "hard_links", "locks", "isolation", "records", "leftovers",
-        "interpreters", "indexes", "channels", "git", "engines",
+        "interpreters", "indexes", "channels", "git", "engines", "registries",
     ]  # fmt: skip
     assert {check.state for check in found.values()} <= {OK, WARNING}
     assert "skipped" in found["indexes"].found
@@ -295,9 +295,21 @@ def test_programs_are_looked_for_on_the_callers_path(parts: Parts, tmp_path: Pat
     nothing = Parts(parts.settings, environ={"PATH": str(tmp_path / "bin")})
     assert checks_outside.git(nothing).state == WARNING
     assert checks_outside.engines(nothing).found.startswith("none")
-    (tmp_path / "bin" / "podman").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "podman").write_text("#!/bin/sh\necho no storage >&2; exit 125\n")
     (tmp_path / "bin" / "podman").chmod(0o755)
-    assert checks_outside.engines(nothing).found == "podman"
+    broken = checks_outside.engines(nothing)
+    assert (broken.state, "no storage" in broken.found) == (WARNING, True)
+    assert "local runs need none" in broken.what_to_do
+
+
+def test_registries_are_asked_as_a_look_up_would(parts: Parts, tmp_path: Path) -> None:
+    assert checks_outside.registries(parts).found.startswith("none configured")
+    online = with_settings(parts, offline=False, registry=f"oci:{tmp_path / 'shared'}", global_registry="127.0.0.1:1/envs")
+    found = checks_outside.registries(online)
+    assert found.state == FAILED
+    assert f"registry answers (oci:{tmp_path / 'shared'})" in found.found
+    assert "global_registry: 127.0.0.1:1" in found.found
+    assert "skipped" in checks_outside.registries(with_settings(online, offline=True)).found
 
 
 def test_interpreters_of_the_machine_are_named(parts: Parts, tmp_path: Path) -> None:
