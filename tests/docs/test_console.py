@@ -69,7 +69,7 @@ def _configure(home: Path, text: str) -> None:
 def machine(page: str, surroundings: Surroundings, request: pytest.FixtureRequest) -> Surroundings:
     """The reader's machine; with podman and a registry if the page uses them, as these take seconds to make."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    if not any(word in text for word in ("registry.example.org", "-t podman", "--image")):
+    if not any(word in text for word in ("registry.example.org", "-t podman", "--image", "images.build")):
         return surroundings
     return surroundings.with_images(*(request.getfixturevalue(name) for name in ("registry", "closed_registry", "podman")))
 
