@@ -125,7 +125,8 @@ class ImageParts:
             if store is not None and store.name == name:
                 return store
         if name.startswith("/"):
-            return LayoutImageStore(Path(name)) if Path(name).is_dir() else None
+            place = Path(os.fsdecode(name.encode()))
+            return LayoutImageStore(place) if place.is_dir() else None
         return self.repository(parse_image_reference(name))
 
     def locks_in(self, store: ImageStore) -> ImageLockStore:
@@ -161,7 +162,7 @@ class ImageParts:
         if isinstance(reference, ImageFile) and reference.kind == "oci":
             from pathlib import Path
 
-            return LayoutImageStore(Path(reference.path))
+            return LayoutImageStore(Path(os.fsdecode(reference.path.encode("utf-8", "surrogateescape"))))
         raise InvalidInput(f"`{reference}` is no place that holds several images", code="not_a_store")
 
     def repository(self, reference: ImageReference) -> ImageStore:

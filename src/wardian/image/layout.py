@@ -49,7 +49,9 @@ class LayoutImageStore:
 
     def __init__(self, root: Path, *, link_from: Sequence[Path] = ()):
         self.root = root
-        self.name = str(root)
+        self.name = os.fsencode(root).decode(
+            "utf-8", "backslashreplace"
+        )  # the same words whatever the locale; records take no others
         self._blobs = BlobDirectory(root, link_from)
         self._read: tuple[tuple[int, int, int], list[dict[str, Any]]] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class Images:
         with self._database.write():
             self._database.execute(
                 "INSERT OR IGNORE INTO base_pins VALUES (?, ?, ?, ?, ?, ?)",
-                version_id, platform, reference, digest or "", store, moment_text(self._now()),
+                version_id, platform, _plain(reference), digest or "", store, moment_text(self._now()),
             )  # fmt: skip
         found = self.find_base(version_id, platform)
         if found is None:
@@ -125,6 +126,11 @@ class Images:
                 scheme,
                 store,
             )
+
+
+def _plain(text: str) -> str:
+    """Return a reference whose path may hold bytes that this locale does not know, as UTF-8 has it."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _image(row: sqlite3.Row) -> KnownImage:
