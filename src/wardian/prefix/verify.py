@@ -73,9 +73,13 @@ def verify_prefix(prefix: Path) -> Findings:
 def _verify(prefix: Path) -> Findings:
     try:
         manifest = json.loads((prefix / MANIFEST).read_bytes())
-        listed: dict[str, dict[str, Any]] = manifest["files"]
-        directories: dict[str, int | None] | None = manifest.get("directories")  # None: sealed by an older Wardian
-    except (OSError, ValueError, KeyError):
+        listed: Any = manifest["files"]
+        directories: Any = manifest.get("directories")  # None: sealed by an older Wardian
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # of any shape: somebody wrote it by hand
+        return Findings((MANIFEST,), (), (), 0)
+    if not isinstance(listed, dict) or not all(isinstance(entry, dict) for entry in listed.values()):
+        return Findings((MANIFEST,), (), (), 0)
+    if not isinstance(directories, dict | None):
         return Findings((MANIFEST,), (), (), 0)
     digests = {name: entry["sha256"] for name, entry in listed.items() if "sha256" in entry}
     for name in listed:

@@ -106,3 +106,12 @@ def test_a_prefix_that_an_older_wardian_sealed_is_still_clean(prefix: Path) -> N
     (prefix / MANIFEST).chmod(0o644)
     (prefix / MANIFEST).write_text(json.dumps({"files": manifest["files"]}))
     assert verify_prefix(prefix).clean
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "{}", '{"files": []}', '{"files": {"a": 1}}', '{"files": {}, "directories": []}']
+)
+def test_a_list_of_any_shape_counts_as_changed(prefix: Path, text: str) -> None:
+    (prefix / MANIFEST).chmod(0o644)
+    (prefix / MANIFEST).write_text(text)
+    assert verify_prefix(prefix).changed == (MANIFEST,)
