@@ -35,7 +35,7 @@ _TIMEOUT_S = 30.0
 _LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip",
                        "__pycache__", "pydoc_data", "lib2to3"})  # fmt: skip
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-_PROBE = "import json, os, sys; print(json.dumps([list(sys.version_info[:2]), sys.version, os.__file__]))"
+_PROBE = "import json, os, sys; print(json.dumps([list(sys.version_info[:2]), sys.version, os.fsencode(os.__file__).hex()]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,8 @@ def _try(directory: Path, kept: dict[str, Any], minor: str) -> dict[str, str]:
         try:
             done = subprocess.run([*command, "-s", "-S", "-B", "-c", _PROBE], capture_output=True, text=True, check=True, env={}, cwd="/",
                                   timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)  # fmt: skip
-            found, version, library = json.loads(done.stdout)
+            found, version, place = json.loads(done.stdout)
+            library = os.fsdecode(bytes.fromhex(place))  # it may have another locale than this process
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
             said = f"it does not run here: {lines[-1][:300] if lines else error}"
