@@ -167,6 +167,14 @@ def test_a_conflict_names_the_lines_that_clash(cli: Cli, shop: Index, wheels: Pa
     assert "Traceback" not in done.err
 
 
+def test_a_wheel_that_cannot_be_installed_is_said_without_what_went_well(cli: Cli, shop: Index, wheels: Path) -> None:
+    shop.add(make_wheel(wheels, "shadow", "1.0", entry_points={"python": "shadow:main"}), OLD)
+    cli.write("requirements.txt", "beta\nshadow\n")
+    done = cli.run("env", "build", "requirements.txt")
+    assert done.code == 1
+    assert "error: the wheels could not be installed: Failed to install: shadow-1.0-py3-none-any.whl" in done.err
+
+
 def test_a_source_distribution_is_built_once_and_kept(cli: Cli, shop: Index, wheels: Path) -> None:
     shop.add(make_sdist(wheels, "built", "1.0", body="version = 'built here'\n"), OLD)
     cli.write("requirements.txt", "built\n")

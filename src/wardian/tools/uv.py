@@ -158,7 +158,7 @@ class Uv:
             (here / "pylock.toml").write_text(_pylock(wheels))
             # `uv pip install`, not `sync`: sync would remove what conda put there
             done = self._run(
-                ["pip", "install", "--no-deps", "--requirements", "pylock.toml", "--python", str(python), "--break-system-packages",
+                ["pip", "install", "--quiet", "--no-deps", "--requirements", "pylock.toml", "--python", str(python), "--break-system-packages",
                  "--link-mode", "copy" if copy else "hardlink", "--no-compile"],
                 cwd=here, offline=True,
             )  # fmt: skip
