@@ -238,8 +238,9 @@ def test_pull_after_a_local_package_changed(against: Against, scene: Scene, fact
     images = []
     for version in ("1.0", "1.1"):
         module = "def answer() -> int:\n    return 42\n" * 1000 + f"__version__ = '{version}'\n"
-        wheel = make_wheel(scene.place / "wheels", "mine", version, files={f"mine/module{n}.py": module for n in range(20)})
-        images.append(scene.ours.build(scene.file(f"{scene.requirements}{wheel}\n")))
+        beside = scene.file("").parent
+        wheel = make_wheel(beside, "mine", version, files={f"mine/module{n}.py": module for n in range(20)})
+        images.append(scene.ours.build(scene.file(f"{scene.requirements}./{wheel.name}\n")))
     pull_after(scene, against, fact, "podman pulls, a local package changed", (images[0], images[1]))
 
 

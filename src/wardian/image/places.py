@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import Conflict, NotFound
 from wardian.events import silent
-from wardian.image.archive_writing import write_docker_archive, write_oci_archive
-from wardian.image.archives import open_docker_archive, open_oci_archive
 from wardian.image.copy import copy_image, select_image
 from wardian.image.layout import LayoutImageStore
 from wardian.image.reference import LATEST, ImageFile, ImageReference
@@ -77,6 +75,8 @@ class ImagePlaces:
                                hint="for a tar of one write `oci-archive:FILE`")  # fmt: skip
             yield LayoutImageStore(path), place.tag
             return
+        from wardian.image.archives import open_docker_archive, open_oci_archive  # what reads tar takes a while to load
+
         open_archive = open_oci_archive if place.kind == "oci-archive" else open_docker_archive
         with open_archive(path, scratch=self._scratch) as archive:
             yield archive, place.tag
@@ -107,6 +107,8 @@ class ImagePlaces:
                 exactly = f"sha256:{found.descriptor.digest}"  # whatever the tag means a moment later
                 copied = copy_image(store, exactly, self.registry(target), _tags(target), listener=listener)
                 return copied.descriptor.digest
+            from wardian.image.archive_writing import write_docker_archive, write_oci_archive
+
             path, tag = self._base / target.path, target.tag or _tag_of(source)
             if target.kind == "docker-archive":
                 names = [target.tag or _name_of(source)] if target.tag or _name_of(source) else []
