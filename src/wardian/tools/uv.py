@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -334,8 +335,16 @@ def _dies_with_us() -> Callable[[], None] | None:
     return partial(system_calls.die_with_parent, signal.SIGKILL)
 
 
-@cache
+_ONE_LOOKS = threading.Lock()
+
+
 def _binary() -> str:
+    with _ONE_LOOKS:  # Python 3.11's `sysconfig`, which uv asks, shows a second thread half of what it knows
+        return _found_binary()
+
+
+@cache
+def _found_binary() -> str:
     import uv
 
     return os.fspath(uv.find_uv_bin())
