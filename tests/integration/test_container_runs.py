@@ -96,6 +96,11 @@ def _places(pid: int | None = None) -> list[str]:
     return found
 
 
+def test_a_run_may_have_longer_than_poll_can_wait(runs: Runs) -> None:
+    record = runs.run("print('done')", timeout_s=30 * 86_400.0)
+    assert (record.state, runs.log(record)) == ("completed", "done\n"), record.reason
+
+
 def test_a_script_sees_its_snapshot_inputs_and_variables(runs: Runs, tmp_path: Path) -> None:
     odd = tmp_path / "odd, name"
     odd.mkdir()

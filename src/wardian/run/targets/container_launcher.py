@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 PLACE = os.path.dirname(os.path.abspath(__file__))
+LONGEST_WAIT_S = 86400.0  # poll(2) takes milliseconds as a C int: 24.8 days, which a training run may exceed
 KILL_AGAIN_S = 0.05
 GIVE_UP_S = 4.0
 INTERRUPT_S = 2.0
@@ -120,7 +121,8 @@ class Launcher:
             waits = [when for when, _ in self.due] + ([] if deadline is None else [deadline])
             if self.killing_since is not None:
                 waits.append(time.monotonic() + KILL_AGAIN_S)
-            for descriptor, _ in poll.poll(max(0.0, min(waits) - time.monotonic()) * 1000 + 1 if waits else None):
+            wait_s = min(max(0.0, min(waits) - time.monotonic()), LONGEST_WAIT_S) if waits else None
+            for descriptor, _ in poll.poll(None if wait_s is None else wait_s * 1000 + 1):
                 if descriptor == wake:
                     if set(os.read(wake, 1024)) & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
                         self.request(signal.SIGTERM)  # somebody stops the container by the engine
