@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -192,27 +190,3 @@ def test_a_base_tag_that_moves_leaves_a_version_as_it_is(tmp_path: Path, shop: I
     put_image(LayoutImageStore(own), [tar(("etc/new", b"another base"))], tags=["debian"])
     shutil.rmtree(cli.cache / "images")
     assert image_of(cli, "trio:1")["digest"] == first["digest"]
-
-
-def test_many_processes_build_one_image_once(cli: Cli) -> None:
-    running = [cli.start("env", "build", "all.txt", "--image", "--json") for _ in range(8)]
-    ended = [(*process.communicate(timeout=300), process.returncode) for process in running]
-    assert [code for *_, code in ended] == [0] * 8, ended
-    assert len(cli.json("build", "list", "--kind", "image")["builds"]) == 1
-
-
-def test_a_builder_that_is_killed_leaves_nothing_that_is_found(cli: Cli, tmp_path: Path) -> None:
-    pause = tmp_path / "pause"
-    pause.touch()
-    cli.ok("env", "lock", "all.txt")
-    running = cli.start("env", "build", "all.txt", "--image")
-    for line in iter(running.stderr.readline, ""):  # type: ignore[union-attr]
-        if line.startswith("making"):
-            os.kill(running.pid, signal.SIGKILL)
-            break
-    running.communicate()
-    (build,) = cli.json("build", "list", "--kind", "image")["builds"]
-    if build["state"] != "completed":  # it may have been quicker than the signal
-        assert (build["state"], build["reason"]) == ("failed", "process ended")
-    image = image_of(cli, "all.txt")
-    assert cli.json("image", "show", f"@{cli.ok('env', 'hash', 'all.txt').out.strip()[:12]}")["digest"] == image["digest"]

@@ -141,3 +141,30 @@ def test_a_beginning_that_several_share_is_a_conflict(builds: Builds) -> None:
 def test_an_unknown_kind_is_refused(builds: Builds) -> None:
     with pytest.raises(InvalidInput), builds.record("cake", "x", "key"):
         pass
+
+
+def test_a_build_that_was_recorded_before_is_carried_out_by_another(builds: Builds) -> None:
+    build_id = builds.add("image", "sklearn:4", "key")
+    assert builds.get(build_id).state == "running"
+    with builds.record("image", "", "", adopt=build_id) as recorder:
+        assert recorder.id == build_id
+        recorder(Event("phase", "layers"))
+    record = builds.get(build_id)
+    assert (record.state, record.subject, [phase.name for phase in record.phases]) == ("completed", "sklearn:4", ["layers"])
+    with pytest.raises(Conflict, match="has ended already"), builds.record("image", "", "", adopt=build_id):
+        pytest.fail("it has ended")
+
+
+def test_a_build_that_is_canceled_before_it_begins_does_nothing(builds: Builds) -> None:
+    build_id = builds.add("image", "sklearn:4", "key")
+    builds.ask_cancel(build_id)
+    with pytest.raises(BuildCanceled), builds.record("image", "", "", adopt=build_id):
+        pytest.fail("it was canceled")
+    assert builds.get(build_id).state == "canceled"
+
+
+def test_a_build_whose_process_did_not_start_says_so(builds: Builds) -> None:
+    build_id = builds.add("image", "sklearn:4", "key")
+    builds.end_unstarted(build_id, BuildFailed("no shell", code="build_not_started"))
+    record = builds.get(build_id)
+    assert (record.state, record.code, record.reason) == ("failed", "build_not_started", "no shell")
