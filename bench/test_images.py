@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import os
+import random
 import shutil
 import subprocess
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +145,31 @@ def test_peak_memory(amount: Amount, scene: Scene) -> None:
     prepare()
     command = scene.ours.command(scene.file(scene.requirements))
     amount("peak memory of the cold build, all processes", lambda: peak_memory(command, scene.ours.environ), 300e6)
+
+
+def test_peak_memory_of_a_large_package(amount: Amount, scene: Scene) -> None:
+    scene.ours.new_home()
+    path = scene.file("./large-1.0-py3-none-any.whl\n")
+    write_large_wheel(path.parent / "large-1.0-py3-none-any.whl", blocks=64)
+    command = scene.ours.command(path)
+    amount("peak memory, a wheel of 1 GiB, locked, built and pushed", lambda: peak_memory(command, scene.ours.environ), 300e6)
+
+
+def write_large_wheel(target: Path, *, blocks: int) -> None:
+    """Write a wheel with a file of so many times 16 MiB, which do not compress."""
+    block = random.Random(1).randbytes(16 << 20)  # noqa: S311 - not a secret
+    hasher = hashlib.sha256()
+    for _ in range(blocks):
+        hasher.update(block)
+    digest = base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode()
+    row = f"large/data.bin,sha256={digest},{blocks * len(block)}\n"
+    small = make_wheel(target.parent / "small", "large", "1.0")
+    with zipfile.ZipFile(small) as source, zipfile.ZipFile(target, "w") as wheel:
+        for name in source.namelist():
+            wheel.writestr(name, source.read(name) + (row.encode() if name.endswith("/RECORD") else b""))
+        with wheel.open("large/data.bin", "w", force_zip64=True) as stream:
+            for _ in range(blocks):
+                stream.write(block)
 
 
 def test_layers_known(against: Against, scene: Scene) -> None:
