@@ -323,4 +323,4 @@ def test_docker_pulls(stated: Stated, scene: Scene, fact: Fact) -> None:
 
 def megabytes(size_bytes: int) -> str:
     """Return bytes as the report shows them."""
-    return f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / 1e6:.2f} MB"
