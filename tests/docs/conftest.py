@@ -117,7 +117,7 @@ def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def podman() -> Iterator[PodmanSpace]:
     """podman with nothing in it."""
     with podman_space() as space:

@@ -17,13 +17,17 @@ SHOWN = [
     (page.relative_to(ROOT).as_posix(), step)
     for page in PAGES
     for step in steps_of(page.read_text(encoding="utf-8"))
-    if isinstance(step, TitledFile) and step.name != "Dockerfile" and (not step.name.endswith(".py") or "# /// script" in step.text)
+    if isinstance(step, TitledFile)
+    and step.name != "Dockerfile"
+    and (not step.name.endswith(".py") or "# /// script" in step.text)
 ]
 EXAMPLES = ("requirements.txt", "environment.yml", "wardian.yaml", "script_pep723.py")
 
 
 @pytest.mark.parametrize(("page", "shown"), SHOWN, ids=[f"{page}:{shown.name}" for page, shown in SHOWN])
 def test_every_definition_that_a_page_shows_is_valid(page: str, shown: TitledFile, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()  # what a build context is called on the pages
+    (tmp_path / "context/Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
     path = tmp_path / shown.name
     path.write_text(shown.text, encoding="utf-8")
     assert formats.read(path).environment.python.manager in ("conda", "uv", "user"), page
