@@ -75,6 +75,7 @@ def test_an_image_has_a_layer_for_each_package_and_is_built_once(cli: Cli) -> No
 
     shown = cli.json("image", "show", "trio")
     assert shown["exists"]
+    assert cli.json("image", "show", first["reference"])["digest"] == first["digest"]  # what it writes it takes
     packages = [layer["packages"] for layer in shown["layers"]]
     assert (packages[0], packages[-1]) == ([], ["environment"])
     assert sorted(packages[1:-1]) == [["alpha 1.0"], ["beta 1.0"], ["gamma 1.0"]]

@@ -101,6 +101,8 @@ def parse_image(text: str) -> ImageReference | ImageFile | EnvironmentImage:
     kind, colon, rest = text.partition(":")
     if colon and kind in FILE_KINDS:
         return _file(text, kind, rest)
+    if text.startswith("/") and "@sha256:" in text:  # as this machine's own images are shown
+        return _file(text, "oci", text)
     if colon and kind == _ENVIRONMENT and not rest.startswith("//"):
         return EnvironmentImage(Reference.parse(rest))
     return parse_image_reference(text)

@@ -166,3 +166,5 @@ def test_a_layout_has_images_without_a_tag() -> None:
     text = f"oci:some/where@sha256:{'a' * 64}"
     assert parse_image(text) == ImageFile("oci", "some/where", f"sha256:{'a' * 64}")
     assert str(parse_image(text)) == text
+    shown = f"/some/where@sha256:{'a' * 64}"  # as `image show` writes those of this machine
+    assert parse_image(shown) == ImageFile("oci", "/some/where", f"sha256:{'a' * 64}")
