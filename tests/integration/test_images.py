@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.support import image_homes
 from tests.support import registry as registries
 from tests.support.base_images import debian_base, missing_tool, session_place
-from tests.support.cli import Cli
+from tests.support.image_homes import image_of
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.cli import Cli
     from tests.support.index import Index
 
 pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
@@ -47,8 +49,7 @@ def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
 
 
 def a_home(place: Path, shop: Index, base: str, **variables: str) -> Cli:
-    cli = Cli.at(place, index_url=shop.url)
-    cli.variables |= {"WARDIAN_BASE_IMAGE": base, **variables}
+    cli = image_homes.a_home(place, shop, base, **variables)
     cli.write("all.txt", "".join(f"{name}\n" for name in PACKAGES))
     cli.write("two.txt", "alpha\nbeta\n")
     return cli
@@ -57,11 +58,6 @@ def a_home(place: Path, shop: Index, base: str, **variables: str) -> Cli:
 @pytest.fixture
 def cli(tmp_path: Path, shop: Index, base: str) -> Cli:
     return a_home(tmp_path / "one", shop, base)
-
-
-def image_of(cli: Cli, target: str) -> dict[str, Any]:
-    (found,) = cli.json("env", "build", target, "--image")["images"]
-    return dict(found)
 
 
 def test_an_image_has_a_layer_for_each_package_and_is_built_once(cli: Cli) -> None:
