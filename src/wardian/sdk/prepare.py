@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wardian.definition.platform import this_platform
 from wardian.errors import RunFailed, Unavailable
 from wardian.run.configuration import Prepared, RunEnvironment
 
@@ -35,13 +36,14 @@ def prepare_in_container(
     from wardian.sdk.images import ImageCollection
 
     image, local = ImageCollection(parts, environments).prepare(version, target)
-    how = {True: "known"}.get(image.cached, image.origin)
+    how = "known" if image.cached and image.origin == "built" else image.origin
+    pinned = parts.locker.find(version, this_platform())
     lock = f" · lock {image.lock_digest[:6]}" if image.lock_digest else ""
     python = version.environment.python
     return prepare_in_image(
         parts.images.engine(target), local,
         RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
-                       lock_digest=image.lock_digest, image_digest=image.digest, image_origin=image.origin,
+                       lock_digest=image.lock_digest, lock_origin=pinned.chosen.origin if pinned else None, image_digest=image.digest, image_origin=image.origin,
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
         version.document.get("variables", {}), interpreter=(python.interpreter or "python3") if version.kind == "user" else None,
         notes=image.notes,
