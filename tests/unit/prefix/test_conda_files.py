@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.builders import an_artifact
 
+from wardian.package.conda_worker import LINK_SCRIPT, Task
 from wardian.prefix.activation import Activation, activation
 from wardian.prefix.conda import conda_files
-from wardian.package.conda_worker import LINK_SCRIPT, Task
 
 if TYPE_CHECKING:
     from pathlib import Path

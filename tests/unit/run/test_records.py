@@ -111,7 +111,9 @@ TestStates.settings = settings(max_examples=50, stateful_step_count=12)
 
 def test_a_record_holds_what_was_found_out(store: RunStore) -> None:
     results = Results(
-        environment=RunEnvironment("sklearn", "4", None, "d" * 64, "l" * 64, "p" * 64, "sklearn:4", {"python": "3.11.7"}),
+        environment=RunEnvironment(
+            "sklearn", "4", None, "d" * 64, "l" * 64, prefix_key="p" * 64, summary="sklearn:4", observed={"python": "3.11.7"}
+        ),
         variables={"EPOCHS": "3", "TOKEN": None},
         snapshot_files=2,
         snapshot_bytes=10,
