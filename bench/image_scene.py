@@ -37,8 +37,8 @@ RUN . /machine/environ && pip install --break-system-packages -r /tmp/requiremen
 """
 UV = """\
 FROM {base}
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
-RUN --mount=type=cache,target=/root/.cache/uv \
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_CACHE_DIR=/var/cache/uv
+RUN --mount=type=cache,target=/var/cache/uv \
     --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
     --mount=type=bind,source=uv,target=/usr/local/bin/uv \
     . /machine/environ && uv venv /opt/env && uv pip sync --python /opt/env/bin/python /tmp/requirements.txt
@@ -181,13 +181,14 @@ class Buildah:
             for key, value in os.environ.items()
             if key.startswith(("PIP_", "UV_")) and "INDEX" in key
         ]
+        own = {"PIP_CONFIG_FILE": "~/.config/pip/pip.conf", "UV_CONFIG_FILE": "~/.config/uv/uv.toml"}
+        for key, file in own.items():
+            if (path := Path(file).expanduser()).is_file():
+                shutil.copy(path, machine / path.name)
+                settings.append(f"export {key}=/machine/{path.name}\n")
         (machine / "environ").write_text("".join(settings))
         self._mounts = [f"{machine}:/machine:ro", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
-        homes = {"/etc/pip.conf": "/etc/pip.conf", "~/.config/pip/pip.conf": "/root/.config/pip/pip.conf", "/etc/uv/uv.toml": "/etc/uv/uv.toml",
-                 "~/.config/uv/uv.toml": "/root/.config/uv/uv.toml"}  # fmt: skip
-        for here, there in homes.items():
-            if (path := Path(here).expanduser()).is_file():
-                self._mounts.append(f"{path}:{there}:ro")
+        self._mounts += [f"{path}:{path}:ro" for path in ("/etc/pip.conf", "/etc/uv/uv.toml") if Path(path).is_file()]
 
     def build(self, name: str, dockerfile: str, requirements: str) -> str:
         """Build from ``dockerfile``, push, keep the figures under ``name``; return the image's reference."""
