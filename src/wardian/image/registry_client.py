@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import ipaddress
 import json
 import random
@@ -340,7 +339,9 @@ def _retry_after_s(value: str) -> float | None:
     """Return the seconds that a ``Retry-After`` header asks for, given as seconds or as a date; None: neither."""
     if value.strip().isdecimal():
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None

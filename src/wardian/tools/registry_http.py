@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from wardian.errors import Unavailable
@@ -113,6 +112,8 @@ class RegistryHttp:
 
     def _session(self) -> requests.Session:
         if self._kept is None:
+            from http.cookiejar import DefaultCookiePolicy
+
             import requests
             from requests.adapters import HTTPAdapter
 
@@ -121,7 +122,7 @@ class RegistryHttp:
                     super().init_poolmanager(*arguments, **options, blocksize=_BLOCK)
 
             session = requests.Session()
-            session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
                 session.mount(scheme, Adapter(pool_maxsize=16))
             self._kept = session
