@@ -13,6 +13,7 @@ from wardian.tools.disk import FileLock, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import RawIOBase
     from pathlib import Path
 
     from wardian.events import Listener
@@ -62,7 +63,7 @@ class Flight:
                 raise error
             self._log.unlink(missing_ok=True)
             self._failed.unlink(missing_ok=True)
-            with self._log.open("a", encoding="utf-8", errors="replace") as log:
+            with self._log.open("ab", buffering=0) as log:  # what could not be written must not come up again when it is closed
                 try:
                     yield _Tee(listener, log)
                 except WardianError as error:
@@ -94,15 +95,15 @@ class Flight:
 
 
 class _Tee:
-    def __init__(self, listener: Listener, log: Any):
+    def __init__(self, listener: Listener, log: RawIOBase):
         self._listener = listener
         self._log = log
 
     def __call__(self, event: Event) -> None:
         with contextlib.suppress(OSError):
             if self._log.tell() < _LONGEST_LOG_BYTES:
-                self._log.write(json.dumps([event.kind, event.text, event.done, event.total, event.data], default=str) + "\n")
-                self._log.flush()
+                line = json.dumps([event.kind, event.text, event.done, event.total, event.data], default=str)
+                self._log.write(line.encode() + b"\n")
         self._listener(event)
 
 

@@ -135,3 +135,25 @@ def test_a_flight_over_a_full_or_damaged_note_still_flies(tmp_path: Path) -> Non
     assert started
     with pytest.raises(WardianError), Flight(tmp_path / "thing").lead(print, (tmp_path / "made").exists):
         raise WardianError("of this one alone")
+
+
+_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from wardian.errors import DiskFull
+from wardian.events import Event, silent
+from wardian.tools.flight import Flight
+place = Path(sys.argv[1])
+try:
+    with Flight(place / "thing").lead(silent, (place / "made").exists) as listener:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        listener(Event("output", "x" * 300))
+        raise DiskFull(str(place), needed_bytes=7, free_bytes=0)
+except DiskFull as error:
+    print("said", error.stable_code)
+"""
+
+
+def test_a_log_that_cannot_be_written_does_not_hide_what_the_maker_says(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout == "said disk_full\n", done.stderr
