@@ -120,3 +120,9 @@ def test_importing_wardian_imports_none_of_its_rooms() -> None:
     assert done.stdout == "[]\n"
     for name in wardian.__all__:
         assert getattr(wardian, name) is not None
+
+
+def test_a_workspace_brings_in_nothing_of_runs_before_one_is_asked_for() -> None:
+    code = "import sys, wardian.sdk.workspace; print([m for m in sys.modules if m.startswith(('wardian.run', 'wardian.sdk.runs'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

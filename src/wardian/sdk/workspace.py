@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from wardian.bootstrap import Parts
 from wardian.events import silent
 from wardian.sdk.environments import EnvironmentCollection
-from wardian.sdk.runs import Run, RunCollection
 from wardian.settings import Settings
 from wardian.workspace.version import EnvironmentVersion
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from wardian.run.configuration import Resources, RunConfiguration
     from wardian.sdk.builds import BuildCollection
     from wardian.sdk.images import ImageCollection
+    from wardian.sdk.runs import Run, RunCollection
     from wardian.workspace.secrets import Secrets
 
 
@@ -82,6 +82,8 @@ class Workspace:
     @cached_property
     def runs(self) -> RunCollection:
         """Its runs."""
+        from wardian.sdk.runs import RunCollection
+
         return RunCollection(self._parts, self.environments)
 
     @cached_property
