@@ -50,10 +50,11 @@ class ImageCleaning:
         except WardianError:  # a workspace that cannot be read may need any of it
             return
         used = {digest: (path, moment) for digest, path, moment in self._store.holdings()}
-        kept = self._store.reachable(roots, tags=self._is_kept(roots))
+        is_kept = self._is_kept(roots)
+        kept = self._store.reachable(roots, tags=is_kept)
         orphans: set[Digest] = set()
         for tag, digest in self._store.named():
-            if self._is_kept(roots)(tag):
+            if is_kept(tag):
                 continue
             needs = self._store.reachable([digest], tags=lambda _tag: False)
             moments = [used[one][1] for one in needs if one in used]
