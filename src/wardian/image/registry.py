@@ -21,7 +21,7 @@ from wardian.image.oci import (
     is_tag,
     read_manifest,
 )
-from wardian.image.registry_client import PULL, PUSH, TRIES, Interrupted, RegistryClient, read_capped
+from wardian.image.registry_client import PULL, PUSH, TRIES, Interrupted, RegistryClient
 from wardian.image.registry_download import Download
 from wardian.image.registry_upload import upload
 from wardian.image.store import Found
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _OK, _CREATED, _ACCEPTED, _MISSING, _BAD = 200, 201, 202, 404, 400
 _LARGEST_TAGS_BYTES = 64 << 20
 _LARGEST_REFERRERS_BYTES = 4 << 20
-_ANSWER_S = 4  # a small answer may take so many times the time-out of one piece
 _PAGES = 10_000
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
@@ -169,7 +168,7 @@ class RegistryImageStore:
                 self.client.wait(attempt, why)
             with self.client.call("GET", path, self.repository, PULL, accepts=(_OK,), headers=headers) as reply:
                 try:
-                    return reply, read_capped(reply, limit_bytes, self.client.deadline_s(_ANSWER_S), self.client.now_s)
+                    return reply, self.client.read_answer(reply, limit_bytes)
                 except Interrupted as error:
                     why = error
         raise self.client.gave_up(self.repository, why)

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from wardian.errors import Denied, Unavailable
-from wardian.tools.registry_http import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wardian.tools.registry_http import Reply
-
-LARGEST_TOKEN_BYTES = 1 << 20
 _LEAST_LIFE_S = 60.0  # the token specification's default
 _EARLY_S = 5.0
 _CHALLENGE = re.compile(r"(?:^|,)\s*(basic|bearer)(?=\s|$|,)", re.IGNORECASE)
@@ -70,7 +66,7 @@ class RegistryAuth:
 
     Args:     host: for messages.
               login: asked when the host demands a login; gets the repository.
-              fetch: sends one request to a token service: method, URL, headers, body.
+              fetch: asks a token service: method, URL, headers, body; gives the status and what a 200 holds, None: it is too long.
               now_s: a clock that never goes back, seconds.
     Source:   the distribution project's token authentication specification; RFC 7235
     """
@@ -79,7 +75,7 @@ class RegistryAuth:
         self,
         host: str,
         login: Callable[[str], RegistryLogin | None],
-        fetch: Callable[[str, str, Mapping[str, str], bytes], Reply],
+        fetch: Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes | None]],
         now_s: Callable[[], float],
     ):
         self._host = host
@@ -157,23 +153,22 @@ class RegistryAuth:
             form = {"grant_type": "refresh_token", "refresh_token": login.identity_token, "service": service,
                     "client_id": "wardian", "scope": scope}  # fmt: skip
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
-            reply = self._fetch("POST", realm, kind, urlencode(form).encode())
+            status, body = self._fetch("POST", realm, kind, urlencode(form).encode())
         else:
             query = [("service", service)] if service else []
             query += [("scope", part) for part in scope.split(" ")]
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
             header = _basic(login)
-            reply = self._fetch("GET", url, {"Authorization": header} if header else {}, b"")
-        with reply:
-            if reply.status in (400, 401, 403):
-                raise self.denied(repository, given=login is not None, why=f"its token service answers HTTP {reply.status}")
-            if reply.status != 200:  # noqa: PLR2004
-                raise Unavailable(f"the token service of {self._host} answers HTTP {reply.status}", code="registry_unavailable")
-            return self._read_token(_body(reply))
+            status, body = self._fetch("GET", url, {"Authorization": header} if header else {}, b"")
+        if status in (400, 401, 403):
+            raise self.denied(repository, given=login is not None, why=f"its token service answers HTTP {status}")
+        if status != 200:  # noqa: PLR2004
+            raise Unavailable(f"the token service of {self._host} answers HTTP {status}", code="registry_unavailable")
+        return self._read_token(body)
 
-    def _read_token(self, body: bytes) -> _Token:
+    def _read_token(self, body: bytes | None) -> _Token:
         try:
-            if len(body) > LARGEST_TOKEN_BYTES:
+            if body is None:
                 raise ValueError("it is too long")
             document: Any = json.loads(body)
             value = document.get("token") or document.get("access_token")
@@ -191,13 +186,3 @@ def _basic(login: RegistryLogin | None) -> str | None:
     if login is None or not (login.user or login.password):
         return None
     return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-
-
-def _body(reply: Reply) -> bytes:
-    content = b""
-    try:
-        while len(content) <= LARGEST_TOKEN_BYTES and (piece := reply.read(1 << 16)):
-            content += piece
-    except Broken as error:
-        raise Unavailable(f"the token service does not answer to the end: {error}", code="registry_unavailable") from error
-    return content

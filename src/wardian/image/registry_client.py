@@ -24,6 +24,8 @@ TRIES = 5
 _LONGEST_WAIT_S = 60.0
 _REDIRECTS = 5
 _LARGEST_ERROR_BYTES = 64 << 10
+_LARGEST_TOKEN_BYTES = 1 << 20
+_ANSWER_S = 4  # a small answer may take so many times the time-out of one piece
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _MOVED = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
@@ -65,7 +67,7 @@ class RegistryClient:
         self.host = host
         self._http = http
         self._insecure = frozenset(insecure)
-        self.now_s = now_s
+        self._now_s = now_s
         self._sleep, self._jitter = sleep, jitter
         address = _ALIASES.get(host, host)
         self.url = f"{'http' if self._is_plain(address) else 'https'}://{address}"
@@ -158,9 +160,23 @@ class RegistryClient:
         self._check_transport(url)
         return url
 
-    def deadline_s(self, pieces: float) -> float:
-        """Return when an answer has to be complete that may take ``pieces`` times as long as one piece of it."""
-        return self.now_s() + pieces * self._http.timeout_s
+    def read_answer(self, reply: Reply, limit_bytes: int) -> bytes | None:
+        """Return the whole body of a small answer, or None if it is longer than ``limit_bytes``.
+
+        Raises:   Interrupted: it broke off, or does not come to an end.
+        """
+        deadline_s = self._now_s() + _ANSWER_S * self._http.timeout_s
+        content = b""
+        try:
+            while piece := reply.read(1 << 16):
+                content += piece
+                if len(content) > limit_bytes:
+                    return None
+                if self._now_s() > deadline_s:
+                    raise Interrupted("the answer does not come to an end")
+        except Broken as error:
+            raise Interrupted(str(error)) from error
+        return content
 
     # -- what answers mean -----------------------------------------------------------------------------------------
 
@@ -260,9 +276,10 @@ class RegistryClient:
                 why = error
         raise Unavailable(f"{_shown(url)} cannot be reached: {why}", code="registry_unavailable")
 
-    def _ask_token(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def _ask_token(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes | None]:
         self._check_transport(url)
-        return self._send_again(method, url, headers, body)
+        with self._send_again(method, url, headers, body) as reply:
+            return reply.status, self.read_answer(reply, _LARGEST_TOKEN_BYTES) if reply.status == 200 else b""  # noqa: PLR2004
 
     def _absolute(self, path: str) -> str:
         return path if "://" in path else f"{self.url}{path}"
@@ -284,24 +301,6 @@ class RegistryClient:
             f"{self.host} refers to {_shown(url)[:200]}, which is not protected by TLS", code="insecure_redirect",
             hint="declare that host insecure if this is meant",
         )  # fmt: skip
-
-
-def read_capped(reply: Reply, limit_bytes: int, deadline_s: float, now_s: Callable[[], float]) -> bytes | None:
-    """Return the whole body, or None if it is longer than ``limit_bytes``.
-
-    Raises:   Interrupted: it broke off, or was not there at ``deadline_s`` (on the clock ``now_s``).
-    """
-    content = b""
-    try:
-        while piece := reply.read(1 << 16):
-            content += piece
-            if len(content) > limit_bytes:
-                return None
-            if now_s() > deadline_s:
-                raise Interrupted("the answer does not come to an end")
-    except Broken as error:
-        raise Interrupted(str(error)) from error
-    return content
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

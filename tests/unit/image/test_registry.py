@@ -597,6 +597,24 @@ def test_a_token_service_that_is_overloaded_is_asked_again(guarded: FakeRegistry
     assert a_store(guarded, login=USER).find("x") is None
 
 
+def test_a_token_that_breaks_off_is_asked_for_again(guarded: FakeRegistry) -> None:
+    guarded.misbehave("GET /token*", status=200, body=b'{"token": "x"}', truncate=3, times=1)
+    assert a_store(guarded, login=USER).find("x") is None
+    assert len(guarded.asked("GET /token* 200")) == 2
+
+
+def test_a_token_that_does_not_come_to_an_end_is_given_up(guarded: FakeRegistry) -> None:
+    clock = itertools.count(0, 1000)
+    with pytest.raises(Unavailable, match="does not come to an end"):
+        a_store(guarded, login=USER, now_s=lambda: float(next(clock))).find("x")
+
+
+def test_a_refusal_that_breaks_off_is_a_refusal(guarded: FakeRegistry) -> None:
+    guarded.misbehave("GET /token*", status=401, body=b"not you" * 10, truncate=3)
+    with pytest.raises(Denied):
+        a_store(guarded, login=USER).find("x")
+
+
 def test_an_identity_token_is_exchanged(guarded: FakeRegistry) -> None:
     assert a_store(guarded, login=RegistryLogin(identity_token="identity-user")).find("x") is None
     assert len(guarded.asked("POST /token 200")) == 1
