@@ -153,21 +153,6 @@ def parse_image_reference(text: str) -> ImageReference:
     return ImageReference(registry, path, tag, digest)
 
 
-def parse_repository(text: str) -> ImageReference:
-    """Return the repository that ``text`` names: ``HOST[:PORT]/NAME``, with no tag, no digest, and no registry left out.
-
-    Raises:   InvalidReference: code ``invalid_image_reference``.
-    """
-    reference = parse_image_reference(text)
-    if reference.tag or reference.digest:
-        raise _bad(text, "has a tag or a digest", f"write the repository alone: `{reference.name}`")
-    if not text.startswith((f"{reference.registry}/", *(f"{alias}/" for alias in _ALIASES))):
-        raise _bad(
-            text, "names no registry", f"write HOST[:PORT]/NAME, such as `ghcr.io/team/envs`; for Docker Hub `{reference.name}`"
-        )
-    return reference
-
-
 def _file(text: str, kind: str, rest: str) -> ImageFile:
     if kind == "oci" and (named := re.fullmatch(r"([^:\0]+)@(sha256:[0-9a-f]{64})", rest)) and not rest.startswith("//"):
         return ImageFile(kind, named[1], named[2])

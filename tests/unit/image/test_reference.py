@@ -14,7 +14,6 @@ from wardian.image.reference import (
     ImageReference,
     parse_image,
     parse_image_reference,
-    parse_repository,
 )
 
 HEX = "0123456789abcdef" * 4
@@ -136,21 +135,6 @@ def test_a_login_in_a_reference_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(InvalidReference, match="login") as caught:
         parse_image(text)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
-
-
-@pytest.mark.parametrize("text", ["ghcr.io/team/envs", "localhost:5000/x", "docker.io/team/x"])
-def test_a_repository(text: str) -> None:
-    assert parse_repository(text).name == text
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [("ghcr.io/a:1", "`ghcr.io/a`"), (f"ghcr.io/a@sha256:{HEX}", "`ghcr.io/a`"), ("team/envs", "`docker.io/team/envs`")],
-)
-def test_what_is_no_repository_is_told_what_to_write(text: str, hint: str) -> None:
-    with pytest.raises(InvalidReference) as caught:
-        parse_repository(text)
-    assert hint in str(caught.value.hint)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[a-zA-Z0-9:/@._\[\]-]{0,60}", fullmatch=True))
