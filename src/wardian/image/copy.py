@@ -66,7 +66,6 @@ def copy_image(
     """
     root = select_image(source, reference, platform)
     manifests = _children_first(source, root)
-    parsed = read_manifest(root.content, root.descriptor.media_type)
     if (known := _tag_what_is_there(target, root, names)) is not None:
         done = Copied(known, present=len(_blobs(manifests)))
     else:
@@ -76,7 +75,7 @@ def copy_image(
             _refer(target, manifest, found)
         target.tag(root.content, root.descriptor.media_type, names)
         done = Copied(root.descriptor, *counts)
-    _refer(target, parsed, root)
+    _refer(target, manifests[-1][1], root)
     return done
 
 
