@@ -25,6 +25,8 @@ from wardian.image.builder import BuildCanceled, build_image
 from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
 from wardian.image.builder_docker import BuildKitBuilder, DockerBuilder
 from wardian.image.engine import EngineUnavailable
+from wardian.image.engine_docker import DockerEngine
+from wardian.image.engine_podman import PodmanEngine
 from wardian.image.engine_way import Way, WayMemory
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import Manifest, read_config, read_manifest
@@ -115,8 +117,23 @@ class Bench:
 
 
 @pytest.fixture
+def environ(builder: ImageBuilder, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that lead to the builder's storage."""
+    found = request.getfixturevalue("docker_environ" if builder.name in ("buildkit", "docker") else "podman_environ")
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
 def bench(builder: ImageBuilder, tmp_path: Path) -> Bench:
     return Bench(builder, tmp_path)
+
+
+def containers(bench: Bench, environ: dict[str, str]) -> list[str]:
+    """Return the containers in the builder's storage, those that only builders know included."""
+    if bench.builder.name in ("buildkit", "docker"):
+        return DockerEngine(environ).call("ps", "--all", "--quiet").stdout.split()
+    return PodmanEngine(environ).call("ps", "--all", "--external", "--quiet").stdout.split()
 
 
 def test_the_check_says_that_it_works(builder: ImageBuilder) -> None:
@@ -205,13 +222,16 @@ def _command_line(pid: int) -> str:
     ("RUN true\nCOPY no-such-file /x\n", 3, "COPY no-such-file"),
     ("RUN no-such-program\n", 2, "RUN no-such-program"),
 ])  # fmt: skip
-def test_a_step_that_fails_is_named_with_file_and_line(bench: Bench, steps: str, line: int, words: str) -> None:
+def test_a_step_that_fails_is_named_with_file_and_line(
+    bench: Bench, environ: dict[str, str], steps: str, line: int, words: str
+) -> None:
     with pytest.raises(BuildFailed) as caught:
         bench.build(BASE + steps)
     assert caught.value.stable_code == "docker_build_failed"
     assert caught.value.message.startswith(f"Dockerfile:{line}: `{words}")
     assert caught.value.details == {"file": "Dockerfile", "line": line}
     assert bench.store.tags() == []
+    assert containers(bench, environ) == []
 
 
 def test_a_registry_that_is_not_there_is_told_at_the_base_image(bench: Bench) -> None:
@@ -233,7 +253,7 @@ def test_an_argument_that_looks_like_a_secret_is_refused(bench: Bench) -> None:
     assert HIDDEN not in str(caught.value)
 
 
-def test_a_canceled_build_leaves_nothing_running(bench: Bench) -> None:
+def test_a_canceled_build_leaves_nothing(bench: Bench, environ: dict[str, str]) -> None:
     read_end, write_end = os.pipe()
 
     def listener(event: Event) -> None:
@@ -247,6 +267,7 @@ def test_a_canceled_build_leaves_nothing_running(bench: Bench) -> None:
     os.close(write_end)
     assert time.monotonic() - began < 60
     wait_until(lambda: not _sleepers())
+    wait_until(lambda: containers(bench, environ) == [])  # a daemon does it in its own time
     assert list((bench.place / "scratch").iterdir()) == []
     assert not _secret_places()
 
@@ -266,9 +287,8 @@ build_image([builder], LayoutImageStore(Path(place, "x")), scratch=Path(place, "
 """
 
 
-def test_a_build_ends_with_the_process_that_wants_it(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_a_build_ends_with_the_process_that_wants_it(bench: Bench, environ: dict[str, str]) -> None:
     kind = bench.builder.name
-    environ = request.getfixturevalue("docker_environ" if kind in ("buildkit", "docker") else "podman_environ")
     process = subprocess.Popen(
         [sys.executable, "-c", _BUILD, kind, str(bench.place), DEBIAN_DOCKER, BASE + "RUN echo a-long-step; sleep 987\n",
          "" if kind == "docker" else HIDDEN],
@@ -280,6 +300,7 @@ def test_a_build_ends_with_the_process_that_wants_it(bench: Bench, request: pyte
     with process:
         pass
     wait_until(lambda: not _sleepers() and not _secret_places(), timeout_s=40)
+    wait_until(lambda: containers(bench, environ) == [])
 
 
 def _secret_places() -> list[Path]:
@@ -316,6 +337,18 @@ def test_steps_are_carried_out_without_a_runtime_too(podman_environ: dict[str, s
     bench = Bench(BuildahBuilder(podman_environ, memory=tmp_path), tmp_path)
     assert bench.files(bench.build(BASE + "RUN echo yes > /made\n", use_cache=False))["made"] == b"yes\n"
     assert WayMemory(tmp_path, "build-buildah", program).get() == Way(isolation="chroot")
+
+
+def test_the_working_containers_of_others_stay(podman_environ: dict[str, str], tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["buildah", "from", "localhost/wardian-tests/busybox:1"], env=podman_environ, capture_output=True, text=True, check=True
+    )
+    try:
+        with pytest.raises(BuildFailed):
+            Bench(PodmanBuilder(podman_environ, memory=tmp_path), tmp_path).build(BASE + "RUN false\n", use_cache=False)
+    finally:
+        removed = subprocess.run(["buildah", "rm", made.stdout.strip()], env=podman_environ, capture_output=True, check=False)
+    assert removed.returncode == 0
 
 
 def test_parallel_builds_do_not_mix(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from wardian.image.builder import BuildCanceled, BuilderCheck, Recipe
 from wardian.image.builder_process import Stopped, execute, failure, secret_files
 from wardian.image.engine import EngineUnavailable
 from wardian.image.engine_cli import words
-from wardian.image.engine_way import Way, WayMemory
+from wardian.image.engine_way import Way, WayMemory, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,14 +64,16 @@ class BuildahBuilder:
         way = self._memory.get()
         while True:
             code, lines = self._try(recipe, way, log, stop)
+            said = "\n".join(lines)
+            if code == 0 or not is_refusal(said):  # a step that fails has been started: the way is one
+                self._memory.put(way)
             if code == 0:
                 break
-            following = way.after("\n".join(lines), has_runc=self._has_runc(), can_chroot=self.name == "buildah")
+            following = way.after(said, has_runc=self._has_runc(), can_chroot=self.name == "buildah")
             if following is None:
                 raise failure(recipe, lines)
             way = following
             log(f"once more, {way}")
-        self._memory.put(way)
         done = self._call("push", "--quiet", self._tag(recipe), f"oci-archive:{output}", timeout_s=None)
         if done.returncode != 0:
             raise EngineUnavailable(f"{self.name} cannot write the image: {words(done.stderr)}")
@@ -79,8 +81,11 @@ class BuildahBuilder:
     def _try(self, recipe: Recipe, way: Way, log: Callable[[str], None], stop: int | None) -> tuple[int, list[str]]:
         with secret_files(recipe.secrets) as (place, secrets):
             environ = {**self._environ, **login_file(place, recipe.logins)}
+            mark = place / "mark"  # a secret that no step asks for: its id tells this build's working containers from others'
+            mark.touch(mode=0o600)
+            argv = self._argv(recipe, way, {**secrets, place.name: mark})
             try:
-                return execute(self._argv(recipe, way, secrets), environ, log, place=place, stop=stop, secrets=recipe.secrets)
+                return execute(argv, environ, log, place=place, stop=stop, secrets=recipe.secrets, cleaner=self._program)
             except Stopped:
                 raise BuildCanceled("the build was stopped on request") from None
 
@@ -95,6 +100,7 @@ class BuildahBuilder:
             "--network",
             "host",
             "--layers",
+            "--force-rm",
             "--tag",
             self._tag(recipe),
         ]

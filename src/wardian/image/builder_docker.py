@@ -123,7 +123,7 @@ class DockerBuilder(BuildKitBuilder):
         return {"DOCKER_BUILDKIT": "0"}
 
     def _verb(self) -> Sequence[str]:
-        return ("build",)
+        return ("build", "--force-rm")  # else the container of a step that failed stays
 
     def _progress(self) -> Sequence[str]:
         return ()

@@ -72,10 +72,12 @@ def execute(
     place: Path,
     stop: int | None = None,
     secrets: Mapping[str, str] | None = None,
+    cleaner: str = "",
 ) -> tuple[int, list[str]]:
     """Execute a builder; return its exit code and its last lines. It ends when this thread does.
 
     Args:     place: of ``secret_files``; removed at the end, even if this process is killed.
+              cleaner: buildah or podman: if it does not succeed, working containers with ``place.name`` in their options go.
               secrets: their values are masked in what ``log`` gets and in what is returned.
     Raises:   Stopped.
     """
@@ -95,7 +97,7 @@ def execute(
     root = Path(__file__).resolve().parents[2]
     starter = f"import sys; sys.path.insert(0, {str(root)!r}); from wardian.image.builder_watch import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", starter, str(os.getpid()), str(place), *argv], stdin=subprocess.DEVNULL, stdout=end, stderr=end,
+        [sys.executable, "-I", "-S", "-c", starter, str(os.getpid()), str(place), cleaner, *argv], stdin=subprocess.DEVNULL, stdout=end, stderr=end,
         env=dict(environ), cwd="/", start_new_session=True,
     )  # fmt: skip
     os.close(end)

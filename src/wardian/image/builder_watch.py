@@ -1,6 +1,7 @@
 """A small process between Wardian and a builder: when Wardian ends or says so, it ends the builder with all that descends from it.
 
-Builders clean up when they are asked to end, if nothing disturbs them in it; what is left of their containers is adopted here.
+Builders clean up when they are asked to end, if nothing disturbs them in it; what is left of their processes is adopted here, and
+what is left in their storage is removed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from wardian.image.builder_remains import remove_working_containers
 from wardian.tools import processes, system_calls
 
 if TYPE_CHECKING:
@@ -66,10 +68,15 @@ def _kill_all() -> None:
 
 
 def main() -> None:
-    """Watch over a command. Arguments: for which process; a directory with secrets, removed at the end; the command."""
-    parent, secrets, *argv = sys.argv[1:]
+    """Watch over a command. Arguments: for which process; a directory with secrets, removed at the end; a program, or nothing, whose
+    working containers with the directory's name in their options are removed if the command fails; the command.
+    """
+    parent, secrets, cleaner, *argv = sys.argv[1:]
     try:
         code = watch(int(parent), argv)
+        if code != 0 and cleaner:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end has come already
+            remove_working_containers(cleaner, os.path.basename(secrets))  # noqa: PTH119
     finally:
         shutil.rmtree(secrets, ignore_errors=True)
     sys.exit(code)

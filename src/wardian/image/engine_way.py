@@ -45,8 +45,7 @@ class Way:
             return replace(self, limits=self.limits + 1)
         if _RUNTIME_REFUSES.search(said) and not self.runtime and has_runc:
             return replace(self, runtime="runc")
-        refused = _RUNTIME_REFUSES.search(said) or _LIMIT_REFUSED.search(said) or _NO_RUNTIME.search(said)
-        return replace(self, runtime="", isolation="chroot") if refused and can_chroot and not self.isolation else None
+        return replace(self, runtime="", isolation="chroot") if is_refusal(said) and can_chroot and not self.isolation else None
 
     def ulimits(self) -> list[str]:
         """Return the ulimits as ``--ulimit`` takes them."""
@@ -63,6 +62,11 @@ class Way:
         parts = [f"with {self.runtime}"] if self.runtime else []
         parts += [f"isolation {self.isolation}"] if self.isolation else []
         return ", ".join(parts + (["with ulimits given"] if self.limits else []))
+
+
+def is_refusal(said: str) -> bool:
+    """Return whether this is what engines say when it is the way that fails, not what was to be started."""
+    return any(pattern.search(said) for pattern in (_RUNTIME_REFUSES, _LIMIT_REFUSED, _NO_RUNTIME))
 
 
 class WayMemory:
