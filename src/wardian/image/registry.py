@@ -107,7 +107,9 @@ class RegistryImageStore:
             and origin.repository != self.repository
         ):
             source = origin.repository
-        return upload(self.client, self.repository, blob, open_content, mount_from=source, chunk_bytes=self._chunk_bytes)
+        return upload(
+            self.client, self.repository, blob, open_content, has=self.has, mount_from=source, chunk_bytes=self._chunk_bytes
+        )
 
     def has(self, blob: Descriptor) -> bool:
         """Return whether the registry says that it has the blob.

@@ -37,12 +37,14 @@ def upload(
     blob: Descriptor,
     open_content: Callable[[], AbstractContextManager[IO[bytes]]],
     *,
+    has: Callable[[Descriptor], bool],
     mount_from: str = "",
     chunk_bytes: int,
 ) -> str:
     """Bring a blob that is not there to a repository; return ``mounted`` or ``sent``.
 
-    Args:     mount_from: a repository of the same host that has the blob.
+    Args:     has: asked after a lost answer, whether the blob has arrived.
+              mount_from: a repository of the same host that has the blob.
               chunk_bytes: what is larger goes in pieces of this size.
     Raises:   Unavailable, Denied.  NotFound: code ``no_such_repository``.
               BadArchive: the content is not the blob; the upload is given up, and the registry keeps nothing.
@@ -53,7 +55,7 @@ def upload(
     for attempt in range(TRIES):
         if why is not None:
             client.wait(attempt, why if isinstance(why, Interrupted) else Interrupted(str(why)))
-            if sending.arrived():  # the answer was lost, not the blob
+            if has(blob):  # the answer was lost, not the blob
                 return "sent"
         location = sending.begin(mount_from if attempt == 0 else "")
         if location is None:
@@ -105,16 +107,6 @@ class _Upload:
             if reply.status == _CREATED and mount_from:
                 return None
             return self._location(reply, path)
-
-    def arrived(self) -> bool:
-        """Return whether the registry has the blob."""
-        try:
-            self._client.call(
-                "HEAD", f"{self._base}/sha256:{self._blob.digest}", self._repository, PUSH, accepts=(_OK,)
-            ).close()
-        except NotFound:
-            return False
-        return True
 
     def at_once(self, location: str) -> None:
         """Send everything in one request."""
