@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,7 +163,7 @@ class LayerMaker:
                         continue
                     opened = wheel_entries(archive, self._python.layout, ByteCodeMaker(compiler, spool) if compiler else None)
                 entries |= {entry.path: entry for entry in stack.enter_context(opened)}
-            facts = {str(one.artifact.sha256): json.loads(one.facts.to_json()) for one in conda}
+            facts = {str(one.artifact.sha256): one.facts.as_document() for one in conda}
             yield LayerContent(entries.values(), facts or None)
 
     @contextlib.contextmanager
@@ -219,7 +218,7 @@ class LayerMaker:
         for group, layer in zip(groups, layers, strict=True):
             for artifact in group.artifacts:
                 if artifact.kind == "conda":
-                    found[artifact.sha256] = PackageFacts.from_json(canonical_json(layer.facts[artifact.sha256]))
+                    found[artifact.sha256] = PackageFacts.from_document(layer.facts[artifact.sha256])
         return found
 
     def _script_layer(self, packages: Sequence[tuple[Artifact, PackageFacts]]) -> list[NamedLayer]:
@@ -233,7 +232,6 @@ class LayerMaker:
                 refuse_scripts(artifact, facts.link_scripts)
         artifacts = [artifact for artifact, _ in packages]
         names = [artifact.name for artifact in scripted]
-        noted: list[str] = []
 
         @contextlib.contextmanager
         def content() -> Iterator[LayerContent]:
@@ -251,12 +249,11 @@ class LayerMaker:
         interpreter = self._python.digest if self._python else None
         key = layer_key(self._scheme, "link-scripts", [artifact.sha256 for artifact in artifacts], interpreter=interpreter)
         found = self._ensure([LayerTask(key, f"link scripts of {', '.join(names)}", content)])[0]
-        noted.append(str(found.facts))
-        self._notes += noted
+        self._notes.append(str(found.facts))
         return [NamedLayer(found.layer, tuple(f"link script of {name}" for name in names))]
 
     def _environment_layer(self, packages: Sequence[tuple[Artifact, PackageFacts]]) -> NamedLayer:
-        lock = self._lock
+        lock, copied = self._lock, restored(packages)
         document = lock.as_document()
         document.pop("provenance")
         content_of_lock = canonical_json(document) + b"\n"
@@ -265,18 +262,12 @@ class LayerMaker:
 
         @contextlib.contextmanager
         def content() -> Iterator[LayerContent]:
-            needed = restored(packages)
-            missing = [
-                artifact for artifact, _ in packages if artifact.sha256 in needed and artifact.sha256 not in self._linked
-            ]
-            if missing:
-                self._archives |= self._fetch(missing)
-                self._link(missing)
+            self._prepare([artifact for artifact, _ in packages if artifact.sha256 in copied])
             entries = [*environment_entries(packages, self._linked), Entry.of_bytes(LOCK_FILE, content_of_lock)]
             with self._compiled(entries) as compiled:
                 yield LayerContent([*compiled, *(host_python_entries(*host) if host else ())])
 
-        has_modules = any(path.endswith(".py") for paths in restored(packages).values() for path in paths)
+        has_modules = any(path.endswith(".py") for paths in copied.values() for path in paths)
         key = layer_key(
             self._scheme,
             "environment",

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from wardian.digest import canonical_json
 from wardian.errors import InstallFailed
 from wardian.image.elf import HEAD_BYTES, loader_of
 from wardian.image.entry import ENVIRONMENT, Entry
@@ -47,17 +46,13 @@ class PackageFacts:
         """The paths of its link scripts."""
         return tuple(entry["_path"] for entry in self.paths if LINK_SCRIPT.fullmatch(entry["_path"]))
 
-    def to_json(self) -> bytes:
-        """Return the facts as canonical JSON."""
-        return canonical_json({key: value for key, value in asdict(self).items() if value})
+    def as_document(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return {key: value for key, value in asdict(self).items() if value}
 
     @classmethod
-    def from_json(cls, content: bytes) -> PackageFacts:
-        """Return the facts that ``to_json`` wrote.
-
-        Raises:   ValueError, KeyError, TypeError: it did not write this.
-        """
-        values = json.loads(content)
+    def from_document(cls, values: Mapping[str, Any]) -> PackageFacts:
+        """Return the facts that ``as_document`` gave, before JSON or after."""
         executables = tuple(map(str, values.get("executables", ())))
         return cls(tuple(values.get("paths", ())), executables, values.get("loaders"), values.get("activation"))
 
