@@ -92,3 +92,18 @@ def test_a_module_that_a_link_script_changes_has_new_byte_code(tmp_path: Path) -
     environment = unpacked(lock, channel, tmp_path, "run")
     assert says(environment, "of_other") == "changed"
     assert says(environment, "shared") == "other"
+
+
+@pytest.mark.skipif(not may_mount(), reason="private mounts are not allowed here")
+def test_what_a_link_script_does_to_a_file_of_several_packages_stays_done(tmp_path: Path) -> None:
+    script = b'#!/bin/sh\necho changed > "$PREFIX/share/both"; rm "$PREFIX/share/gone"\n'
+    owner = Package(
+        "owner", depends=("loser",),
+        files={"share/both": "owner", "share/gone": "owner", "bin/.owner-post-link.sh": File(script, executable=True)},
+    )  # fmt: skip
+    loser = Package("loser", files={"share/both": "loser", "share/gone": "loser"})
+    channel = Channel(tmp_path / "channel").publish(loser, owner)
+    environment = unpacked(a_lock(*solved(tmp_path, "owner", channels=[channel.url])), channel, tmp_path, "run")
+    assert (environment / "share/both").read_text() == "changed\n"
+    assert (environment / "share/.wh.gone").exists()
+    assert (environment / "conda-meta/history").exists()

@@ -95,8 +95,9 @@ class LayerMaker:
             named = [NamedLayer(found.layer, group.packages) for group, found in zip(packages, layers, strict=True)]
             conda = self._lock.of_kind("conda")
             together = [(artifact, facts[artifact.sha256]) for artifact in conda]
-            named += self._script_layer(together)
             named.append(self._environment_layer(together))
+            # on top: scripts also change files that the environment's layer has copies of
+            named += self._script_layer(together)
         return named, [one for _, one in together]
 
     # -- packages ------------------------------------------------------------------------------------------------------
