@@ -15,6 +15,7 @@ from tests.builders import a_lock
 from tests.support.conda_channel import Channel, File, Package, python_package
 from tests.support.conda_solving import archives_in, solved
 
+from wardian.errors import BadArchive
 from wardian.events import silent
 from wardian.image.build_layers import LayerMaker, Workshop
 from wardian.image.compression import Compression
@@ -107,3 +108,10 @@ def test_what_a_link_script_does_to_a_file_of_several_packages_stays_done(tmp_pa
     assert (environment / "share/both").read_text() == "changed\n"
     assert (environment / "share/.wh.gone").exists()
     assert (environment / "conda-meta/history").exists()
+
+
+def test_no_package_can_remove_what_another_one_has(tmp_path: Path) -> None:
+    channel = Channel(tmp_path / "channel").publish(Package("hostile", files={"share/.wh.data": ""}))
+    with pytest.raises(BadArchive, match=r"hostile 1\.0.*share/\.wh\.data") as caught:
+        unpacked(a_lock(*solved(tmp_path, "hostile", channels=[channel.url])), channel, tmp_path, "refuse")
+    assert caught.value.stable_code == "unsafe_path"

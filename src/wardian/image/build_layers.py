@@ -14,7 +14,7 @@ from wardian.image.assemble import NamedLayer
 from wardian.image.byte_code import ByteCompiler, compile_entries
 from wardian.image.conda_entries import PackageFacts
 from wardian.image.conda_meta import environment_entries, merged, restored
-from wardian.image.conda_scripts import run_link_scripts
+from wardian.image.conda_scripts import WHITEOUT, run_link_scripts
 from wardian.image.conda_staging import staged
 from wardian.image.entry import ENVIRONMENT, Entry
 from wardian.image.interpreter import runnable
@@ -22,6 +22,7 @@ from wardian.image.layer_cache import LayerContent, LayerTask, layer_key
 from wardian.image.python_entries import host_python_entries, standalone_python_entries
 from wardian.image.spool import Spool
 from wardian.image.wheel_entries import ByteCodeMaker, wheel_entries
+from wardian.package.archive_paths import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -164,6 +165,9 @@ class LayerMaker:
                         continue
                     opened = wheel_entries(archive, self._python.layout, ByteCodeMaker(compiler, spool) if compiler else None)
                 entries |= {entry.path: entry for entry in stack.enter_context(opened)}
+            if hostile := next((path for path in entries if f"/{WHITEOUT}" in path), None):
+                what = f"begins with `{WHITEOUT}`: in a layer that removes a file of another package"
+                refuse(", ".join(group.packages), hostile, what, code="unsafe_path")
             facts = {str(one.artifact.sha256): one.facts.as_document() for one in conda}
             yield LayerContent(entries.values(), facts or None)
 
