@@ -53,7 +53,7 @@ class Locator:
         kept = self._kept(artifact.installed_sha256, artifact.installed_file)
         if kept is not None:
             yield kept.as_uri()
-        if artifact.built is not None or artifact.source == "workspace":
+        if artifact.is_in_no_index:
             return
         scheme, _, alias = artifact.source.partition(":")
         if scheme == "channel":

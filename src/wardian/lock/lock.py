@@ -84,6 +84,11 @@ class Artifact:
                              code="unsafe_path", hint="do not use this package; tell who publishes it")  # fmt: skip
 
     @property
+    def is_in_no_index(self) -> bool:
+        """Whether no index has what is installed: it was built here, or is local code. Whoever gets the lock needs its wheel too."""
+        return self.built is not None or self.source == "workspace"
+
+    @property
     def installed_file(self) -> str:
         """The file name of the archive that ends up in a prefix."""
         return self.built.file if self.built else self.file

@@ -143,7 +143,7 @@ class EnvironmentRegistering(EnvironmentLookup):
                 continue
             kind = "wheel" if artifact.built else artifact.kind
             validate_archive(archive, kind)
-            if artifact.built is not None or artifact.source == "workspace":
+            if artifact.is_in_no_index:
                 self._parts.artifacts.keep(archive)
             self._parts.packages.ensure(
                 artifact.installed_sha256, artifact.installed_file, _writer(archive), lambda _path: None

@@ -118,11 +118,8 @@ class Sharing:
         return self._parts.images.locks_in(store)
 
     def _wheels(self, lock: Lock) -> list[Path]:
-        found = [
-            self._parts.artifacts.find_file(a.installed_sha256, a.installed_file)
-            for a in lock.artifacts
-            if a.built or a.source == "workspace"
-        ]
+        artifacts = (a for a in lock.artifacts if a.is_in_no_index)
+        found = [self._parts.artifacts.find_file(a.installed_sha256, a.installed_file) for a in artifacts]
         return [path for path in found if path is not None]
 
     def _push_images(self, version: EnvironmentVersion, store: ImageStore) -> dict[str, dict[str, str]]:

@@ -129,9 +129,7 @@ class LockChain:
     # -- wheels --------------------------------------------------------------------------------------------------------
 
     def _wheels(self, lock: Lock) -> list[Path]:
-        found = (
-            self._find_wheel(a.installed_sha256, a.installed_file) for a in lock.artifacts if a.built or a.source == "workspace"
-        )
+        found = (self._find_wheel(a.installed_sha256, a.installed_file) for a in lock.artifacts if a.is_in_no_index)
         return [path for path in found if path is not None]
 
     def _keep_wheels(self, lock: Lock) -> None:

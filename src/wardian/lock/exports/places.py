@@ -50,7 +50,7 @@ def place_of(environment: Environment, lock: Lock, artifact: Artifact, url_of: L
     file, sha256 = artifact.installed_file, artifact.installed_sha256
     size = artifact.built.size if artifact.built else artifact.size_bytes
     url: str | None = None
-    if artifact.built is None and artifact.source != "workspace":
+    if not artifact.is_in_no_index:
         url = _own_url(environment, artifact) or url_of(lock, artifact)
     if url is not None and (variables or "${" not in url):
         plain = without_credentials(url).replace("/t/<token>/", "/", 1)  # each tool puts its own token in
