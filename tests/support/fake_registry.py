@@ -45,7 +45,7 @@ class Misdeed:
     ``status``: answered at once, with ``headers`` and ``body``. ``truncate``: the connection closes after this many bytes of the
     announced body. ``flip``: one bit of the body's byte at this offset. ``body``: served in place of the content.
     ``lose_after``: of an upload's body so many bytes are kept, then the connection is reset. ``unsized``: no length is
-    announced, and the connection closes at the end. ``hang``: no answer before the server stops. ``delay_s``: or before
+    announced, and the connection closes at the end. ``hang``: no answer before the server stops; with ``truncate``, nothing after these bytes. ``delay_s``: or before
     this time has passed. ``lose_answer``: it is done,
     and the connection is reset in place of an answer. ``drop_headers``: not sent.
     """
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.misdeed = self._misdeed()
         if self.misdeed.delay_s:
             fake.stopping.wait(self.misdeed.delay_s)
-        if self.misdeed.hang:
+        if self.misdeed.hang and self.misdeed.truncate is None:
             fake.stopping.wait()
             self.close_connection = True
             return
@@ -232,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
         if misdeed.truncate is not None:
             self.wfile.write(body[: misdeed.truncate])
             self.wfile.flush()
+            if misdeed.hang:
+                self.fake.stopping.wait()
             self.close_connection = True
             return
         self.wfile.write(body)

@@ -168,7 +168,7 @@ class RegistryClient:
         deadline_s = self._now_s() + _ANSWER_S * self._http.timeout_s
         content = b""
         try:
-            while piece := reply.read(1 << 16):
+            while piece := reply.read_some(1 << 16):
                 content += piece
                 if len(content) > limit_bytes:
                     return None
@@ -182,7 +182,7 @@ class RegistryClient:
 
     def refusal(self, reply: Reply, method: str, path: str, repository: str) -> WardianError | Interrupted:
         """Return what an answer that was not hoped for means. Reads the body."""
-        said = _said(reply)
+        said = self._said(reply)
         what = f"{self.host}/{repository}"
         if reply.status in _AGAIN:
             return Interrupted(f"HTTP {reply.status}{said}", _retry_after_s(reply.headers.get("retry-after", "")))
@@ -281,6 +281,16 @@ class RegistryClient:
         with self._send_again(method, url, headers, body) as reply:
             return reply.status, self.read_answer(reply, _LARGEST_TOKEN_BYTES) if reply.status == 200 else b""  # noqa: PLR2004
 
+    def _said(self, reply: Reply) -> str:
+        """Return what the registry says of its refusal, for people: ``: CODE message``; empty: nothing that can be shown."""
+        try:
+            document = json.loads(self.read_answer(reply, _LARGEST_ERROR_BYTES) or b"null")
+            first = document["errors"][0]
+            text = f"{first.get('code', '')} {first.get('message', '')}".strip()
+        except (Interrupted, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            return ""
+        return f": {re.sub(r'[^ -~]', ' ', text)[:200]}" if text else ""
+
     def _absolute(self, path: str) -> str:
         return path if "://" in path else f"{self.url}{path}"
 
@@ -321,17 +331,6 @@ def _shown(url: str) -> str:
     """Return ``url`` without what may be a secret: user, password, query (signed addresses)."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _said(reply: Reply) -> str:
-    """Return what the registry says of its refusal, for people: ``: CODE message``; empty: nothing that can be shown."""
-    try:
-        document = json.loads(reply.read(_LARGEST_ERROR_BYTES) or b"null")
-        first = document["errors"][0]
-        text = f"{first.get('code', '')} {first.get('message', '')}".strip()
-    except (Broken, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return ""
-    return f": {re.sub(r'[^ -~]', ' ', text)[:200]}" if text else ""
 
 
 def _retry_after_s(value: str) -> float | None:

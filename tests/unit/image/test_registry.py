@@ -214,6 +214,22 @@ def test_an_answer_that_does_not_come_to_an_end_is_given_up(fake: FakeRegistry) 
             call()
 
 
+@pytest.mark.parametrize("request_line", ["GET */manifests/*", "GET /token*"])
+def test_a_small_answer_that_drips_is_given_up(guarded: FakeRegistry, request_line: str) -> None:
+    guarded.misbehave(request_line, status=200, body=b"{}" * 1000, truncate=3, hang=True)
+    clock = itertools.count(0, 1000)
+    store = a_store(guarded, login=USER, timeout_s=0.05, now_s=lambda: float(next(clock)))
+    with pytest.raises(Unavailable, match="does not come to an end"):
+        store.find("x")
+
+
+def test_a_refusal_that_drips_is_a_refusal(fake: FakeRegistry) -> None:
+    fake.misbehave("GET */manifests/*", status=403, body=b"{}" * 1000, truncate=3, hang=True)
+    clock = itertools.count(0, 1000)
+    with pytest.raises(Denied):
+        a_store(fake, timeout_s=0.05, now_s=lambda: float(next(clock))).find("x")
+
+
 def test_a_host_name_that_does_not_exist_is_not_tried_again() -> None:
     waits: list[float] = []
     client = RegistryClient("registry.invalid", http=RegistryHttp(timeout_s=5), sleep=waits.append)
