@@ -110,6 +110,13 @@ def test_what_a_link_script_does_to_a_file_of_several_packages_stays_done(tmp_pa
     assert (environment / "conda-meta/history").exists()
 
 
+def test_a_package_that_asks_for_python_without_a_space_gets_byte_code(tmp_path: Path) -> None:
+    package = Package("tight", depends=("python>=3.8",), files={f"{SITE}/tight.py": "WHO = 1\n"})
+    channel = Channel(tmp_path / "channel").publish(python_package(), package)
+    environment = unpacked(a_lock(*solved(tmp_path, "tight", channels=[channel.url])), channel, tmp_path, "refuse")
+    assert len(list(environment.glob(f"{SITE}/__pycache__/tight.*.pyc"))) == 1
+
+
 def test_no_package_can_remove_what_another_one_has(tmp_path: Path) -> None:
     channel = Channel(tmp_path / "channel").publish(Package("hostile", files={"share/.wh.data": ""}))
     with pytest.raises(BadArchive, match=r"hostile 1\.0.*share/\.wh\.data") as caught:

@@ -22,6 +22,7 @@ from wardian.image.layer_cache import LayerContent, LayerTask, layer_key
 from wardian.image.python_entries import host_python_entries, standalone_python_entries
 from wardian.image.spool import Spool
 from wardian.image.wheel_entries import ByteCodeMaker, wheel_entries
+from wardian.lock.difference import needed_name
 from wardian.package.archive_paths import refuse
 
 if TYPE_CHECKING:
@@ -288,5 +289,5 @@ def _is_pythonic(artifact: Artifact) -> bool:
     """Whether a package may hold Python modules, so that its layer depends on the interpreter."""
     if artifact.kind != "conda":
         return True
-    names = {spec.replace("=", " ").split()[0].split("::")[-1] for spec in artifact.depends if spec.strip()}
-    return artifact.noarch == "python" or artifact.name == "python" or bool(names & {"python", "python_abi"})
+    names = {artifact.name, *map(needed_name, artifact.depends)}
+    return artifact.noarch == "python" or not names.isdisjoint({"python", "python_abi"})

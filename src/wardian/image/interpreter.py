@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from wardian.definition.platform import this_platform
 from wardian.image.conda_staging import staging_prefix
 from wardian.image.python_layout import PythonLayout
+from wardian.lock.difference import needed_name
 from wardian.lock.python import HOST
 from wardian.package.archive import extract_python
 from wardian.package.conda_linking import link_in_worker
@@ -100,6 +101,5 @@ def _closure(wanted: Artifact, packages: Sequence[Artifact]) -> tuple[Artifact, 
         if artifact.name in found:
             continue
         found[artifact.name] = artifact
-        names = (spec.replace("=", " ").split()[0].split("::")[-1] for spec in artifact.depends if spec.strip())
-        line += [by_name[name] for name in names if name in by_name]
+        line += [by_name[name] for name in map(needed_name, artifact.depends) if name in by_name]
     return tuple(found[name] for name in sorted(found))

@@ -154,7 +154,7 @@ def _roots(lock: Lock) -> dict[str, tuple[str, ...]]:
     """For each package, which of the definition's own names lead to it."""
     needs: dict[str, set[str]] = {}
     for artifact in lock.artifacts:
-        needs.setdefault(artifact.name, set()).update(_needed(text) for text in artifact.depends)
+        needs.setdefault(artifact.name, set()).update(needed_name(text) for text in artifact.depends)
     found: dict[str, list[str]] = {}
     for root in sorted(set(lock.provenance.roots)):
         seen = {root}
@@ -169,8 +169,8 @@ def _roots(lock: Lock) -> dict[str, tuple[str, ...]]:
     return {name: tuple(roots) for name, roots in found.items() if name not in lock.provenance.roots}
 
 
-def _needed(text: str) -> str:
-    """The name that a dependency begins with: a match spec or a distribution's name."""
+def needed_name(text: str) -> str:
+    """Return the name that a dependency of an artifact begins with: a match spec or a distribution's name."""
     return re.split(r"[\s<>=!~\[;(]", text.strip(), maxsplit=1)[0].rpartition("::")[2].lower()
 
 
