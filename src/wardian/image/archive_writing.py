@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, cast
 from wardian.errors import BadArchive
 from wardian.events import Event, silent
 from wardian.image.archive_index import compression_of
-from wardian.image.blob import CHUNK
+from wardian.image.blob import CHUNK, read_whole
 from wardian.image.copy import Copied, copy_image, select_image
 from wardian.image.layout import REF_NAME, VERSION
-from wardian.image.oci import INDEX, LARGEST_MANIFEST_BYTES, Descriptor, InvalidImage, Manifest, read_config, read_manifest
+from wardian.image.oci import INDEX, Descriptor, InvalidImage, Manifest, read_config, read_manifest
 from wardian.image.reference import parse_image_reference
 from wardian.package.archive_paths import Limits
 from wardian.package.archive_streams import Bounded, damage, decompressed
@@ -80,8 +80,7 @@ def write_docker_archive(
     if not isinstance(manifest, Manifest):
         raise InvalidImage(f"{source.name}: `{reference}` holds several images, and a Docker archive one", code="platform_needed",
                            hint=f"say which: {', '.join(m.platform for m in manifest.manifests)}")  # fmt: skip
-    with source.open(manifest.config) as stream:
-        config = stream.read(LARGEST_MANIFEST_BYTES)
+    config = read_whole(source, manifest.config)
     diff_ids = read_config(config).diff_ids
     if len(diff_ids) != len(manifest.layers):
         raise InvalidImage(f"{source.name}: `{reference}` has {len(manifest.layers)} layers, and its configuration lists {len(diff_ids)}",

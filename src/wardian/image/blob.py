@@ -7,11 +7,13 @@ import io
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from wardian.errors import BadArchive
+from wardian.image.oci import LARGEST_MANIFEST_BYTES, InvalidImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wardian.image.oci import Descriptor
+    from wardian.image.store import ImageStore
 
 CHUNK = 1 << 20
 
@@ -83,6 +85,19 @@ class VerifyingReader(io.RawIOBase):
             f"the blob sha256:{self._blob.digest} ({self._blob.size_bytes:,} bytes) {what} in {self._place}", code=code,
             hint="it is damaged or was exchanged: push it, or build it, anew",
         )  # fmt: skip
+
+
+def read_whole(store: ImageStore, blob: Descriptor, limit_bytes: int = LARGEST_MANIFEST_BYTES) -> bytes:
+    """Return a blob that is read into memory, such as a configuration: all of it, compared with its digest.
+
+    Raises:   InvalidImage: code ``blob_too_large``: it says that it is longer than ``limit_bytes``; nothing is read.
+              What ``ImageStore.open`` raises.
+    """
+    if blob.size_bytes > limit_bytes:
+        raise InvalidImage(f"the blob sha256:{blob.digest} in {store.name} has {blob.size_bytes:,} bytes", code="blob_too_large",
+                           hint=f"of its kind ({blob.media_type[:80]}) at most {limit_bytes:,} are read")  # fmt: skip
+    with store.open(blob) as stream:
+        return stream.read()
 
 
 def copy_verified(source: IO[bytes], blob: Descriptor, target: IO[bytes], place: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.events import Event
+from wardian.image.blob import read_whole
 from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, read_manifest
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
@@ -154,10 +155,7 @@ class ImageLockStore:
         manifest = read_manifest(found.content, found.descriptor.media_type)
         if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or not manifest.layers:
             raise _mismatch(self._store.name, tag, "holds no lock")
-        if manifest.layers[0].size_bytes > _LONGEST_LOCK_BYTES:
-            raise InvalidImage(f"the lock under `{tag}` in {self._store.name} has {manifest.layers[0].size_bytes:,} bytes")
-        with self._store.open(manifest.layers[0]) as stream:
-            content = _whole(stream, manifest.layers[0].size_bytes)
+        content = read_whole(self._store, manifest.layers[0], _LONGEST_LOCK_BYTES)
         try:
             lock = Lock.from_json(content.decode())
         except (UnreadableLock, UnicodeDecodeError) as error:
@@ -181,13 +179,6 @@ class ImageLockStore:
 
 def _opener(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
     return lambda: path.open("rb")
-
-
-def _whole(stream: IO[bytes], size_bytes: int) -> bytes:
-    content = stream.read(size_bytes)
-    while piece := stream.read(1 << 16):  # the end compares the digest
-        content += piece
-    return content
 
 
 def _mismatch(store: str, tag: str, said: str) -> InvalidImage:

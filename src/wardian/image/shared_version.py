@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
 from wardian.errors import Conflict, InvalidDigest
+from wardian.image.blob import read_whole
 from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, is_tag, read_manifest
 
 if TYPE_CHECKING:
@@ -166,8 +167,4 @@ def _read(store: ImageStore, found: Found, tag: str) -> SharedVersion:
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or len(manifest.layers) != 1:
         raise InvalidImage(f"`{tag}` in {store.name} holds no version of an environment", code="tag_mismatch")
-    blob = manifest.layers[0]
-    if blob.size_bytes > _LONGEST_BYTES:
-        raise InvalidImage(f"the version under `{tag}` in {store.name} has {blob.size_bytes:,} bytes", code="not_a_version")
-    with store.open(blob) as stream:
-        return SharedVersion.from_json(stream.read())
+    return SharedVersion.from_json(read_whole(store, manifest.layers[0], _LONGEST_BYTES))

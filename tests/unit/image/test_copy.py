@@ -12,9 +12,20 @@ from tests.support.fake_registry import FakeRegistry
 from tests.support.images import AnImage, an_image, blob, content
 
 from wardian.errors import BadArchive, DiskFull, NotFound, Unavailable
+from wardian.image.archive_writing import write_docker_archive
 from wardian.image.copy import Copied, copy_image
 from wardian.image.layout import LayoutImageStore
-from wardian.image.oci import EMPTY, INDEX, MANIFEST, Descriptor, Index, InvalidImage, Manifest, read_manifest
+from wardian.image.oci import (
+    EMPTY,
+    INDEX,
+    LARGEST_MANIFEST_BYTES,
+    MANIFEST,
+    Descriptor,
+    Index,
+    InvalidImage,
+    Manifest,
+    read_manifest,
+)
 from wardian.image.referrers import add_referrer, list_referrers, referrers_tag
 from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_client import RegistryClient
@@ -75,6 +86,20 @@ def test_an_image_is_copied_with_its_digests(pair: tuple[ImageStore, ImageStore]
     assert done.sent + done.mounted == 3
     assert target.tags() == ["y", "z"]
     assert is_whole(target, image)
+
+
+def test_a_configuration_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    source, target = LayoutImageStore(tmp_path / "source"), LayoutImageStore(tmp_path / "target")
+    padded, open_padded = blob(b'{"architecture": "amd64", "rootfs": {"diff_ids": []}}' + b" " * LARGEST_MANIFEST_BYTES)
+    source.put(padded, open_padded)
+    source.tag(Manifest(padded, ()).to_json(), MANIFEST, ["x"])
+    with pytest.raises(InvalidImage) as caught:
+        copy_image(source, "x", target, platform="linux/amd64")
+    assert caught.value.stable_code == "blob_too_large"
+    with pytest.raises(InvalidImage) as caught:
+        write_docker_archive(source, "x", tmp_path / "x.tar")
+    assert caught.value.stable_code == "blob_too_large"
+    assert not (tmp_path / "x.tar").exists()
 
 
 def test_a_second_copy_sends_nothing(pair: tuple[ImageStore, ImageStore]) -> None:
