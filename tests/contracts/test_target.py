@@ -26,6 +26,7 @@ from wardian.tools import processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wardian.image.engine import ContainerEngine, LocalImage
     from wardian.run.targets.target import Observer, Target
 
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 )
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     if request.param in ("podman", "docker"):
-        yield request.getfixturevalue(f"{request.param}_target")
+        engine, image = request.getfixturevalue(request.param)
+        yield InImage(ContainerTarget(engine, tick_s=0.05, standard_input=False), image)
         return
     over = threading.Event()
     others = [threading.Thread(target=over.wait)] if request.param != "local" else []
@@ -47,19 +49,17 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def podman_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ContainerEngine, LocalImage]]:
     with podman_space() as space:
         engine = space.engine()
-        image = engine.load(archive(PYTHON, tmp_path_factory.getbasetemp().parent))
-        yield InImage(ContainerTarget(engine, tick_s=0.05, standard_input=False), image)
+        yield engine, engine.load(archive(PYTHON, tmp_path_factory.getbasetemp().parent))
 
 
 @pytest.fixture(scope="module")
-def docker_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ContainerEngine, LocalImage]]:
     with dockerd() as daemon:
         engine = daemon.engine()
-        image = engine.load(archive(PYTHON, tmp_path_factory.getbasetemp().parent))
-        yield InImage(ContainerTarget(engine, tick_s=0.05, standard_input=False), image)
+        yield engine, engine.load(archive(PYTHON, tmp_path_factory.getbasetemp().parent))
 
 
 def run(target: Target, job: Job, observer: Observer | None = None, stop: Stop | None = None) -> Ended:
@@ -299,15 +299,55 @@ def test_resources_that_a_place_does_not_have_are_refused(target: Target) -> Non
     assert caught.value.stable_code == "resources_missing"
 
 
-def test_a_job_reads_what_this_process_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["local", "podman", pytest.param("docker", marks=pytest.mark.slow)])
+def test_a_job_reads_what_this_process_would(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    target: Target = LocalTarget()
+    if kind != "local":
+        engine, image = request.getfixturevalue(kind)
+        target = InImage(ContainerTarget(engine), image)
     text, saved = tmp_path / "in.txt", os.dup(0)
     text.write_text("from the caller")
     with text.open() as stream:
         os.dup2(stream.fileno(), 0)
     try:
         seen = Recorder()
-        run(LocalTarget(), Job((sys.executable, "-c", "print(input())"), tmp_path, {}), seen)
+        run(target, Job((sys.executable, "-c", "print(input())"), tmp_path, {}), seen)
     finally:
         os.dup2(saved, 0)
         os.close(saved)
     assert seen.streams[1] == b"from the caller\n"
+
+
+def test_an_engine_does_not_take_what_is_typed_for_others(podman: tuple[ContainerEngine, LocalImage], tmp_path: Path) -> None:
+    ours, theirs = os.openpty()  # a terminal, but not this session's
+    saved = os.dup(0)
+    os.dup2(theirs, 0)
+    os.write(ours, b"for the shell\n")
+    try:
+        seen = Recorder()
+        job = Job((sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))"), tmp_path, {})
+        run(InImage(ContainerTarget(podman[0]), podman[1]), job, seen)
+        assert seen.streams[1] == b"''\n"
+        assert os.read(theirs, 100) == b"for the shell\n"
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, ours, theirs):
+            os.close(descriptor)
+
+
+def test_a_job_does_not_wait_for_input_that_it_does_not_read(
+    podman: tuple[ContainerEngine, LocalImage], tmp_path: Path
+) -> None:
+    read_end, write_end = os.pipe()  # open, and nothing comes
+    saved = os.dup(0)
+    os.dup2(read_end, 0)
+    try:
+        seen = Recorder()
+        ended = run(
+            InImage(ContainerTarget(podman[0]), podman[1]), Job((sys.executable, "-c", "print('done')"), tmp_path, {}), seen
+        )
+        assert (ended.exit_code, seen.streams[1]) == (0, b"done\n")
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, read_end, write_end):
+            os.close(descriptor)

@@ -6,8 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Bug, RunFailed
@@ -16,11 +14,12 @@ from wardian.image.engine_cli import words
 from wardian.image.engine_run import ENGINE_CODES, is_orphan, start_failure
 from wardian.run.targets.container_keeper import ContainerOrder
 from wardian.run.targets.container_place import ContainerOptions, Place, orphans
-from wardian.run.targets.local import TICK_S, LocalTarget, _not_started, _null, _pipe, _Pump, _standard_input
+from wardian.run.targets.local import LocalTarget
+from wardian.run.targets.pump import TICK_S, Pump, keeper_process, not_started, null, pipe, standard_input
 from wardian.run.targets.target import Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from wardian.image.engine import Command, Container, ContainerEngine
     from wardian.run.configuration import Resources
@@ -48,7 +47,8 @@ class ContainerTarget:
         """Make the target.
 
         Args:     tick_s: seconds between calls of ``Observer.tick``.
-                  standard_input: False: jobs read nothing.
+                  standard_input: False: jobs read nothing. True: what this process would; the engine reads ahead, so what a job
+                  leaves of it is lost, and a terminal is read only while this process is in its foreground.
         """
         self.name = engine.name
         self._engine = engine
@@ -75,17 +75,18 @@ class ContainerTarget:
         for left in orphans():
             self._engine.remove(is_orphan)
             left.remove()
+        takes_input = self._standard_input and _input_is_ours()
         failed = ""
         while True:
             place = Place.make(job)
             try:
-                container = place.container(job, image, self._options, takes_input=self._standard_input)
+                container = place.container(job, image, self._options, takes_input=takes_input)
                 command = self._engine.command(container, failed=failed)
                 if command is None:
                     raise _failure(start_failure(failed, container), image)
-                pump = self._attempt(job, place, command, observer, stop)
+                pump = self._attempt(job, place, command, observer, stop, takes_input=takes_input)
                 if pump.refused:
-                    return _not_started(pump.refused, job)
+                    return not_started(pump.refused, job)
                 if pump.ended and pump.ended["event"] == "ended":
                     return _ended(pump.ended)
                 if pump.ended is None:  # the keeper is gone: the launcher has seen it, and ends the job
@@ -99,18 +100,18 @@ class ContainerTarget:
             finally:
                 place.remove()
 
-    def _attempt(self, job: Job, place: Place, command: Command, observer: Observer, stop: Stop) -> _Pump:
+    def _attempt(self, job: Job, place: Place, command: Command, observer: Observer, stop: Stop, *, takes_input: bool) -> Pump:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            status = _pipe(ours, theirs)
+            status = pipe(ours, theirs)
             out, err = _fifo(place.path / "out", ours, theirs), _fifo(place.path / "err", ours, theirs)
             order = ContainerOrder(
                 start=command.start, remove=command.remove, environ=dict(command.environ), place=str(place.path), grace_s=job.grace_s,
                 parent=os.getpid(), control=stop.descriptor, status=status[1],
-                stdin=_standard_input(theirs) if self._standard_input else _null(theirs), held=(out[1], err[1]),
+                stdin=standard_input(theirs) if takes_input else null(theirs), held=(out[1], err[1]),
             )  # fmt: skip
-            with _keeper(order):
+            with keeper_process("wardian.run.targets.container_keeper", order):
                 theirs.close()
-                pump = _Pump(out[0], err[0], status[0], observer, self._tick_s)
+                pump = Pump(out[0], err[0], status[0], observer, self._tick_s)
                 try:
                     pump.run()
                 except BaseException:
@@ -123,6 +124,14 @@ class ContainerTarget:
             subprocess.run(
                 command.remove, stdin=subprocess.DEVNULL, capture_output=True, env=dict(command.environ), cwd="/", check=False
             )
+
+
+def _input_is_ours() -> bool:
+    """Return whether standard input may be read ahead, as engines do: it is no terminal, or this process is in its foreground."""
+    try:
+        return not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # another session's terminal
+        return False
 
 
 def _ended(news: dict[str, Any]) -> Ended:
@@ -165,23 +174,3 @@ def _fifo(path: Path, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) 
     write_end = os.open(path, os.O_WRONLY)  # held by the keeper: the pipe does not end before the container does
     theirs.callback(os.close, write_end)
     return read_end, write_end
-
-
-@contextlib.contextmanager
-def _keeper(order: ContainerOrder) -> Iterator[None]:
-    """Start the keeper, in an interpreter of its own, and take leave of it at the end."""
-    root = Path(__file__).resolve().parents[3]
-    starter = f"import sys; sys.path.insert(0, {str(root)!r}); from wardian.run.targets.container_keeper import main; main()"
-    sheet = os.memfd_create("wardian-order")
-    try:
-        with os.fdopen(os.dup(sheet), "w") as stream:
-            stream.write(order.to_json())
-        os.lseek(sheet, 0, os.SEEK_SET)
-        command = [sys.executable, "-I", "-S", "-c", starter, str(sheet)]
-        process = subprocess.Popen(
-            command, pass_fds=(sheet, *order.descriptors), start_new_session=True, stdin=subprocess.DEVNULL
-        )
-    finally:
-        os.close(sheet)
-    with process:
-        yield
