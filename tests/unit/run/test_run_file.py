@@ -18,6 +18,7 @@ from wardian.errors import BadArchive, Conflict, NotFound, WardianError
 from wardian.formats.tree import tree_digest
 from wardian.run.configuration import RunConfiguration, RunEnvironment
 from wardian.run.export import export_run
+from wardian.run.file_names import to_text
 from wardian.run.inputs import record_inputs
 from wardian.run.load import LoadedRun, load_run
 from wardian.run.record import Results, RunRecord
@@ -238,6 +239,20 @@ def listed(manifest: dict[str, Any], name: str, content: bytes = b"x") -> None:
     manifest["files"][name] = [len(content), Digest.of(content)]
 
 
+def put_link(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]], name: str, target: str) -> None:
+    put(members, f"snapshot/{name}", type=tarfile.SYMTYPE, linkname=target)
+    manifest["snapshot"]["entries"].append([to_text(name), "link", to_text(target)])
+    redigest(manifest)
+
+
+def put_through_link(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]], name: str) -> None:
+    put_link(manifest, members, name, "pkg")
+    put(members, f"snapshot/{name}/evil")
+    listed(manifest, to_text(f"snapshot/{name}/evil"))
+    manifest["snapshot"]["entries"].append([to_text(f"{name}/evil"), "file", Digest.of(b"x")])
+    redigest(manifest)
+
+
 def flip(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
     members["snapshot/train.py"] = (members["snapshot/train.py"][0], b"print(2)\n")
 
@@ -270,23 +285,15 @@ def other_spelling(manifest: dict[str, Any], members: dict[str, tuple[tarfile.Ta
 
 
 def escaping_link(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
-    put(members, "snapshot/l", type=tarfile.SYMTYPE, linkname="../../../etc")
-    manifest["snapshot"]["entries"].append(["l", "link", "../../../etc"])
-    redigest(manifest)
+    put_link(manifest, members, "l", "../../../etc")
 
 
 def link_to_packages(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
-    put(members, "snapshot/l", type=tarfile.SYMTYPE, linkname="../packages")
-    manifest["snapshot"]["entries"].append(["l", "link", "../packages"])
-    redigest(manifest)
+    put_link(manifest, members, "l", "../packages")
 
 
 def through_link(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
-    put(members, "snapshot/l", type=tarfile.SYMTYPE, linkname="pkg")
-    put(members, "snapshot/l/evil")
-    listed(manifest, "snapshot/l/evil")
-    manifest["snapshot"]["entries"] += [["l", "link", "pkg"], ["l/evil", "file", Digest.of(b"x")]]
-    redigest(manifest)
+    put_through_link(manifest, members, "l")
 
 
 def hard_link(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
@@ -311,17 +318,11 @@ def escaping_name(manifest: dict[str, Any], members: dict[str, tuple[tarfile.Tar
 
 
 def link_of_bytes(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
-    put(members, "snapshot/l\udce9", type=tarfile.SYMTYPE, linkname="../../\udce9")
-    manifest["snapshot"]["entries"].append(["l\0e9", "link", "../../\0e9"])
-    redigest(manifest)
+    put_link(manifest, members, "l\udce9", "../../\udce9")
 
 
 def through_link_of_bytes(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
-    put(members, "snapshot/l\udce9", type=tarfile.SYMTYPE, linkname="pkg")
-    put(members, "snapshot/l\udce9/evil")
-    listed(manifest, "snapshot/l\0e9/evil")
-    manifest["snapshot"]["entries"] += [["l\0e9", "link", "pkg"], ["l\0e9/evil", "file", Digest.of(b"x")]]
-    redigest(manifest)
+    put_through_link(manifest, members, "l\udce9")
 
 
 def same_bytes_spelled_twice(manifest: dict[str, Any], members: dict[str, tuple[tarfile.TarInfo, bytes]]) -> None:
