@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wardian.events import Event
+from wardian.sdk.docker_steps import has_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +69,7 @@ def plan_bases(
         pin = parts.images.records.find_base(version.id, name)
         if pin is None:
             continue
-        made = environment.docker.dockerfile or environment.docker.build_context
-        if not hold and made:
+        if not hold and has_steps(environment.docker):
             found.append(BaseMove(name, "Docker steps", pin.digest, None, "", anew=True))
             continue
         if not hold and parts.settings.offline:

@@ -9,12 +9,13 @@ from wardian.image.assemble import LOCK_LABEL, PACKAGES_ANNOTATION
 from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.image.key import image_tag
 from wardian.image.oci import Index, Manifest, read_config, read_manifest
+from wardian.image.python_layout import INTERPRETER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wardian.digest import Digest
-    from wardian.image.oci import ImageConfig
+    from wardian.image.oci import Descriptor
     from wardian.image.store import Found, ImageStore
 
 
@@ -93,16 +94,14 @@ def describe(store: ImageStore, found: Found, reference: str, *, others: Sequenc
     key = variables.get("WARDIAN_ENVIRONMENT", "")
     shared = _shared(manifest, others)
     layers = tuple(
-        LayerDetails(
-            layer.digest, diff_id, layer.media_type, layer.size_bytes, _packages(layer.annotations), shared.get(layer.digest, 0)
-        )
+        LayerDetails(layer.digest, diff_id, layer.media_type, layer.size_bytes, packages_in(layer), shared.get(layer.digest, 0))
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False)
     )
     return ImageDetails(
         reference, exists=True, platform=config.platform, store=store.name, digest=found.descriptor.digest, image_key=key,
         tags=known.pop("tags", (image_tag(key),) if key else ()), lock_digest=labels.get(LOCK_LABEL, ""),  # type: ignore[arg-type]
         size_bytes=sum(layer.size_bytes for layer in manifest.layers), created=config.created, layers=layers,
-        interpreter=_interpreter(config) if key else "", environment=ENVIRONMENT_PATH if key else "", variables=variables, **known,
+        interpreter=INTERPRETER if key else "", environment=ENVIRONMENT_PATH if key else "", variables=variables, **known,
     )  # fmt: skip
 
 
@@ -112,12 +111,9 @@ def packages_of(details: ImageDetails) -> dict[str, str]:
     return {name: version for name, _, version in pairs if name}
 
 
-def _interpreter(_config: ImageConfig) -> str:
-    return f"{ENVIRONMENT_PATH}/bin/python"
-
-
-def _packages(annotations: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    text = dict(annotations).get(PACKAGES_ANNOTATION, "")
+def packages_in(layer: Descriptor) -> tuple[str, ...]:
+    """Return what a layer says is in it, ``name version`` each; empty: it is of a base image."""
+    text = dict(layer.annotations).get(PACKAGES_ANNOTATION, "")
     return tuple(line for line in text.split("\n") if line)
 
 

@@ -7,7 +7,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, NotFound
-from wardian.image.assemble import PACKAGES_ANNOTATION
+from wardian.sdk.docker_steps import has_steps
+from wardian.sdk.image_details import packages_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ def _made_again(parts: Parts, version: EnvironmentVersion, stored: StoredImage, 
     locked = parts.locker.ensure(version, get_platform(platform))
     lock = parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
     request = ImageMaker(parts).request(version, get_platform(platform), lock)
-    scratch = parts.cache / "staging"
+    scratch = parts.images.scratch
     with disk_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=f"verify.{os.getpid()}.", dir=scratch))
@@ -140,14 +141,14 @@ def _made_again(parts: Parts, version: EnvironmentVersion, stored: StoredImage, 
 def _layers(stored: StoredImage, made: MadeImage) -> Iterator[LayerComparison]:
     ours = _with_diff_ids(stored.manifest, stored.config)
     again = _with_diff_ids(made.assembled.manifest, made.assembled.config)
-    names = [_packages(layer) for layer, _ in ours]
-    if [_packages(layer) for layer, _ in again] == names:
+    names = [packages_in(layer) for layer, _ in ours]
+    if [packages_in(layer) for layer, _ in again] == names:
         for first, second in zip_longest(ours, again):
             yield _compared(first, second)
         return
-    left = {_packages(layer): (layer, diff_id) for layer, diff_id in again}  # other layers altogether: by what is in them
+    left = {packages_in(layer): (layer, diff_id) for layer, diff_id in again}  # other layers altogether: by what is in them
     for layer, diff_id in ours:
-        yield _compared((layer, diff_id), left.pop(_packages(layer), None))
+        yield _compared((layer, diff_id), left.pop(packages_in(layer), None))
     for other in left.values():
         yield _compared(None, other)
 
@@ -167,18 +168,12 @@ def _compared(ours: tuple[Descriptor, str] | None, again: tuple[Descriptor, str]
     other, other_diff_id = again or (None, "")
     named = layer or other
     return LayerComparison(
-        _packages(named) if named else (), state, str(layer.digest) if layer else "", diff_id, str(other.digest) if other else "", other_diff_id
+        packages_in(named) if named else (), state, str(layer.digest) if layer else "", diff_id, str(other.digest) if other else "", other_diff_id
     )  # fmt: skip
 
 
-def _packages(layer: Descriptor) -> tuple[str, ...]:
-    text = dict(layer.annotations).get(PACKAGES_ANNOTATION, "")
-    return tuple(line for line in text.split("\n") if line)
-
-
 def _notes(version: EnvironmentVersion, layers: tuple[LayerComparison, ...]) -> Iterator[str]:
-    docker = version.environment.docker
-    if docker.dockerfile or docker.build_context:
+    if has_steps(version.environment.docker):
         yield "Docker steps may come out otherwise each time: they are not run again, their result is pinned by its digest"
     scripts = [name for layer in layers for name in layer.packages if name.startswith("link script of ")]
     if scripts:
