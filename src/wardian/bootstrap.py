@@ -194,11 +194,15 @@ class Parts:
         """Downloads."""
         from wardian.tools.http import Http
 
-        bundle = next(
+        return Http(timeout_s=self.settings.timeout_s, credentials=self._download_credentials, mirrors=self.settings.mirrors,
+                    ca_bundle=self.ca_bundle, offline=self.settings.offline)  # fmt: skip
+
+    @property
+    def ca_bundle(self) -> str | None:
+        """The file of certificates that the caller's environment names, or None."""
+        return next(
             (self.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if self.environ.get(n)), None
         )
-        return Http(timeout_s=self.settings.timeout_s, credentials=self._download_credentials, mirrors=self.settings.mirrors, ca_bundle=bundle,
-                    offline=self.settings.offline)  # fmt: skip
 
     @cached_property
     def uv(self) -> Uv:

@@ -49,6 +49,11 @@ class Around(Protocol):
         """The workspace's records."""
         ...
 
+    @property
+    def ca_bundle(self) -> str | None:
+        """The file of certificates that the caller's environment names, or None."""
+        ...
+
     def credentials(self, url: str) -> Credentials | None:
         """Return the stored login for ``url``, or None."""
         ...
@@ -175,12 +180,9 @@ class ImageParts:
         from wardian.image.places import ImagePlaces
         from wardian.tools.registry_http import RegistryHttp
 
-        parts = self._parts
-        bundle = next(
-            (parts.environ[n] for n in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE") if parts.environ.get(n)), None
-        )
-        http = RegistryHttp(timeout_s=parts.settings.timeout_s, ca_bundle=bundle, offline=parts.settings.offline)
-        return ImagePlaces(http=http, login=self._login, insecure=parts.settings.insecure_registries, scratch=self.scratch)
+        settings = self._parts.settings
+        http = RegistryHttp(timeout_s=settings.timeout_s, ca_bundle=self._parts.ca_bundle, offline=settings.offline)
+        return ImagePlaces(http=http, login=self._login, insecure=settings.insecure_registries, scratch=self.scratch)
 
     @cached_property
     def _login(self) -> Callable[[str, str], RegistryLogin | None]:
@@ -216,10 +218,8 @@ class ImageParts:
     def engine_login(self, store: RegistryImageStore) -> Login | None:
         """Return the stored login for a repository, for an engine that is to pull from it; its own logins it knows itself."""
         from wardian.image.docker_config import registry_logins
-        from wardian.image.engine import Login
 
-        found = registry_logins(self._parts.credentials)(store.client.host, store.repository)
-        return Login(found.user, found.password) if found is not None and found.user else None
+        return _engine_login(registry_logins(self._parts.credentials)(store.client.host, store.repository))
 
     @staticmethod
     def is_plain(store: RegistryImageStore) -> bool:
@@ -235,10 +235,7 @@ class ImageParts:
 
     def registry_login(self, registry: str, repository: str) -> Login | None:
         """Return user and password for a repository, from stored secrets or what docker and podman keep; None: there are none."""
-        from wardian.image.engine import Login
-
-        found = self._login(registry, repository)
-        return Login(found.user, found.password) if found is not None and found.user else None
+        return _engine_login(self._login(registry, repository))
 
     # -- making --------------------------------------------------------------------------------------------------------
 
@@ -272,7 +269,7 @@ class ImageParts:
         from wardian.image.build_layers import Workshop
 
         jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return Workshop(self.layers, self.cache / "staging", self.cache / "conda-packages", jobs)
+        return Workshop(self.layers, self.scratch, self.cache / "conda-packages", jobs)
 
     def empty_workshop(self, place: Path) -> Workshop:
         """Return what layers are made with in the empty directory ``place``: as if none had been made before."""
@@ -292,3 +289,10 @@ class ImageParts:
         from wardian.image.base_python import BasePythons
 
         return BasePythons(self.cache / "base-pythons")
+
+
+def _engine_login(found: RegistryLogin | None) -> Login | None:
+    """Return a login as engines take it: they know no bearer tokens."""
+    from wardian.image.engine import Login
+
+    return Login(found.user, found.password) if found is not None and found.user else None
