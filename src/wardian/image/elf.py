@@ -11,6 +11,7 @@ _WIDE = 2  # the class of 64 bits
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 1, 5, 15, 29
 _MOST_TAGS = 10_000
+_LONGEST_TEXT_BYTES = 16 << 10  # a list of places can be long; hostile ones would fill the memory, many times over
 _DAMAGE = (struct.error, IndexError, OverflowError)
 _MACHINES = {0x3E: "amd64", 0xB7: "arm64", 0xF3: "riscv64", 0x15: "ppc64le", 0x16: "s390x", 0x03: "386", 0x28: "arm"}
 
@@ -78,7 +79,8 @@ def _dynamic(content: bytes) -> Libraries:
         h.offset + address - h.address for h in headers if h.kind == _PT_LOAD and h.address <= address < h.address + h.size
     )
     texts = {
-        tag: [_text(content, table + value) for t, value in found if t == tag] for tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
+        tag: [text for t, value in found if t == tag and (text := _text(content, table + value))]
+        for tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
     }
     paths = [path for text in texts[_DT_RUNPATH] or texts[_DT_RPATH] for path in text.split(":") if path]
     return Libraries(tuple(texts[_DT_NEEDED]), tuple(paths))
@@ -100,7 +102,7 @@ def _program_headers(head: bytes) -> list[_Header]:
 
 
 def _text(content: bytes, at: int) -> str:
-    end = content.find(b"\0", at)
+    end = content.find(b"\0", at, at + _LONGEST_TEXT_BYTES)
     return content[at:end].decode(errors="replace") if 0 <= at <= end else ""
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,21 @@ def test_what_readelf_says(program: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\2\1\1", b"MZ" + bytes(100)])
 def test_what_is_no_program_needs_nothing(content: bytes) -> None:
     assert (loader_of(content), architecture_of(content), libraries_of(content)) == ("", "", Libraries())
+
+
+def test_names_without_end_do_not_fill_the_memory() -> None:
+    """A thousand libraries of one long name: the table holds it once, the answer would hold it a thousand times."""
+    text = b"x" * (1 << 20) + b"\0"
+    tags = [(5, 0), *[(1, 0)] * 1000, (0, 0)]  # where the names are; a name that is needed; the end
+    section = b"".join(struct.pack("<QQ", *tag) for tag in tags)
+    table = 64 + 2 * 56 + len(section)
+    tags_at = 64 + 2 * 56
+    load = struct.pack("<IIQQQQQQ", 1, 0, table, 0, 0, len(text), len(text), 0)
+    dynamic = struct.pack("<IIQQQQQQ", 2, 0, tags_at, 1 << 40, 0, len(section), len(section), 0)
+    head = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 3, 0x3E, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    short = head + load + dynamic + section + b"libc.so.6\0"
+    assert libraries_of(short).needed == ("libc.so.6",) * 1000
+    assert libraries_of(head + load + dynamic + section + text) == Libraries()
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=40), st.integers(0, HEAD_BYTES))
