@@ -187,7 +187,7 @@ class LayerCache:
         return [made[n] for n in range(len(tasks))]
 
     def sweep(self) -> int:
-        """Remove notes whose blobs are gone and what killed processes left; return how many files. Safe beside everything else.
+        """Remove notes whose blobs are gone and what failed or killed work left; return how many. Safe beside everything else.
 
         Raises:   Unavailable, Denied: the store cannot say.
         """
@@ -197,11 +197,12 @@ class LayerCache:
                 if self.find(Digest(note.stem)) is None:
                     note.unlink(missing_ok=True)
                     removed += 1
-        for left in list(self.incoming.glob("*")):
-            lock = FileLock(self.root / "locks" / f"{left.name}.lock")
+        begun = [left.name for left in self.incoming.glob("*")]
+        for key in dict.fromkeys([*begun, *(lock.stem for lock in (self.root / "locks").glob("*.lock"))]):
+            lock = FileLock(self.root / "locks" / f"{key}.lock")
             if lock.try_acquire():
                 with lock:
-                    left.unlink(missing_ok=True)
+                    (self.incoming / key).unlink(missing_ok=True)
                     lock.path.unlink(missing_ok=True)
                     removed += 1
         return removed

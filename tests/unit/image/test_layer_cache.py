@@ -260,8 +260,11 @@ def test_sweep(cache: LayerCache, tmp_path: Path) -> None:
     blob_of(tmp_path, cache, A).unlink()
     (cache.incoming / C).write_bytes(b"left by a dead process")
     (cache.incoming / B).write_bytes(b"being written")
+    with FileLock(cache.root / "locks" / "of-a-process-that-died-before-it-wrote.lock"):
+        pass
     with FileLock(cache.root / "locks" / f"{B}.lock"):
-        assert cache.sweep() == 2
+        assert cache.sweep() == 3
+        assert [path.name for path in (cache.root / "locks").iterdir()] == [f"{B}.lock"]
     assert [path.name for path in cache.root.glob("*.json")] == [f"{B}.json"]
     assert [path.name for path in cache.incoming.iterdir()] == [B]
 
