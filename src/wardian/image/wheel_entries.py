@@ -45,7 +45,7 @@ class ByteCodeMaker:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file of the wheel in its place; ``row``: digest and size as a RECORD has them, ``""`` where nobody has said it."""
+    """A file of the wheel in its place; ``digest``: as a RECORD has it, ``""`` where nobody has said it."""
 
     entry: Entry
     digest: str = ""
