@@ -89,9 +89,9 @@ class Flight:
     def _failure_since(self, moment_ns: int) -> SharedFailure | None:
         try:
             document: dict[str, Any] = json.loads(self._failed.read_bytes())
-        except (OSError, ValueError):
+            return SharedFailure(document) if int(document["at"]) >= moment_ns else None
+        except (OSError, ValueError, KeyError, TypeError):  # none, or it is damaged: then the thing is tried
             return None
-        return SharedFailure(document) if int(document.get("at", 0)) >= moment_ns else None
 
 
 class _Tee:

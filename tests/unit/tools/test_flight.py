@@ -137,6 +137,22 @@ def test_a_flight_over_a_full_or_damaged_note_still_flies(tmp_path: Path) -> Non
         raise WardianError("of this one alone")
 
 
+@pytest.mark.parametrize(
+    "note", ["", "not JSON", "[]", "{}", '{"at": null}', '{"at": "never"}', '{"at": 9e30, "exit_code": "x"}']
+)
+def test_who_waited_takes_a_damaged_note_for_none(tmp_path: Path, note: str) -> None:
+    leader = _leader(tmp_path)
+
+    def damage(event: Event) -> None:
+        if event.text == "first step":
+            (tmp_path / "thing.failed").write_text(note)
+            os.kill(leader.pid, signal.SIGKILL)
+
+    with Flight(tmp_path / "thing").lead(damage, (tmp_path / "made").exists) as listener:
+        assert listener is not None
+    leader.communicate()
+
+
 _ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
