@@ -7,12 +7,11 @@ import io
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from wardian.errors import BadArchive
-from wardian.image.oci import LARGEST_MANIFEST_BYTES, InvalidImage
+from wardian.image.oci import EMPTY, LARGEST_MANIFEST_BYTES, Descriptor, InvalidImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wardian.image.oci import Descriptor
     from wardian.image.store import ImageStore
 
 CHUNK = 1 << 20
@@ -98,6 +97,21 @@ def read_whole(store: ImageStore, blob: Descriptor, limit_bytes: int = LARGEST_M
                            hint=f"of its kind ({blob.media_type[:80]}) at most {limit_bytes:,} are read")  # fmt: skip
     with store.open(blob) as stream:
         return stream.read()
+
+
+def put_bytes(store: ImageStore, content: bytes, media_type: str) -> Descriptor:
+    """Bring bytes to a store as a blob; return its descriptor.
+
+    Raises:   what ``ImageStore.put`` raises.
+    """
+    blob = Descriptor.of(content, media_type)
+    store.put(blob, lambda: io.BytesIO(content))
+    return blob
+
+
+def put_empty(store: ImageStore) -> Descriptor:
+    """Bring OCI's empty configuration to a store, which artifacts have in place of an image's; return its descriptor."""
+    return put_bytes(store, b"{}", EMPTY)
 
 
 def copy_verified(source: IO[bytes], blob: Descriptor, target: IO[bytes], place: str) -> None:

@@ -5,16 +5,15 @@ Tags (semantics §5): ``l-<lock_digest>``, and ``d-<definition_hash>-<os>-<arch>
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.events import Event
-from wardian.image.blob import read_whole
-from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, read_manifest
+from wardian.image.blob import put_bytes, put_empty, read_whole
+from wardian.image.oci import Descriptor, InvalidImage, Manifest, read_manifest
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
 
@@ -32,7 +31,6 @@ ARTIFACT = "application/vnd.wardian.lock.v1+json"
 WHEEL = "application/vnd.wardian.wheel.v1"
 TITLE = "org.opencontainers.image.title"
 
-_EMPTY = b"{}"
 _LONGEST_LOCK_BYTES = 64 << 20
 
 
@@ -138,15 +136,12 @@ class ImageLockStore:
     def _put_blobs(self, lock: Lock, wheels: list[Path]) -> Manifest:
         """Bring everything that the artifact names there, and return its manifest, for a tag."""
         text = lock.to_json().encode()
-        layers = [Descriptor(ARTIFACT, Digest.of(text), len(text), annotations=((TITLE, "lock.json"),))]
+        layers = [replace(put_bytes(self._store, text, ARTIFACT), annotations=((TITLE, "lock.json"),))]
         for wheel in wheels:
             layer = Descriptor(WHEEL, Digest.of_file(wheel), wheel.stat().st_size, annotations=((TITLE, wheel.name),))
             self._store.put(layer, _opener(wheel))
             layers.append(layer)
-        config = Descriptor.of(_EMPTY, EMPTY)
-        self._store.put(layers[0], lambda: contextlib.closing(io.BytesIO(text)))
-        self._store.put(config, lambda: contextlib.closing(io.BytesIO(_EMPTY)))
-        return Manifest(config, tuple(layers), artifact_type=ARTIFACT)
+        return Manifest(put_empty(self._store), tuple(layers), artifact_type=ARTIFACT)
 
     def _read(self, tag: str) -> Lock | None:
         found = self._store.find(tag)

@@ -6,7 +6,6 @@ Tags (semantics §5): ``v-<name>-<version>``; a name that is too long for a tag,
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
 from wardian.errors import Conflict, InvalidDigest
-from wardian.image.blob import read_whole
-from wardian.image.oci import EMPTY, Descriptor, InvalidImage, Manifest, is_tag, read_manifest
+from wardian.image.blob import put_bytes, put_empty, read_whole
+from wardian.image.oci import InvalidImage, Manifest, is_tag, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 ARTIFACT = "application/vnd.wardian.environment.v1+json"
 SCHEMA = 1
 PREFIX = "v-"
-_EMPTY = b"{}"
 _LONGEST_BYTES = 16 << 20
 _PLAIN_VERSION = re.compile(r"[A-Za-z0-9._]+")
 
@@ -143,11 +141,7 @@ def share(store: ImageStore, shared: SharedVersion) -> bool:
             "bases": {**shared.bases, **there.bases},
             "labels": tuple(sorted({*shared.labels, *there.labels})),
         })  # fmt: skip
-    content, empty = shared.to_json(), Descriptor.of(_EMPTY, EMPTY)
-    blob = Descriptor.of(content, ARTIFACT)
-    store.put(blob, lambda: contextlib.closing(io.BytesIO(content)))
-    store.put(empty, lambda: contextlib.closing(io.BytesIO(_EMPTY)))
-    manifest = Manifest(empty, (blob,), artifact_type=ARTIFACT)
+    manifest = Manifest(put_empty(store), (put_bytes(store, shared.to_json(), ARTIFACT),), artifact_type=ARTIFACT)
     store.tag(manifest.to_json(), manifest.media_type, (version_tag(shared.name, shared.version),))
     return there is None
 
