@@ -13,7 +13,6 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wardian.errors import NotFound
 from wardian.package.archive_conda import check_conda, walk_conda, wanted_in_conda
 from wardian.package.archive_paths import Limits, Tree, refuse
 from wardian.package.archive_streams import damage, decompressed, open_tar, open_zip, walk_tar, walk_zip
@@ -147,17 +146,6 @@ def read_text_members(path: Path, kind: str, pattern: str) -> dict[str, str]:
     else:
         contents = _walk(path, compression, tree, wanted)
     return {name: content.decode("utf-8", "replace") for name, content in contents.items()}
-
-
-def read_text_member(path: Path, kind: str, member: str) -> str:
-    """Return the text of one file of a valid archive, such as ``info/index.json`` or ``*.dist-info/METADATA``.
-
-    Raises:   NotFound: code ``no_such_member``.
-    """
-    found = read_text_members(path, kind, member)
-    if not found:
-        raise NotFound(f"{path.name} holds no `{member}`", code="no_such_member")
-    return next(iter(found.values()))
 
 
 def extract_python(path: Path, target: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
