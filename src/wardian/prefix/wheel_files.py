@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 from wardian.definition.requirement import canonical_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from wardian.digest import Digest
@@ -27,6 +27,8 @@ _CHUNK = 1 << 20
 
 def changed_wheels(prefix: Path, wheels: Mapping[Digest, Path], memory: Path) -> list[Digest]:
     """Return which of ``wheels`` are not in ``prefix`` as they are in their archives: a file is missing or has other bytes.
+
+    Of several wheels with one file, it is any one's.
 
     What was unpacked for this installation is as the archive is. From the next one on, a wheel is read in full if one of its
     files has another inode, size or time of change than the last time: only a write that puts all three back goes unseen.
@@ -51,7 +53,7 @@ def changed_wheels(prefix: Path, wheels: Mapping[Digest, Path], memory: Path) ->
         elif before != now:
             suspect.append((sha256, archive, record.parent.parent, now))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        same = pool.map(lambda one: _is_same(one[1], one[2]), suspect)
+        same = pool.map(lambda one: _is_same(one[1], one[2], [*wheels.values()]), suspect)
         for (sha256, _, _, now), is_same in zip(suspect, same, strict=True):
             if is_same:
                 _remember(memory, sha256, now)
@@ -85,8 +87,11 @@ def _fingerprint(record: Path) -> str:
     return hasher.hexdigest()
 
 
-def _is_same(archive: Path, site: Path) -> bool:
-    """Compare every file with its member of the archive. A wheel's own list of digests may be wrong from the beginning."""
+def _is_same(archive: Path, site: Path, wheels: Sequence[Path]) -> bool:
+    """Compare every file with its member of the archive. A wheel's own list of digests may be wrong from the beginning.
+
+    A file that another one of ``wheels`` has too may be that one's: whichever was unpacked last is there.
+    """
     with zipfile.ZipFile(archive) as members:
         for info in members.infolist():
             top, _, rest = info.filename.partition("/")
@@ -95,11 +100,21 @@ def _is_same(archive: Path, site: Path) -> bool:
                 continue
             try:
                 with (site / info.filename).open("rb") as here, members.open(info) as there:
-                    if not _are_equal(here, there):
-                        return False
+                    is_own = _are_equal(here, there)
             except OSError:
                 return False
+            if not is_own and not any(_has(other, info.filename, site) for other in wheels if other != archive):
+                return False
     return True
+
+
+def _has(archive: Path, name: str, site: Path) -> bool:
+    """Return whether the file ``name`` in ``site`` is the archive's."""
+    with zipfile.ZipFile(archive) as members:
+        if name not in members.namelist():
+            return False
+        with (site / name).open("rb") as here, members.open(name) as there:
+            return _are_equal(here, there)
 
 
 def _are_equal(one: IO[bytes], other: IO[bytes]) -> bool:

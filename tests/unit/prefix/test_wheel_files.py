@@ -110,3 +110,15 @@ def test_what_is_forgotten_is_trusted_like_the_first_time(place: Place) -> None:
 def test_a_memory_that_cannot_be_written_is_no_error(place: Place) -> None:
     place.memory = place.wheel / "below a file"
     assert place.install() == []
+
+
+def test_a_file_that_another_wheel_has_too_may_be_either_ones(place: Place) -> None:
+    other = make_wheel(place.root, "other", "1.0", files={"alpha/__init__.py": "version = 'other'\n"})
+    site = place.root / "both/lib/python3.12/site-packages"
+    with zipfile.ZipFile(place.wheel) as first, zipfile.ZipFile(other) as later:
+        first.extractall(site)
+        later.extractall(site)
+    wheels = {place.sha256: place.wheel, Digest.of_file(other): other}
+    assert changed_wheels(place.root / "both", wheels, place.memory) == []
+    (site / "alpha/__init__.py").write_text("version = 'of nobody'\n")
+    assert changed_wheels(place.root / "both", wheels, place.memory) == list(wheels)
