@@ -293,6 +293,21 @@ def test_the_next_run_removes_what_dead_ones_left(runs: Runs, space: Space, imag
     assert not Path(tempfile.gettempdir(), name).exists()
 
 
+def test_a_probe_removes_what_a_killed_one_left(runs: Runs, space: Space) -> None:
+    code = (
+        "from wardian.image.engine_run import owner_labels; import json; print(json.dumps(owner_labels('wardian-probe-dead')))"
+    )
+    labels = json.loads(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
+    engine = space.engine()
+    assert observe_in_image(engine, runs.image, IN_IMAGE)["observed"]
+    left = engine.command(Container("wardian-probe-dead", runs.image.id, ("true",), labels=labels, removes_itself=False))
+    assert left is not None
+    subprocess.run(left.start, env=dict(left.environ), check=True)
+    assert space.names() == ["wardian-probe-dead"]
+    assert observe_in_image(engine, runs.image, IN_IMAGE)["observed"]
+    assert space.names() == []
+
+
 def test_a_way_that_works_here_is_found_by_failing_and_remembered(space: Space, image: LocalImage, tmp_path: Path) -> None:
     engine = space.engine(memory=tmp_path)
     assert observe_in_image(engine, image, IN_IMAGE)["observed"]

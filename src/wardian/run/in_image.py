@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import RunFailed
 from wardian.image.engine import Container, ContainerFailed
-from wardian.image.engine_run import owner_labels, run_container
+from wardian.image.engine_run import owner_labels, run_container, sweep
 from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.run.configuration import Prepared, RunEnvironment
 from wardian.run.observed import PROBE, observed
@@ -55,6 +55,8 @@ def prepare_in_image(
 def observe_in_image(engine: ContainerEngine, image: LocalImage, interpreter: str) -> dict[str, Any]:
     """Return version, path and distributions of an image's Python, tried out in a container that is gone afterwards.
 
+    A container that somebody's end kept from being removed goes now.
+
     Raises:   RunFailed: ``interpreter_missing``, naming it and the image.  EngineUnavailable.
     """
     name = f"wardian-probe-{secrets.token_hex(8)}"
@@ -64,6 +66,7 @@ def observe_in_image(engine: ContainerEngine, image: LocalImage, interpreter: st
     def take(stream: int, chunk: bytes) -> None:
         pieces[stream] += chunk
 
+    sweep(engine)
     where = image.digests[0] if image.digests else image.id[:19]
     try:
         code = run_container(engine, container, take, timeout_s=_PROBE_TIMEOUT_S).code

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from wardian.errors import Bug, RunFailed
 from wardian.image.engine import ContainerFailed
 from wardian.image.engine_cli import words
-from wardian.image.engine_run import ENGINE_CODES, is_orphan, start_failure
+from wardian.image.engine_run import ENGINE_CODES, start_failure, sweep
 from wardian.run.targets.container_keeper import ContainerOrder
 from wardian.run.targets.container_place import ContainerOptions, Place, orphans
 from wardian.run.targets.local import LocalTarget
-from wardian.run.targets.pump import TICK_S, Pump, keeper_process, not_started, null, pipe, standard_input
+from wardian.run.targets.pump import TICK_S, Pump, ended, keeper_process, not_started, null, pipe, standard_input
 from wardian.run.targets.target import Ended
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ class ContainerTarget:
         image = job.image
         if image is None:
             raise Bug(f"the target `{self.name}` got a job without an image")
-        for left in orphans():
-            self._engine.remove(is_orphan)
-            left.remove()
+        if left := orphans():
+            sweep(self._engine)
+        for each in left:
+            each.remove()
         takes_input = self._standard_input and _input_is_ours()
         failed = ""
         while True:
@@ -88,7 +89,7 @@ class ContainerTarget:
                 if pump.refused:
                     return not_started(pump.refused, job)
                 if pump.ended and pump.ended["event"] == "ended":
-                    return _ended(pump.ended)
+                    return ended(pump.ended)
                 if pump.ended is None:  # the keeper is gone: the launcher has seen it, and ends the job
                     self._remove(command)
                     return Ended("lost", detail="the process that watched over it was killed")
@@ -132,16 +133,6 @@ def _input_is_ours() -> bool:
         return not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp()
     except OSError:  # another session's terminal
         return False
-
-
-def _ended(news: dict[str, Any]) -> Ended:
-    code = news["code"]
-    return Ended(
-        news["cause"],
-        exit_code=code if code is not None and code >= 0 else None,
-        signal=-code if code is not None and code < 0 else None,
-        stragglers=news["stragglers"],
-    )
 
 
 def _killed(news: dict[str, Any], stop: Stop) -> Ended:

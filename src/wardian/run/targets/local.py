@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput
 from wardian.run.targets.keeper import Order, keep
-from wardian.run.targets.pump import TICK_S, Pump, keeper_process, not_started, null, pipe, standard_input
+from wardian.run.targets.pump import TICK_S, Pump, ended, keeper_process, not_started, null, pipe, standard_input
 from wardian.run.targets.target import Ended
 from wardian.tools import processes
 
@@ -89,14 +89,7 @@ class LocalTarget:
         if pump.ended is None:
             _sweep(job, pump.pid)
             return Ended("lost", detail="the process that watched over it was killed")
-        code = pump.ended["code"]
-        return Ended(
-            pump.ended["cause"],
-            exit_code=code if code is not None and code >= 0 else None,
-            signal=-code if code is not None and code < 0 else None,
-            stragglers=pump.ended["stragglers"],
-            survivors=tuple(pump.ended["survivors"]),
-        )
+        return ended(pump.ended)
 
 
 @contextlib.contextmanager

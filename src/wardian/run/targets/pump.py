@@ -169,3 +169,15 @@ def not_started(news: dict[str, Any], job: Job) -> Ended:
     if news["errno"] in _NOT_EXECUTABLE:
         return Ended("not_executable", detail=f"`{program}` cannot be executed: {news['detail']}")
     return Ended("not_found", detail=f"`{program}` was not found: {news['detail']}")
+
+
+def ended(news: dict[str, Any]) -> Ended:
+    """Return how a job ended, by what its keeper tells; its codes are as ``subprocess`` has them."""
+    code = news["code"]
+    return Ended(
+        news["cause"],
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=-code if code is not None and code < 0 else None,
+        stragglers=news["stragglers"],
+        survivors=tuple(news["survivors"]),
+    )
