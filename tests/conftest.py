@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, a guard over the real one, markers that skip with a reason, and an index."""
+"""What every test gets: a home of its own, a guard over the real one, markers that skip with a reason, an index and a registry."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import hypothesis
 import pytest
 from tests.support.index import Index
 from tests.support.pythons import Catalogue, installed_pythons, make_standalone
+from tests.support.registry import DockerRegistry
+from tests.support.registry import why_not as why_no_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +91,15 @@ def own_home(
 def index(tmp_path: Path) -> Iterator[Index]:
     """An empty package index that runs; see tests/support/README.md."""
     with Index(tmp_path / "index") as running:
+        yield running
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """An empty registry that runs, where Debian's is installed."""
+    if why := why_no_registry():
+        pytest.skip(why)
+    with DockerRegistry(tmp_path / "registry") as running:
         yield running
 
 

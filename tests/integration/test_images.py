@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support import image_homes
-from tests.support import registry as registries
 from tests.support.base_images import debian_base, missing_tool, session_place
 from tests.support.image_homes import image_of
-from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.cli import Cli
     from tests.support.index import Index
+    from tests.support.registry import DockerRegistry
 
 pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 
@@ -38,14 +36,6 @@ def shop(index: Index, tmp_path: Path) -> Index:
     for name in PACKAGES:
         index.add(make_wheel(tmp_path / "wheels", name, "1.0", files={f"{name}/__init__.py": f"name = '{name}'\n"}), OLD)
     return index
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
-    if why := registries.why_not():
-        pytest.skip(why)
-    with DockerRegistry(tmp_path / "registry") as running:
-        yield running
 
 
 def a_home(place: Path, shop: Index, base: str, **variables: str) -> Cli:

@@ -6,13 +6,12 @@ import io
 import json
 import shutil
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.support import registry as registries
 from tests.support.base_images import debian_base, missing_tool, session_place, tar
 from tests.support.cli import Cli
-from tests.support.registry import DockerRegistry
+from tests.support.image_homes import image_of, solves
 from tests.support.wheels import make_wheel
 
 from wardian.digest import Digest
@@ -20,10 +19,11 @@ from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import LAYER, Descriptor, Manifest, read_config, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.index import Index
+    from tests.support.registry import DockerRegistry
 
 pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 
@@ -84,25 +84,8 @@ def home(tmp_path: Path, shop: Index, base: LayoutImageStore) -> Callable[..., C
     return make
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
-    if why := registries.why_not():
-        pytest.skip(why)
-    with DockerRegistry(tmp_path / "registry") as running:
-        yield running
-
-
 def lock_of(cli: Cli, reference: str) -> str:
     return str(cli.json("env", "lock", reference)["locks"]["linux/amd64"]["lock_digest"])
-
-
-def image_of(cli: Cli, target: str) -> dict[str, Any]:
-    (found,) = cli.json("env", "build", target, "--image")["images"]
-    return dict(found)
-
-
-def solves(cli: Cli) -> int:
-    return len(cli.json("build", "list", "--kind", "lock")["builds"])
 
 
 # -- rebuild -----------------------------------------------------------------------------------------------------------

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support import registry as registries
 from tests.support.cli import Cli
 from tests.support.fake_registry import FakeRegistry
-from tests.support.registry import DockerRegistry
+from tests.support.image_homes import solves
 from tests.support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.index import Index
+    from tests.support.registry import DockerRegistry
 
 OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
 NOWHERE = "127.0.0.1:1/envs"
@@ -48,22 +48,10 @@ def home(tmp_path: Path, shop: Index) -> Callable[..., Cli]:
     return make
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
-    if why := registries.why_not():
-        pytest.skip(why)
-    with DockerRegistry(tmp_path / "registry") as running:
-        yield running
-
-
 def runs_with(cli: Cli, file: str = "alpha.txt") -> tuple[str, dict[str, Any]]:
     """Run the example; return what it printed, and what the record says of its environment."""
     out = cli.ok("run", "-f", file, "show.py").out.strip()
     return out, dict(cli.json("runs", "show", "latest")["results"]["environment"])
-
-
-def solves(cli: Cli) -> int:
-    return len(cli.json("build", "list", "--kind", "lock")["builds"])
 
 
 def asked(shop: Index) -> list[str]:

@@ -38,6 +38,11 @@ def image_builds(cli: Cli) -> list[dict[str, Any]]:
     return list(cli.json("build", "list", "--kind", "image")["builds"])
 
 
+def solves(cli: Cli) -> int:
+    """Return how often something was solved there."""
+    return len(cli.json("build", "list", "--kind", "lock")["builds"])
+
+
 def kill_inside(cli: Cli, event: str, pattern: str, place: Path, *arguments: str) -> None:
     """Make a call and kill it at its first audit event ``event`` whose argument matches ``pattern``.
 
