@@ -113,7 +113,9 @@ def parse_dockerfile(text: str, file: str = "Dockerfile") -> Dockerfile:
 
 
 def _instructions(text: str, file: str, faults: list[Fault]) -> Iterator[Instruction]:
-    lines = text.splitlines()
+    lines = [
+        line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")
+    ]  # what else Python takes for an end is text
     escape, at = _directives(lines, file, faults)
     while at < len(lines):
         first, line = at, lines[at]
@@ -127,7 +129,7 @@ def _instructions(text: str, file: str, faults: list[Fault]) -> Iterator[Instruc
             line = lines[at]
             at += 1
         parts.append((line.rstrip()[:-1] if goes_on else line).strip())
-        keyword, _, rest = " ".join(parts).strip().partition(" ")
+        keyword, rest = (*" ".join(parts).split(maxsplit=1), "", "")[:2]  # a tab may stand between them
         heredocs, at = _heredocs(keyword.upper(), rest, lines, at, (file, first + 1), faults)
         yield Instruction(keyword.upper(), rest.strip(), first + 1, heredocs)
 

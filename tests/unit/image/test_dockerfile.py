@@ -38,6 +38,13 @@ def test_instructions_have_their_lines() -> None:
     assert found[8].heredocs == ("echo FROM inside",)
 
 
+def test_lines_end_and_words_are_apart_as_builders_have_it() -> None:
+    found = parse_dockerfile("FROM\tx\r\nRUN printf 'a\x0cb\u2028c\x85d'\r\nRUN true").instructions
+    assert [(i.keyword, i.text, i.line) for i in found] == [
+        ("FROM", "x", 1), ("RUN", "printf 'a\x0cb\u2028c\x85d'", 2), ("RUN", "true", 3),
+    ]  # fmt: skip
+
+
 def test_base_images_without_stages_and_with_arguments() -> None:
     parsed = parse_dockerfile(WHOLE)
     assert parsed.base_images() == ("python:3.11-slim", "ghcr.io/some/uv:1", "tools:2")
