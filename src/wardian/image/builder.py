@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -146,10 +146,9 @@ def build_image(
         scratch.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(dir=scratch, prefix="build-"))
     try:
-        recipe = _recipe(dockerfile, context, name, place, platform)
-        recipe = Recipe(
-            recipe.dockerfile, recipe.context, recipe.path, recipe.tag, arguments, dict(secrets or {}), platform, dict(logins or {}),
-            plain_http, refresh, use_cache,
+        recipe = replace(
+            _recipe(dockerfile, context, name, place, platform), build_args=arguments, secrets=dict(secrets or {}), platform=platform,
+            logins=dict(logins or {}), plain_http=plain_http, refresh=refresh, use_cache=use_cache,
         )  # fmt: skip
         builder, why = choose_builder(builders, recipe)
         listener(

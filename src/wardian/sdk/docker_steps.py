@@ -69,7 +69,7 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
                 images.builders, home, scratch=images.scratch, dockerfile=docker.dockerfile, context=directory,
                 name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh,
                 plain_http=True,  # to loopback alone: see the builders
-                 logins=_logins(parts, docker, directory),
+                logins=_logins(parts, docker, directory),
                 platform="" if platform == this_platform() else platform.name, listener=recorder,
             )  # fmt: skip
             recorder.outcome |= {"digest": built.descriptor.digest, "builder": built.builder, "store": home.name}
