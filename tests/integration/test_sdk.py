@@ -108,6 +108,14 @@ def test_local_code_of_a_value_is_kept(workspace: wardian.Workspace, tmp_path: P
     assert run.log() == "mine\n"
 
 
+def test_a_log_of_a_build_that_is_followed_is_the_whole_log(tmp_path: Path) -> None:
+    workspace = wardian.Workspace.open(home=tmp_path / "home")
+    with workspace.parts.builds.record("lock", "alpha", "key") as recorder:
+        recorder.tell("x" + "→" * 400_000)  # more than one piece, with a character of three bytes across their border
+    build = workspace.builds.get("latest")
+    assert "".join(build.follow()) == build.log()
+
+
 def test_wrong_values_say_all_that_is_wrong() -> None:
     with pytest.raises(InvalidInput) as caught:
         wardian.Environment("bad name", python=wardian.PythonSection(manager="uv", pip=("???",)), variables={"1": "x"})

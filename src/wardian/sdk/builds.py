@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import time
 from typing import TYPE_CHECKING
@@ -50,12 +51,13 @@ class Build:
     def follow(self) -> Iterator[str]:
         """Yield its log as it grows, from the beginning, until it has ended."""
         position, pause_s = 0, _SHORTEST_S
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
         while True:
             active = self.refresh().record.is_active  # before reading: what is there when it has ended is all there will be
             while piece := _read(self._collection.log_path(self.id), position):
                 position += len(piece)
                 pause_s = _SHORTEST_S
-                yield piece.decode("utf-8", "replace")
+                yield decoder.decode(piece)
             if not active:
                 return
             time.sleep(pause_s)
