@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import json
 import os
 import stat
@@ -11,6 +13,7 @@ from wardian.digest import Digest
 from wardian.tools.disk import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MANIFEST = ".wardian/manifest.json"
@@ -28,8 +31,8 @@ def seal(prefix: Path) -> Sealed:
     """Take every write permission below ``prefix`` and write its manifest; return what it holds.
 
     The manifest names every file with its size and mode, every link with its target, and every directory with its mode. It
-    holds the digests of those files that no package's own list vouches for: the lists themselves, scripts, settings. The
-    others are checked against their package's list. On a file system that keeps no modes it names none.
+    holds the digests of those files that no package's own list vouches for: the lists themselves, scripts, settings, and what
+    several wheels have with different content. The others are checked against their package's list. On a file system that keeps no modes it names none.
     """
     files: dict[str, Any] = {}
     root = os.fspath(prefix)
@@ -55,6 +58,9 @@ def seal(prefix: Path) -> Sealed:
                     files[name]["sha256"] = Digest.of_file(entry.path)
                 if mode & _WRITE:
                     os.chmod(entry.path, sealed)  # noqa: PTH101 - thousands of files
+    for name in _contested(prefix, files):
+        if "size" in files.get(name, {}):
+            files[name]["sha256"] = Digest.of_file(prefix / name)
     sealed_directories = {path[len(root) + 1 :]: stat.S_IMODE(mode) & ~_WRITE for path, mode in sorted(directories)}
     document: dict[str, Any] = {"files": dict(sorted(files.items())), "directories": sealed_directories}
     if not _keeps_modes(prefix, files):
@@ -80,3 +86,29 @@ def _is_own(name: str) -> bool:
     if not marker:
         return not before.startswith(("lib/", "share/", "include/", "etc/", "ssl/"))
     return "/" not in inside or ".dist-info/" in inside
+
+
+def _contested(prefix: Path, files: Iterable[str]) -> set[str]:
+    """Return the files that several wheels have with different content: no list says which one's is there."""
+    digests: dict[str, str] = {}
+    found = set()
+    for name in files:
+        if name.endswith(".dist-info/RECORD"):
+            found |= {path for path, digest in recorded(prefix, name).items() if digests.setdefault(path, digest) != digest}
+    return found
+
+
+def recorded(prefix: Path, name: str) -> dict[str, str]:
+    """Return the digests that a wheel's list, the file ``name``, has of its files; none if it cannot be read."""
+    site = os.path.dirname(os.path.dirname(name))  # noqa: PTH120
+    found = {}
+    try:
+        with (prefix / name).open(newline="") as stream:
+            for row in csv.reader(stream):
+                if len(row) >= 2 and row[1].startswith("sha256="):  # noqa: PLR2004
+                    path = os.path.normpath(os.path.join(site, row[0]))  # noqa: PTH118
+                    value = row[1].removeprefix("sha256=")
+                    found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import json
 import os
 import stat
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.digest import Digest
 from wardian.prefix.bytecode import BYTE_CODE
 from wardian.prefix.cache import MARK, Ready
-from wardian.prefix.seal import MANIFEST
+from wardian.prefix.seal import MANIFEST, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +82,7 @@ def _verify(prefix: Path) -> Findings:
     digests = {name: entry["sha256"] for name, entry in listed.items() if "sha256" in entry}
     for name in listed:
         if name.endswith(".dist-info/RECORD"):
-            for path, digest in _record(prefix, name).items():
+            for path, digest in recorded(prefix, name).items():
                 digests.setdefault(path, digest)
     for path, digest in _conda(prefix).items():
         digests.setdefault(path, digest)
@@ -148,21 +146,6 @@ def _walk(prefix: Path) -> tuple[list[str], dict[str, int]]:
                 else:
                     files.append(name)
     return files, directories
-
-
-def _record(prefix: Path, name: str) -> dict[str, str]:
-    site = os.path.dirname(os.path.dirname(name))  # noqa: PTH120
-    found = {}
-    try:
-        with (prefix / name).open(newline="") as stream:
-            for row in csv.reader(stream):
-                if len(row) >= 2 and row[1].startswith("sha256="):  # noqa: PLR2004
-                    path = os.path.normpath(os.path.join(site, row[0]))  # noqa: PTH118
-                    value = row[1].removeprefix("sha256=")
-                    found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
-    except (OSError, ValueError):
-        return {}
-    return found
 
 
 def _conda(prefix: Path) -> dict[str, str]:

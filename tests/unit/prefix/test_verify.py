@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -115,3 +117,18 @@ def test_a_list_of_any_shape_counts_as_changed(prefix: Path, text: str) -> None:
     (prefix / MANIFEST).chmod(0o644)
     (prefix / MANIFEST).write_text(text)
     assert verify_prefix(prefix).changed == (MANIFEST,)
+
+
+def test_a_file_of_two_wheels_is_whichever_was_installed(tmp_path: Path) -> None:
+    site = tmp_path / "prefix/lib/python3.12/site-packages"
+    for name in ("first", "last"):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()).rstrip(b"=").decode()
+        (site / f"{name}-1.0.dist-info").mkdir(parents=True)
+        (site / f"{name}-1.0.dist-info/RECORD").write_text(f"tests.py,sha256={digest},5\n../../../../out,sha256={digest},5\n")
+    (site / "tests.py").write_text("last")
+    seal(tmp_path / "prefix")
+    assert [name for name in verify_prefix(tmp_path / "prefix").changed if name.endswith("tests.py")] == []
+    (site / "tests.py").chmod(0o644)
+    (site / "tests.py").write_text("lost")
+    (site / "tests.py").chmod(0o444)
+    assert [name for name in verify_prefix(tmp_path / "prefix").changed if name.endswith("tests.py")]
