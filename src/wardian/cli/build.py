@@ -9,14 +9,13 @@ import click
 
 from wardian.cli.common import Session, ago, command, examples, size, table, write_out
 from wardian.cli.lazy import SHORT_NAMES, LazyGroup
+from wardian.workspace.build_record import KINDS, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wardian.workspace.build_record import BuildRecord
 
-STATES = ("running", "completed", "failed", "canceled")
-_KINDS = ("lock", "prefix", "image", "push", "pull", "base")
 
 build_argument = click.argument("build_id", metavar="[ID]", default="latest")
 
@@ -32,7 +31,7 @@ def build() -> None:
 
 @build.command("list", epilog=examples("wardian build list", "wardian build list --kind image --state failed --json"))
 @click.option("--state", type=click.Choice(STATES), help="Only builds in this state.")
-@click.option("--kind", type=click.Choice(_KINDS), help="Only builds of this kind.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only builds of this kind.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most this many.")
 @click.option("--after", metavar="ID", help="Those that are older than this build: the next page.")
 @command

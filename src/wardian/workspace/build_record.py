@@ -12,7 +12,7 @@ from wardian.tools.processes import ProcessIdentity
 if TYPE_CHECKING:
     import sqlite3
 
-RUNNING, COMPLETED, FAILED, CANCELED = "running", "completed", "failed", "canceled"
+STATES = RUNNING, COMPLETED, FAILED, CANCELED = "running", "completed", "failed", "canceled"
 KINDS = ("lock", "prefix", "image", "push", "pull", "base")
 
 
