@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.base_images import debian_base
+from tests.support.mounts import remove_with_mounts
 
 from wardian.image.oci import CONFIG, MANIFEST, Descriptor, Manifest, read_config, read_manifest
 
@@ -264,14 +265,11 @@ def engine_environ(place: Path, host: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def removed_afterwards(place: Path) -> Iterator[Path]:
-    """Remove ``place`` with the mounts that container tools leave in it."""
+    """Remove ``place`` at the end, whatever happens; see ``remove_with_mounts``."""
     try:
         yield place
     finally:
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in reversed([mount for mount in mounts if mount.startswith(f"{place}/")]):
-            subprocess.run(["umount", mount], capture_output=True, check=False)
-        shutil.rmtree(place, ignore_errors=True)
+        remove_with_mounts(place)
 
 
 def _call(*command: str | Path, environ: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.accounts import NOBODY
+from tests.support.mounts import remove_with_mounts
 
 from wardian.image.engine_docker import DockerEngine
 from wardian.image.engine_podman import PodmanEngine
@@ -156,7 +157,7 @@ class PodmanSpace:
         for pause in self.place.glob("**/pause.pid"):  # a process that rootless podman leaves, for its user namespace
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int(pause.read_text()), signal.SIGKILL)
-        _remove(self.place)
+        remove_with_mounts(self.place)
 
 
 @contextlib.contextmanager
@@ -212,7 +213,7 @@ def dockerd() -> Iterator[Dockerd]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
         log.close()
-        _remove(place)
+        remove_with_mounts(place)
 
 
 def _wait_for(daemon: Dockerd) -> None:
@@ -247,10 +248,3 @@ def give_to_nobody(place: Path) -> None:
     """Let the account of ``tests.support.accounts`` own all below ``place``."""
     for path in [place, *place.rglob("*")]:
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-
-
-def _remove(place: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in reversed([mount for mount in mounts if mount.startswith(f"{place}/")]):
-        subprocess.run(["umount", mount], capture_output=True, check=False)
-    shutil.rmtree(place, ignore_errors=True)

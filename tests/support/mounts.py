@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 _KEEPER = "mount --make-rslave / && echo ready && cat"
 
 
+def remove_with_mounts(place: Path) -> None:
+    """Remove ``place`` with the mounts that container tools left in it."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed([mount for mount in mounts if mount.startswith(f"{place}/")]):
+        subprocess.run(["umount", mount], capture_output=True, check=False)
+    shutil.rmtree(place, ignore_errors=True)
+
+
 class Namespace:
     """A private mount namespace, from ``with`` to its end."""
 
