@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from wardian.errors import NotFound, Unavailable
 from wardian.sdk.prepare import prepare, prepare_in_container
 
-CONTAINER_TARGETS = ("podman", "docker")
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -170,17 +168,21 @@ class RunCollection:
 
         if name == LocalTarget.name:
             return LocalTarget(standard_input=standard_input)
-        if name not in CONTAINER_TARGETS:
+        from wardian.image.engine_list import ENGINES
+
+        if name not in ENGINES:
             raise NotFound(f"there is no target `{name}`", code="target_not_found",
-                           hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in CONTAINER_TARGETS)}")  # fmt: skip
+                           hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in ENGINES)}")  # fmt: skip
         from wardian.run.targets.container import ContainerTarget
 
         return ContainerTarget(self._parts.images.engine(name), standard_input=standard_input)
 
     def _prepared(self, version: EnvironmentVersion, target: str) -> Prepared:
-        if target in CONTAINER_TARGETS:
-            return prepare_in_container(self._parts, self.environments, version, target)
-        return prepare(self._parts, self.environments, version)
+        from wardian.run.targets.local import LocalTarget
+
+        if target == LocalTarget.name:
+            return prepare(self._parts, self.environments, version)
+        return prepare_in_container(self._parts, self.environments, version, target)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
         from wardian.run.detach import submit_detached

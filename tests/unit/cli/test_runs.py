@@ -41,6 +41,15 @@ def ids(cli: Cli, *options: str) -> list[str]:
     return [run["id"] for run in cli.json("runs", "list", *options)["runs"]]
 
 
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_an_unknown_target_is_refused_with_those_that_there_are(lab: Cli, options: tuple[str, ...]) -> None:
+    done = lab.run("run", "-e", "host", "-t", "slurm", *options, "a.py")
+    assert done.code == 125
+    assert "there is no target `slurm`" in done.err
+    assert all(name in done.err for name in ("`local`", "`podman`", "`docker`"))
+    assert len(ids(lab)) == 4
+
+
 def test_list_filters_and_pages_newest_first(lab: Cli) -> None:
     all_four = ids(lab)
     assert len(all_four) == 4
