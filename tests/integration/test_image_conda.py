@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from tests.support.conda_channel import (
 )
 from tests.support.conda_solving import archives_in, solved
 
-from wardian.digest import Digest
+from wardian.digest import Digest, canonical_json
 from wardian.errors import BadArchive, InstallFailed
 from wardian.events import silent
 from wardian.image.conda_entries import LinkedPackage, PackageFacts, missing_loaders
@@ -75,7 +76,7 @@ def exact(package: LinkedPackage) -> tuple[object, ...]:
     entries = [
         (e.path, e.kind, e.size_bytes, e.executable, e.target, content(e) if e.kind == "file" else b"") for e in package.entries
     ]
-    return (entries, package.facts.to_json())
+    return (entries, canonical_json(package.facts.as_document()))
 
 
 def by_path(package: LinkedPackage) -> dict[str, Entry]:
@@ -104,7 +105,8 @@ def test_the_images_path_is_in_programs_and_texts_and_nowhere_this_machines(chan
                               check=True).stdout == b"/opt/env\n"  # fmt: skip
         assert (entries["opt/env/lib/libhello.so"].kind, entries["opt/env/lib/libhello.so"].target) == ("link", "libhello.so.1")
         assert len(content(program)) == program.size_bytes == len(native_program())
-        everything = b"".join(content(e) for e in entries.values() if e.kind == "file") + found["hello-native"].facts.to_json()
+        everything = b"".join(content(e) for e in entries.values() if e.kind == "file")
+        everything += canonical_json(found["hello-native"].facts.as_document())
     assert os.fsencode(place) not in everything
     assert PLACEHOLDER.encode() not in content_without_facts(everything)
 
@@ -156,7 +158,7 @@ def test_byte_code_that_came_with_its_source_is_left_out(tmp_path: Path) -> None
     entries, facts = one(Channel(tmp_path / "channel"), tmp_path, package)
     kept = ["lib/__pycache__/only.cpython-311.pyc", "lib/a.py", "lib/alone.pyc", "lib/x/__pycache__/a.cpython-313t.pyc"]
     assert [e[0].removeprefix("opt/env/") for e in entries] == kept  # type: ignore[attr-defined]
-    assert [p["_path"] for p in PackageFacts.from_json(facts).paths] == kept  # type: ignore[arg-type]
+    assert [p["_path"] for p in PackageFacts.from_document(json.loads(facts)).paths] == kept  # type: ignore[arg-type]
 
 
 def test_facts_come_back_from_json(channel: Channel, place: Path) -> None:
@@ -164,8 +166,9 @@ def test_facts_come_back_from_json(channel: Channel, place: Path) -> None:
         solved(place, "activating", "scripted", "greeter", channels=[channel.url]), channel, place, link_scripts="run"
     ) as found:
         for package in found.values():
-            again = PackageFacts.from_json(package.facts.to_json())
-            assert again.to_json() == package.facts.to_json()
+            kept = json.loads(canonical_json(package.facts.as_document()))
+            again = PackageFacts.from_document(kept)
+            assert canonical_json(again.as_document()) == canonical_json(package.facts.as_document())
         assert list(found["activating"].facts.activation or ()) == ["etc/conda/activate.d/activating.sh"]
         assert found["scripted"].facts.link_scripts == ("bin/.scripted-post-link.sh",)
         assert found["greeter"].facts.executables == ("bin/greet", "bin/greet-script")
