@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from wardian.tools.processes import ProcessIdentity
     from wardian.workspace.database import Database
 
-_ID_TRIES = 20
 _FILTERS = ("experiment", "target", "version_id", "definition_hash", "lock_digest", "snapshot_digest")
 
 
@@ -41,7 +39,7 @@ class RunStore:
 
     A run whose supervisor has ended without a word is shown as failed, with the reason, by every read.
 
-    Args:     now: where the moments in the records come from.  new_id: where ids come from.
+    Args:     now: where the moments in the records come from.  new_id: the id that follows the newest one (``""``: none).
               runs_dir: where the files of the runs are: they tell when a run whose supervisor is gone was last alive.
     Source:   semantics §6
     """
@@ -50,7 +48,7 @@ class RunStore:
         self,
         database: Database,
         now: Callable[[], datetime] = utc_now,
-        new_id: Callable[[], str] = new_run_id,
+        new_id: Callable[[str], str] = new_run_id,
         *,
         runs_dir: Path | None = None,
     ) -> None:
@@ -75,22 +73,16 @@ class RunStore:
         Args:     takes_signals: whether SIGTERM makes ``supervisor`` cancel the run, and nothing else.
                   placed: what to record instead once the run's id is known.
         """
-        for attempt in range(_ID_TRIES):
-            run_id = self._new_id()
+        with self._database.write():  # nobody else adds one meanwhile: ids rise, whatever the clock does
+            run_id = self._new_id(self._database.rows("SELECT max(id) FROM runs")[0][0] or "")
             stated, found = placed(run_id, configuration, results) if placed else (configuration, results)
-            try:
-                with self._database.write():
-                    self._database.execute(
-                        "INSERT INTO runs (id, state, experiment, target, queued, supervisor, specification, results)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                        run_id, states.QUEUED, stated.experiment, stated.target, moment_text(self._now()),
-                        _process_text(supervisor, takes_signals), json.dumps(stated.as_document()), found.to_json(),
-                    )  # fmt: skip
-                return self._existing(run_id)
-            except sqlite3.IntegrityError:  # the same millisecond and the same random bits in another process
-                if attempt == _ID_TRIES - 1:
-                    raise
-        raise AssertionError
+            self._database.execute(
+                "INSERT INTO runs (id, state, experiment, target, queued, supervisor, specification, results)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                run_id, states.QUEUED, stated.experiment, stated.target, moment_text(self._now()),
+                _process_text(supervisor, takes_signals), json.dumps(stated.as_document()), found.to_json(),
+            )  # fmt: skip
+            return self._existing(run_id)
 
     def advance(
         self, run_id: str, state: str, *, results: Results | None = None, snapshot_digest: str | None = None

@@ -35,7 +35,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Its id; sorts by time."""
+        """Its id; sorts in the order of submission."""
         return self.record.id
 
     def refresh(self) -> Run:

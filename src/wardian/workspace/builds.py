@@ -40,11 +40,11 @@ class Builds:
 
     A build whose process has ended without a word is shown as failed, ``process ended``, by every read.
 
-    Args:     directory: where logs lie, one file each.  new_id: where ids come from; they sort by time.
+    Args:     directory: where logs lie, one file each.  new_id: the id that follows the newest one (``""``: none).
     """
 
     def __init__(
-        self, database: Database, directory: Path, *, new_id: Callable[[], str], now: Callable[[], datetime] = utc_now
+        self, database: Database, directory: Path, *, new_id: Callable[[str], str], now: Callable[[], datetime] = utc_now
     ) -> None:
         self._database = database
         self._directory = directory
@@ -90,9 +90,9 @@ class Builds:
         self._directory.mkdir(parents=True, exist_ok=True)
         if kind not in KINDS:
             raise InvalidInput(f"`{kind}` is no kind of build", code="unknown_kind")
-        build_id = self._new_id()
         builder = processes.identify()
-        with self._database.write():
+        with self._database.write():  # nobody else adds one meanwhile: ids rise, whatever the clock does
+            build_id = self._new_id(self._database.rows("SELECT max(id) FROM builds")[0][0] or "")
             self._database.execute(
                 "INSERT INTO builds (id, kind, state, subject, key, started, builder) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 build_id, kind, RUNNING, subject, key, moment_text(self._now()), json.dumps(builder.as_document()) if builder else None,

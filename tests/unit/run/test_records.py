@@ -18,6 +18,7 @@ from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.run.configuration import RunConfiguration, RunEnvironment
 from wardian.run.record import ACTIVE, ENDED, InputRecord, OutputFile, Results, RunRecord
 from wardian.run.records import CancelAsked, RunStore
+from wardian.run.run_id import new_run_id
 from wardian.tools.processes import ProcessIdentity, identify
 from wardian.workspace.database import Database
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONFIGURATION = a_configuration(Path("/project"))
+MS_2026 = 1_767_225_600_000
 LEGAL = {
     "queued": {"preparing", "failed", "canceled"},
     "preparing": {"running", "failed", "canceled"},
@@ -42,7 +44,7 @@ def a_clock() -> Iterator[datetime]:
 @pytest.fixture
 def store() -> RunStore:
     clock, ids = a_clock(), itertools.count()
-    return RunStore(Database.in_memory(), now=lambda: next(clock), new_id=lambda: f"{next(ids):012d}")
+    return RunStore(Database.in_memory(), now=lambda: next(clock), new_id=lambda _newest: f"{next(ids):012d}")
 
 
 def add(store: RunStore, supervisor: ProcessIdentity | None = None, **changes: Any) -> RunRecord:
@@ -198,10 +200,12 @@ def test_lists_refuse_what_they_do_not_know(store: RunStore) -> None:
         store.list(limit=0)
 
 
-def test_an_id_that_is_taken_is_drawn_again() -> None:
-    ids = iter(["a" * 12, "a" * 12, "b" * 12])
-    store = RunStore(Database.in_memory(), new_id=lambda: next(ids))
-    assert [add(store).id, add(store).id] == ["a" * 12, "b" * 12]
+def test_the_newest_run_comes_first_although_the_clock_went_back() -> None:
+    hours = iter([10, 9000, 11, 11, 12])
+    store = RunStore(Database.in_memory(), new_id=lambda newest: new_run_id(newest, lambda: MS_2026 + next(hours) * 3_600_000))
+    added = [add(store).id for _ in range(5)]
+    assert [record.id for record in store.list()] == added[::-1]
+    assert [record.id for record in store.list(limit=2, after=added[3])] == [added[2], added[1]]
 
 
 def ended_process() -> ProcessIdentity:

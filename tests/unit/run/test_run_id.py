@@ -15,7 +15,7 @@ MS_2025, MS_2059 = 1_735_689_600_000, 1_735_689_600_000 + (1 << 40) - 1
     st.binary(min_size=3, max_size=3),
 )
 def test_ids_sort_as_times_do(first: int, second: int, one: bytes, other: bytes) -> None:
-    a, b = new_run_id(lambda: first, lambda _: one), new_run_id(lambda: second, lambda _: other)
+    a, b = new_run_id("", lambda: first, lambda _: one), new_run_id("", lambda: second, lambda _: other)
     assert len(a) == LENGTH
     assert set(a) <= set(ALPHABET)
     if first != second:
@@ -23,7 +23,13 @@ def test_ids_sort_as_times_do(first: int, second: int, one: bytes, other: bytes)
 
 
 def test_ids_of_one_millisecond_differ() -> None:
-    assert len({new_run_id(lambda: MS_2025) for _ in range(20)}) > 18
+    assert len({new_run_id("", lambda: MS_2025) for _ in range(20)}) > 18
+
+
+@given(st.integers(0, MS_2059 - 1), st.integers(0, MS_2059))
+def test_an_id_sorts_behind_the_newest_whatever_the_clock_says(first: int, second: int) -> None:
+    newest = new_run_id("", lambda: first)
+    assert newest < new_run_id(newest, lambda: second)
 
 
 def test_what_can_be_an_id() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from wardian.errors import BuildFailed, Conflict, InvalidInput, NotFound
 from wardian.events import Event, silent
+from wardian.run.run_id import new_run_id
 from wardian.workspace.builds import BuildCanceled, Builds
 from wardian.workspace.database import Database
 
@@ -23,10 +25,11 @@ _KILLED = """
 import sys
 from pathlib import Path
 from wardian.events import Event
+from wardian.run.run_id import new_run_id
 from wardian.workspace.builds import Builds
 from wardian.workspace.database import Database
 place = Path(sys.argv[1])
-builds = Builds(Database.open(place / "workspace.db"), place / "builds", new_id=lambda: "b9")
+builds = Builds(Database.open(place / "workspace.db"), place / "builds", new_id=lambda _newest: "b9")
 with builds.record("image", "sklearn:4", "k") as recorder:
     recorder(Event("phase", "fetching"))
     print("there", flush=True)
@@ -37,7 +40,7 @@ with builds.record("image", "sklearn:4", "k") as recorder:
 @pytest.fixture
 def builds(tmp_path: Path) -> Builds:
     numbers = itertools.count(1)
-    return Builds(Database.open(tmp_path / "workspace.db"), tmp_path / "builds", new_id=lambda: f"b{next(numbers)}")
+    return Builds(Database.open(tmp_path / "workspace.db"), tmp_path / "builds", new_id=lambda _newest: f"b{next(numbers)}")
 
 
 def test_a_build_that_ends_well_has_phases_log_and_outcome(builds: Builds) -> None:
@@ -65,6 +68,15 @@ def test_a_build_that_ends_well_has_phases_log_and_outcome(builds: Builds) -> No
     log = builds.log_path("b1").read_text()
     assert [line.partition(" ")[2] for line in log.splitlines()] == ["layers", "push", "warning: slow"]
     assert [event.text for event in heard] == ["layers", "numpy", "scipy", "push", "slow"]
+
+
+def test_the_newest_build_comes_first_although_the_clock_went_back(tmp_path: Path) -> None:
+    hours = iter([10, 9000, 11])
+    ids = functools.partial(new_run_id, now_ms=lambda: 1_767_225_600_000 + next(hours) * 3_600_000)
+    builds = Builds(Database.open(tmp_path / "workspace.db"), tmp_path / "builds", new_id=ids)
+    added = [builds.add("lock", "sklearn:4", "key") for _ in range(3)]
+    assert [record.id for record in builds.list()] == added[::-1]
+    assert builds.get("latest").id == added[-1]
 
 
 def test_a_build_that_fails_keeps_its_cause_and_the_error_names_the_build(builds: Builds) -> None:

@@ -1,7 +1,7 @@
 -- Runs. What lists are asked for is a column; the rest of a record is JSON in `specification` and `results`.
 
 CREATE TABLE runs (
-  id TEXT PRIMARY KEY,                        -- sorts as the times of submission do
+  id TEXT PRIMARY KEY,                        -- sorts in the order of submission
   state TEXT NOT NULL CHECK (state IN ('queued', 'preparing', 'running', 'completed', 'failed', 'canceled')),
   experiment TEXT NOT NULL,
   target TEXT NOT NULL,

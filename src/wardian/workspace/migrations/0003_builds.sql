@@ -1,7 +1,7 @@
 -- Builds: every solve, installation, image and push, as a record that can be watched.
 
 CREATE TABLE builds (
-  id TEXT PRIMARY KEY,                        -- sorts as the times of start do
+  id TEXT PRIMARY KEY,                        -- sorts in the order of start
   kind TEXT NOT NULL CHECK (kind IN ('lock', 'prefix', 'image', 'push', 'pull', 'base')),
   state TEXT NOT NULL CHECK (state IN ('running', 'completed', 'failed', 'canceled')),
   subject TEXT NOT NULL,                      -- what people call it: sklearn:4
