@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wardian.cli.common import Session, command, complete_reference, examples, table
-from wardian.cli.views import lock_document, package_rows, python_of, version_row
+from wardian.cli.views import fault_rows, lock_document, outdated, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
     from wardian.lock.lock import Lock
@@ -68,7 +68,7 @@ def show(session: Session, reference: str, packages: bool, usage: bool) -> None:
     from wardian.definition.document import to_document
 
     document: dict[str, Any] = {
-        **version_row(version), "definition": to_document(version.environment), "source": {"format": kind, "text": text},
+        **version_row(version), "faults": fault_rows(version), "definition": to_document(version.environment), "source": {"format": kind, "text": text},
         "lineage": [{"reference": a.reference, "definition_hash": a.definition_hash, "note": a.note} for a in lineage],
         "lock": lock_document(lock, packages=True) if lock else None,
     }  # fmt: skip
@@ -91,6 +91,7 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
         lines.append(f"  about      {version.description}")
     if version.tags:
         lines.append("  tags       " + ", ".join(f"{k}={v}" for k, v in version.tags.items()))
+    lines += [f"  outdated   {text}" for text in outdated(version)]
     lines += [f"  from       {_origin(a['reference'], a['note'])}" for a in document["lineage"][:1]]
     if lock is not None:
         lines.append(
@@ -123,11 +124,15 @@ def history(session: Session, name: str, limit: int) -> None:
     document = [
         {
             **version_row(e.version),
+            "faults": fault_rows(e.version),
             "change": changes[e.version.id],
             "difference": e.difference.as_document() if e.difference else None,
         }
         for e in page.items
     ]
+    for entry in page.items:
+        for text in outdated(entry.version):
+            session.say(f"{entry.version} is outdated: {text}")
     session.show({"history": document, "next": page.next}, lambda: table(("VERSION", "CREATED", "HASH", "LABELS", "CHANGE"), [
         (str(e.version), e.version.created[:16].replace("T", " "), e.version.definition_hash.short, ",".join(e.version.labels), changes[e.version.id] or "registered")
         for e in page.items

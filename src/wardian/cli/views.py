@@ -22,6 +22,19 @@ def version_row(version: EnvironmentVersion) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def fault_rows(version: EnvironmentVersion) -> list[dict[str, Any]]:
+    """Return what today's rules find wrong in a version; an older Wardian registered it."""
+    return [{"code": f.code, "field": f.field, "message": f.message, "hint": f.hint} for f in version.faults]
+
+
+def outdated(version: EnvironmentVersion) -> list[str]:
+    """Return the same in lines for people: none for nearly every version."""
+    return [
+        f"{fault.field}: {fault.message}; its lock is used as before, but nothing new can be made of it"
+        for fault in version.faults
+    ]
+
+
 def lock_document(lock: Lock, *, packages: bool) -> dict[str, Any]:
     """Return what is shown of a lock."""
     document: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.definition.identity import hashed_fields
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
+from wardian.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -183,7 +184,10 @@ def _by_name(requirements: Sequence[str], split: Callable[[str], tuple[str, str]
 
 
 def _split_conda(text: str) -> tuple[str, str]:
-    spec = MatchSpec.parse(text)
+    try:
+        spec = MatchSpec.parse(text)
+    except InvalidInput:  # an older Wardian registered it
+        return text, "*"
     channel = f"{spec.channel}::" if spec.channel else ""
     if not text.startswith(channel + spec.name):
         return spec.name, text  # a URL
@@ -192,7 +196,10 @@ def _split_conda(text: str) -> tuple[str, str]:
 
 
 def _split_pip(text: str) -> tuple[str, str]:
-    name = PipRequirement.parse(text).name
+    try:
+        name = PipRequirement.parse(text).name
+    except InvalidInput:  # an older Wardian registered it
+        return text, "*"
     if name is None or not text.startswith(name):
         return name or text, text if name else "*"
     return name, text.removeprefix(name).strip() or "*"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wardian.definition.environment import BuildContext, DockerSection, Environment, LocalSource, PythonSection, SparkSection
+from wardian.definition.values import FrozenMap
 from wardian.digest import Digest
 
 
@@ -49,7 +50,25 @@ def to_document(env: Environment) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> Environment:
-    """Return the environment that ``to_document`` wrote. For files that people write, use ``wardian.formats``."""
+    """Return the environment that ``to_document`` wrote, checked anew. For files that people write, use ``wardian.formats``.
+
+    Raises:   InvalidDefinition: the rules refuse it: it was changed, or written by a Wardian with other rules.
+    """
+    return Environment(**_fields(document))
+
+
+def from_record(document: dict[str, Any]) -> Environment:
+    """Return the environment that ``to_document`` wrote, exactly as it was: what was registered once stays readable.
+
+    Rules that came later do not look at it. Changed copies of it, as every other value, keep the rules of today.
+    """
+    environment = object.__new__(Environment)
+    for name, value in _fields(document).items():
+        object.__setattr__(environment, name, FrozenMap(value) if isinstance(value, dict) else value)
+    return environment
+
+
+def _fields(document: dict[str, Any]) -> dict[str, Any]:
     python = dict(document.get("python", {}))
     docker = dict(document.get("docker", {}))
     spark = document.get("spark", {})
@@ -62,16 +81,16 @@ def from_document(document: dict[str, Any]) -> Environment:
     if "build_context" in docker:
         context = docker["build_context"]
         docker["build_context"] = BuildContext(Digest(context["digest"]), context["path"], context["dockerfile"])
-    return Environment(
-        name=document.get("name"),
-        description=document.get("description", ""),
-        tags=document.get("tags", {}),
-        python=PythonSection(**python),
-        docker=DockerSection(**docker),
-        spark=SparkSection(tuple(spark.get("packages", ())), tuple(spark.get("repositories", ()))),
-        accelerators=document.get("accelerators", {}),
-        variables=document.get("variables", {}),
-    )
+    return {
+        "name": document.get("name"),
+        "description": document.get("description", ""),
+        "tags": document.get("tags", {}),
+        "python": PythonSection(**python),
+        "docker": DockerSection(**docker),
+        "spark": SparkSection(tuple(spark.get("packages", ())), tuple(spark.get("repositories", ()))),
+        "accelerators": document.get("accelerators", {}),
+        "variables": document.get("variables", {}),
+    }
 
 
 def _without_defaults(document: dict[str, Any]) -> dict[str, Any]:

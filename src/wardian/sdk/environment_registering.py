@@ -48,7 +48,7 @@ class EnvironmentRegistering(EnvironmentLookup):
             )
         elif isinstance(environment, EnvironmentVersion):
             parent = environment
-            definition = environment.environment
+            definition = environment.for_new_use()
             source = self._parts.environments.source(environment)
         else:
             definition = environment
@@ -155,7 +155,7 @@ class EnvironmentRegistering(EnvironmentLookup):
     def with_packages(self, version: EnvironmentVersion, packages: Sequence[str]) -> EnvironmentVersion:
         """Return an anonymous version: ``version`` with further pip requirements."""
         return self.register(
-            with_more(version.environment, packages).content, parent=version, note=f"with {', '.join(packages)}"
+            with_more(version.for_new_use(), packages).content, parent=version, note=f"with {', '.join(packages)}"
         )[0]
 
     def register_packages(self, packages: Sequence[str]) -> EnvironmentVersion:

@@ -168,7 +168,7 @@ def _with_pins(
     environments: EnvironmentCollection, version: EnvironmentVersion, pins: Sequence[str]
 ) -> tuple[Environment, tuple[str, str]]:
     """Return the definition with these requirements in place of its own, and its text."""
-    environment, (kind, text) = version.environment, environments.source(version)
+    environment, (kind, text) = version.for_new_use(), environments.source(version)
     if not pins:
         return environment, (kind, text)
     from wardian import formats

@@ -113,9 +113,9 @@ class Locker:
             if one.name in known:
                 lock, origin = known[one.name]
             else:
-                request = SolveRequest(version.environment, one, preferred=first.artifacts if first else (), as_of=as_of, sources=sources,
-                                       offline=self._offline)  # fmt: skip
                 try:
+                    request = SolveRequest(version.for_new_use(), one, preferred=first.artifacts if first else (), as_of=as_of,
+                                           sources=sources, offline=self._offline)  # fmt: skip
                     lock = self._solve_like(solver, request, earlier, recorder) if earlier else solver.solve(request, recorder)
                 except WardianError as error:
                     if one == platform or one in asked or error.stable_code == "build_canceled":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest
+from wardian.errors import InvalidDefinition
 
 if TYPE_CHECKING:
     import sqlite3
 
     from wardian.definition.difference import Difference
     from wardian.definition.environment import Environment
+    from wardian.errors import Fault
 
 # document and source_text come last: SQLite need not read them to get at the rest
 COLUMNS = """v.id, e.name, v.version, v.content_key, v.definition_hash, v.kind, v.created,
@@ -95,10 +97,30 @@ class EnvironmentVersion:
 
     @cached_property
     def environment(self) -> Environment:
-        """The definition as a value, with this version's name, description and tags."""
+        """The definition as it was registered, with this version's name, description and tags: to read, and to install its lock."""
+        from wardian.definition.document import from_record
+
+        return from_record(self.document)
+
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """What the rules of this Wardian find wrong in the definition; an older one registered it then."""
         from wardian.definition.document import from_document
 
-        return from_document(self.document)
+        try:
+            from_document(self.document)
+        except InvalidDefinition as error:
+            return tuple(replace(fault, file=self.reference) for fault in error.faults)
+        return ()
+
+    def for_new_use(self) -> Environment:
+        """Return the definition, to solve it or to make another version of it.
+
+        Raises:   OutdatedDefinition: the rules of this Wardian refuse it.
+        """
+        if self.faults:
+            raise OutdatedDefinition(self)
+        return self.environment
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values, the definition included."""
@@ -119,6 +141,19 @@ class EnvironmentVersion:
             "source_format": self.source_format,
             "definition": json.loads(self.content_json),
         }
+
+
+class OutdatedDefinition(InvalidDefinition):
+    """A version whose definition today's rules refuse: it is shown and its lock is used as before, but nothing new is made of it."""
+
+    code = "definition_outdated"
+
+    def __init__(self, version: EnvironmentVersion):
+        name = version.name or "NAME"
+        super().__init__(version.faults, hint=f"`wardian env export {version} --to source -o FILE` writes it; mend it there, then"
+                                              f" `wardian env create {name} -f FILE` adds a version")  # fmt: skip
+        self.message = f"{version} was registered under older rules, and nothing new can be made of it: {self.message}"
+        self.args = (self.message,)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
@@ -51,3 +54,44 @@ def test_a_year_in_which_nothing_was_published_is_refused(host: Cli, value: str)
     done = host.run("env", "lock", "host", "--as-of", value)
     assert done.code == 2
     assert "nothing was published in the year" in done.err
+
+
+def outdate(cli: Cli, version: str, pip: str) -> None:
+    """Make of a version what a Wardian with laxer rules might have registered."""
+    with contextlib.closing(sqlite3.connect(cli.home / "workspaces" / "default" / "workspace.db")) as records:
+        (document,) = records.execute("SELECT document FROM versions WHERE version = ?", (version,)).fetchone()
+        definition = json.loads(document)
+        definition["python"]["pip"] = [pip]
+        records.execute("UPDATE versions SET document = ? WHERE version = ?", (json.dumps(definition), version))
+        records.commit()
+
+
+def test_a_version_that_newer_rules_refuse_is_shown_as_it_was_registered(host: Cli) -> None:
+    host.ok("env", "create", "host", "--interpreter", sys.executable, "-V", "A=1")
+    outdate(host, "1", "alpha ==== 1")
+    assert "host" in host.ok("env", "list").out
+    shown = host.ok("env", "show", "host:1").out
+    assert "\n  outdated   python.pip[0]: " in shown
+    assert host.json("env", "show", "host:1")["definition"]["python"]["pip"] == ["alpha ==== 1"]
+    history = host.ok("env", "history", "host")
+    assert "host:1 is outdated: python.pip[0]: " in history.err
+    assert "- alpha ==== 1" in history.out
+    assert [row["faults"][:1] != [] for row in host.json("env", "history", "host")["history"]] == [False, True]
+    host.ok("env", "diff", "host:1", "host:2")
+    host.ok("env", "hash", "host:1")
+    host.ok("env", "export", "host:1", "--to", "wardian")
+    host.write("a.py", "print('ran')")
+    assert "ran" in host.ok("run", "-e", "host:1", "a.py").out
+    assert "faults" in host.json("env", "show", "host:2")
+
+
+@pytest.mark.parametrize("words", [("create", "other", "--from", "u:1"), ("lock", "u:1"), ("build", "u")])
+def test_nothing_new_is_made_of_a_version_that_newer_rules_refuse(cli: Cli, words: tuple[str, ...]) -> None:
+    cli.write("requirements.txt", "alpha\n")
+    cli.ok("env", "create", "u", "-r", "requirements.txt")
+    outdate(cli, "1", "alpha ==== 1")
+    done = cli.run("env", *words)
+    assert done.code == 2
+    assert "u:1 was registered under older rules" in done.err
+    assert "u:1: python.pip[0]: " in done.err
+    assert "`wardian env export u:1 --to source -o FILE`" in done.err
