@@ -163,6 +163,26 @@ def test_a_rebuild_that_finds_nothing_newer_adds_no_version_and_an_upgraded_lock
     assert [row["version"] for row in cli.json("env", "history", "team")["history"]] == ["2", "1"]
 
 
+def test_an_upgrade_of_an_old_version_that_a_newer_one_is_already_registers_no_twin(
+    home: Callable[..., Cli], shop: Index, tmp_path: Path
+) -> None:
+    cli = home("one")
+    cli.ok("env", "create", "team", "-r", "alpha.txt")
+    cli.ok("env", "lock", "team")
+    release(shop, tmp_path, "2.0", NEW)
+    cli.ok("env", "upgrade", "team")
+    again = cli.ok("env", "upgrade", "team:1")
+    assert "team:2 is team:1 with these packages already: nothing is registered" in again.err
+    assert "team:2  lock" in again.out
+    assert cli.json("env", "rebuild", "team:1", "--yes")["to"]["reference"] == "team:2"
+    release(shop, tmp_path, "3.0", NEW)
+    assert cli.json("env", "upgrade", "team:1")["to"]["reference"] == "team:3"
+    assert cli.json("env", "upgrade", "team:1", "alpha==2.0")["to"]["reference"] == "team:4"
+    assert cli.json("env", "upgrade", "team:1", "alpha==2.0")["to"]["reference"] == "team:4"
+    cli.ok("env", "archive", "team:3")
+    assert cli.json("env", "upgrade", "team:1")["to"]["reference"] == "team:5"
+
+
 def test_a_registry_that_is_down_stops_a_rebuild_before_anything_moves(
     home: Callable[..., Cli], shop: Index, tmp_path: Path
 ) -> None:

@@ -144,7 +144,10 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         return plan_upgrade(self._parts, self, self.get(name), packages, as_of)
 
     def apply(self, upgrade: Upgrade) -> EnvironmentVersion:
-        """Register an upgrade as a new version with its own locks and base images; the old version and its hash's lock stay."""
+        """Register an upgrade as a new version with its own locks and base images; the old version and its hash's lock stay.
+
+        Returns:  the version; one that is newer than the upgraded one, if it is just this already.
+        """
         from wardian.sdk.upgrade import apply_upgrade
 
         return apply_upgrade(self._parts, self, upgrade)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Conflict, NotFound
+from wardian.events import Event
+from wardian.workspace.version import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +68,7 @@ class Rebuilt:
     """What a rebuild did.
 
     Attributes:
-        upgrade: what moved.  version: the new one; None: nothing differs from the version that was rebuilt.
+        upgrade: what moved.  version: the new one, or a newer one that is the same; None: nothing differs from the version that was rebuilt.
         shared_with: all versions with this hash, each of which keeps its own lock.
         current: platform → the lock that newcomers got before, and the one that they get now.
     """
@@ -109,9 +111,15 @@ def apply_upgrade(
 ) -> EnvironmentVersion:
     """Register an upgrade as a new version with its own locks and base images: all of it or nothing.
 
+    If a version that is newer than the upgraded one has this definition with these locks and bases already, that one is returned.
+
     Args:     word: ``upgrade`` | ``rebuild``: what the pins say.
     """
     with parts.database.write():
+        if (known := _same_and_newer(parts, upgrade)) is not None:
+            text = f"{known} is {upgrade.version} with these packages already: nothing is registered"
+            parts.listener(Event("notice", text, data={"known": str(known)}))
+            return known
         version, _ = environments.register(
             upgrade.environment.renamed(upgrade.version.name), source=upgrade.text, parent=upgrade.version,
             note=f"{'rebuilt' if word == 'rebuild' else 'upgraded'}: {upgrade.summary()}", always_new=True,
@@ -123,6 +131,19 @@ def apply_upgrade(
             if not base.anew:
                 parts.images.records.pin_base(version.id, base.platform, base.reference, base.after, base.store)
     return version
+
+
+def _same_and_newer(parts: Parts, upgrade: Upgrade) -> EnvironmentVersion | None:
+    """Return the newest version that is what the upgrade would register, of those after the upgraded one; None: there is none."""
+    if any(base.anew for base in upgrade.bases):
+        return None
+    for version in parts.environments.newer_with(upgrade.version, content_key(upgrade.environment)):
+        pins = {pin.platform: pin.lock_digest for pin in parts.locks.pins(version.id)}
+        bases = {base.platform: parts.images.records.find_base(version.id, base.platform) for base in upgrade.bases}
+        same_locks = all(pins.get(lock.platform) == lock.digest for lock in upgrade.locks)
+        if same_locks and all((pin := bases[base.platform]) is not None and pin.digest == base.after for base in upgrade.bases):
+            return version
+    return None
 
 
 def rebuild(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, confirmed: bool) -> Rebuilt:

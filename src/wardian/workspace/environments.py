@@ -76,6 +76,14 @@ class Environments:
         """Return the version that ``register`` would return for this content; None: it would add one. Decodes nothing."""
         return registration.find_current(self._database, name, content_key)
 
+    def newer_with(self, version: EnvironmentVersion, content_key: str) -> tuple[EnvironmentVersion, ...]:
+        """Return the versions of the same name that came after ``version``, are not archived and have this content, newest first."""
+        rows = self._database.rows(
+            f"{VERSIONS} WHERE v.environment_id = ? AND v.archived IS NULL AND v.id > ? AND v.content_key = ? ORDER BY v.id DESC",
+            self._environment_id(version.id), version.id, content_key,
+        )  # fmt: skip
+        return tuple(EnvironmentVersion.from_row(row) for row in rows)
+
     # -- look up -----------------------------------------------------------------------------------------------------
 
     def find(self, reference: str | Reference) -> EnvironmentVersion | None:

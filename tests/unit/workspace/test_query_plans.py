@@ -63,6 +63,7 @@ LOOK_UPS: dict[str, Callable[[Environments, Locks, ParsedFiles], object]] = {
     "show NAME:V": lambda e, _l, _p: e.get("sklearn:1"),
     "show NAME@LABEL": lambda e, _l, _p: e.get("sklearn@prod"),
     "show @HASH": lambda e, _l, _p: e.get(f"@{HASH[:12]}"),
+    "newer_with": lambda e, _l, _p: e.newer_with(e.get("sklearn:1"), e.get("sklearn").content_key),
     "source": lambda e, _l, _p: e.source(e.get("sklearn")),
     "find_current": lambda e, _l, _p: e.find_current("sklearn", HASH),
     "find_current anonymous": lambda e, _l, _p: e.find_current(None, HASH),
