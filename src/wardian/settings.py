@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidSetting
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,11 +174,13 @@ def _path(env: Mapping[str, str], name: str) -> Path | None:
 
 def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        text = path.read_bytes()
+        text = read_small(path)
     except FileNotFoundError:
         return {}, {}
     except OSError as error:
-        raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidSetting(
+            f"{path} cannot be read: {error.strerror}", hint="see what stands there, and mend it by hand"
+        ) from error
     import tomllib
 
     try:

@@ -57,6 +57,22 @@ def test_a_failed_install_leaves_nothing_behind(cache: PrefixCache) -> None:
     assert cache.find(KEY)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "directory"])
+def test_a_mark_that_is_no_file_is_none_and_is_not_waited_for(cache: PrefixCache, kind: str) -> None:
+    mark = cache.path(KEY) / MARK
+    mark.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(mark)
+    elif kind == "directory":
+        mark.mkdir()
+    else:
+        mark.symlink_to("/dev/zero")
+    assert cache.find(KEY) is None
+    assert [(name, ready) for name, ready, _ in cache.entries()] == [(KEY[:32], None)]
+    assert cache.ensure(KEY, install, silent)[1] is False
+    assert cache.find(KEY)
+
+
 def test_a_directory_without_a_mark_is_not_a_prefix_and_is_replaced(cache: PrefixCache) -> None:
     cache.path(KEY).mkdir(parents=True)
     (cache.path(KEY) / "half").write_text("half")

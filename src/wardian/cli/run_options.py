@@ -71,13 +71,20 @@ def version_for(
     script = configuration.command.name
     if configuration.command.kind == "script" and configuration.source is not None and script.endswith(".py"):
         path = configuration.source / script
-        with path.open("rb") as stream:
-            is_definition = b"# /// script" in stream.read(1 << 20)
-        if is_definition:
+        if _has_metadata(path):
             return environments.register_file(path, format_name="script", with_packages=extra)
     if extra:
         return environments.register_packages(extra)
     raise click.UsageError("no environment is given: -e REF, -f FILE or -r FILE; or a script with inline metadata (PEP 723)")
+
+
+def _has_metadata(script: Path) -> bool:
+    from wardian.small_file import NoSmallFile, read_small
+
+    try:
+        return b"# /// script" in read_small(script)
+    except NoSmallFile:  # reading it as a definition says what it is
+        return True
 
 
 def _is_file(text: str) -> bool:

@@ -12,6 +12,7 @@ from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.project_name import canonical_name
 from wardian.errors import InvalidInput, NotFound
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,11 @@ def _find(prefix: str | PathLike[str], home: Path) -> Path:
     if (path / "conda-meta").is_dir():
         return path.absolute()
     listed = home / _KNOWN
-    known = [Path(line) for line in listed.read_text().splitlines() if line.strip()] if listed.is_file() else []
+    known = (
+        [Path(line) for line in read_small(listed).decode("utf-8", "replace").splitlines() if line.strip()]
+        if listed.is_file()
+        else []
+    )
     found = next((one for one in known if one.name == str(prefix) and (one / "conda-meta").is_dir()), None)
     if found is None:
         names = ", ".join(sorted(one.name for one in known)) or "none"
@@ -60,7 +65,7 @@ def _find(prefix: str | PathLike[str], home: Path) -> Path:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_small(path))
         return {"name": document["name"].lower(), "version": document["version"], "build": document["build"],
                 "channel": document.get("channel", ""), "files": document.get("files", [])}  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -84,7 +89,7 @@ def _asked_for(history: Path, installed: set[str]) -> list[str]:
     if not history.is_file():
         return []
     found: dict[str, str] = {}
-    for line in history.read_text(errors="replace").splitlines():
+    for line in read_small(history).decode("utf-8", "replace").splitlines():
         match = re.match(r"# (update|install|create|remove|uninstall) specs: (.*)", line)
         if match is None:
             continue

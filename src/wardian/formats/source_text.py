@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from wardian.errors import Fault, InvalidDefinition, NotFound, Unavailable
+from wardian.small_file import NoSmallFile, read_small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,12 @@ def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT
     """
     name = str(path) if file is None else file
     try:
-        if not path.is_file() and path.exists():
-            raise _fault("not_a_file", f"`{name}` is not a file", name, None)
-        with path.open("rb") as stream:
-            content = stream.read(limit_bytes + 1)
+        content = read_small(path, limit_bytes)
+    except NoSmallFile as error:
+        if error.errno != errno.EFBIG:
+            raise _fault("not_a_file", f"`{name}` is not a file", name, None) from None
+        message = f"`{name}` is larger than {limit_bytes:,} bytes, more than any definition needs"
+        raise _fault("file_too_large", message, name, None, "check that this is the file you mean") from None
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"there is no file `{name}`", code="no_such_file") from None
     except OSError as error:
@@ -51,9 +54,6 @@ def read_source(path: Path, *, file: str | None = None, limit_bytes: int = LIMIT
                 "link_loop", f"`{name}` is no file: {_loop(path)}", name, None, "remove the link, or let it lead to a file"
             ) from None
         raise Unavailable(f"`{name}` cannot be read: {error.strerror}", code="unreadable_file") from error
-    if len(content) > limit_bytes:
-        message = f"`{name}` is larger than {limit_bytes:,} bytes, more than any definition needs"
-        raise _fault("file_too_large", message, name, None, "check that this is the file you mean")
     return decode(content, file=name, coding_line=path.suffix.lower() not in _NO_CODING_LINE)
 
 

@@ -10,6 +10,7 @@ from wardian.digest import Digest
 from wardian.errors import InvalidDigest
 from wardian.events import Event
 from wardian.lock.lock import Lock, UnreadableLock
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, atomic_writer, write_atomically
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ class DirectoryLockStore:
     def find_current(self, definition_hash: Digest, platform: Platform) -> Lock | None:
         """See ``LockStore``. A damaged entry counts as none: the solve that follows replaces it."""
         try:
-            digest = Digest(self._tag(definition_hash, platform).read_text().strip())
-            content = (self._root / "blobs" / "sha256" / digest).read_bytes()
+            digest = Digest(read_small(self._tag(definition_hash, platform)).decode().strip())
+            content = read_small(self._root / "blobs" / "sha256" / digest)
             if Digest.of(content) != digest:
                 return None
             return Lock.from_json(content.decode())
-        except FileNotFoundError:
+        except (FileNotFoundError, NoSmallFile):
             return None
         except (UnreadableLock, InvalidDigest, ValueError) as error:
             if isinstance(error, UnreadableLock) and error.stable_code == "newer_lock_schema":

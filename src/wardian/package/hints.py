@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from wardian.small_file import read_small
 from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
@@ -31,6 +32,6 @@ class Hints:
     def find(self, sha256: Digest) -> str | None:
         """Return the URL noted for this digest, or None."""
         try:
-            return (self._root / sha256[:2] / sha256).read_text() or None
+            return read_small(self._root / sha256[:2] / sha256).decode() or None
         except (OSError, UnicodeDecodeError):
             return None

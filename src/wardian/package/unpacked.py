@@ -7,6 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from wardian.small_file import read_small
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Unpacked:
             directory = self.root / _directory(artifact, archive)
             try:
                 signature, paths = _look(directory)
-                if (self._notes / directory.name).read_text() != f"{artifact.sha256} {signature}":
+                if read_small(self._notes / directory.name) != f"{artifact.sha256} {signature}".encode():
                     return None
             except OSError:
                 return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.prefix.cache import MARK, PrefixCache, Ready
+from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, write_atomically
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def compile_prefix(cache: PrefixCache, name: str) -> int:
         use.acquire(shared=True)
         with use:
             try:
-                ready = Ready.from_json((prefix / MARK).read_bytes())
+                ready = Ready.from_json(read_small(prefix / MARK))
             except OSError:
                 return 0
             if ready is None or not ready.python or (prefix / BYTE_CODE).exists():
@@ -99,7 +100,7 @@ def _known(prefix: Path) -> dict[str, str]:
     from wardian.digest import Digest
     from wardian.prefix.seal import MANIFEST
 
-    listed = json.loads((prefix / MANIFEST).read_bytes())["files"]
+    listed = json.loads(read_small(prefix / MANIFEST))["files"]
     found = {}
     for path in prefix.rglob("__pycache__/*.pyc"):
         name = str(path.relative_to(prefix))

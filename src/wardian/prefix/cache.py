@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, Unavailable, WardianError
 from wardian.events import Event
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, write_atomically
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class PrefixCache:
     def find(self, key: Digest) -> Ready | None:
         """Return the ready mark of ``key``, or None. Marks the prefix as used."""
         try:
-            ready = Ready.from_json((self.path(key) / MARK).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+            ready = Ready.from_json(read_small(self.path(key) / MARK))
+        except (FileNotFoundError, NotADirectoryError, NoSmallFile):
             return None
         if ready is None or ready.key != key:
             return None
@@ -150,8 +151,8 @@ class PrefixCache:
                 lock.acquire(shared=True)
                 stack.callback(lock.release)
                 try:  # after the lock: what is there now stays
-                    ready = Ready.from_json((self.root / name / MARK).read_bytes())
-                except (FileNotFoundError, NotADirectoryError):
+                    ready = Ready.from_json(read_small(self.root / name / MARK))
+                except (FileNotFoundError, NotADirectoryError, NoSmallFile):
                     raise Unavailable(
                         f"the prefix {name} was removed meanwhile", hint="try again: it is installed anew", code="prefix_gone"
                     ) from None
@@ -164,7 +165,7 @@ class PrefixCache:
             if len(path.name) == 32 and path.is_dir():  # noqa: PLR2004
                 ready = None
                 with contextlib.suppress(OSError):
-                    ready = Ready.from_json((path / MARK).read_bytes())
+                    ready = Ready.from_json(read_small(path / MARK))
                 used = 0.0
                 with contextlib.suppress(OSError):
                     used = self.use_lock(path.name).path.stat().st_mtime

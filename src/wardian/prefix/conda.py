@@ -12,6 +12,7 @@ from wardian.package.conda_linking import link_in_worker
 from wardian.package.conda_worker import Task
 from wardian.prefix.activation import Activation, activation
 from wardian.prefix.cache import LONGEST_PATH
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ def conda_files(prefix: Path) -> dict[str, str | None]:
             found[str(place.relative_to(prefix))] = None
     for record in sorted((prefix / "conda-meta").glob("*.json")):
         found[f"conda-meta/{record.name}"] = None
-        for entry in json.loads(record.read_bytes())["paths_data"]["paths"]:
+        for entry in json.loads(read_small(record))["paths_data"]["paths"]:
             is_file = entry["path_type"] not in ("softlink", "directory", "pyc_file")
             found[entry["_path"]] = (entry.get("sha256_in_prefix") or entry.get("sha256")) if is_file else None
     return found

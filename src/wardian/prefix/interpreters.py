@@ -13,6 +13,7 @@ from wardian.lock.python import HOST
 from wardian.package.archive import extract_python
 from wardian.prefix.cache import SCHEME, PrefixCache, Ready
 from wardian.prefix.seal import seal
+from wardian.small_file import read_small
 from wardian.tools.disk import write_atomically
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Interpreters:
 
     def _remembered(self) -> dict[str, Any]:
         try:
-            document = json.loads(self._memory.read_bytes())
+            document = json.loads(read_small(self._memory))
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}

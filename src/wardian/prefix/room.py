@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wardian.events import Event
 from wardian.prefix.cache import MARK, Ready
 from wardian.prefix.evict import LEFTOVERS, evict, plan_eviction
+from wardian.small_file import read_small
 from wardian.tools.disk import FileLock
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def make_room(
 
 def _added_bytes(mark: Path) -> int:
     try:
-        ready = Ready.from_json(mark.read_bytes())
+        ready = Ready.from_json(read_small(mark))
     except OSError:
         return 0
     return int(ready.facts.get("added_bytes", 0)) if ready is not None else 0
@@ -74,6 +75,6 @@ def _note_bytes(memory: Path, count: int) -> None:
 
 def _counted_bytes(memory: Path) -> int | None:
     try:
-        return int(memory.read_text())
+        return int(read_small(memory))
     except (OSError, ValueError):
         return None

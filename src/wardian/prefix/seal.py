@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wardian.digest import Digest
+from wardian.small_file import read_small
 from wardian.tools.disk import write_atomically
 
 if TYPE_CHECKING:
@@ -103,12 +105,11 @@ def recorded(prefix: Path, name: str) -> dict[str, str]:
     site = os.path.dirname(os.path.dirname(name))  # noqa: PTH120
     found = {}
     try:
-        with (prefix / name).open(newline="") as stream:
-            for row in csv.reader(stream):
-                if len(row) >= 2 and row[1].startswith("sha256="):  # noqa: PLR2004
-                    path = os.path.normpath(os.path.join(site, row[0]))  # noqa: PTH118
-                    value = row[1].removeprefix("sha256=")
-                    found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        for row in csv.reader(io.StringIO(read_small(prefix / name).decode(), newline="")):
+            if len(row) >= 2 and row[1].startswith("sha256="):  # noqa: PLR2004
+                path = os.path.normpath(os.path.join(site, row[0]))  # noqa: PTH118
+                value = row[1].removeprefix("sha256=")
+                found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
     except (OSError, ValueError, csv.Error):
         return {}
     return found

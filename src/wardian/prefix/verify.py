@@ -13,6 +13,7 @@ from wardian.digest import Digest
 from wardian.prefix.bytecode import BYTE_CODE
 from wardian.prefix.cache import MARK, Ready
 from wardian.prefix.seal import MANIFEST, recorded
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def verify_prefix(prefix: Path) -> Findings:
     """
     found = _verify(prefix)
     try:
-        ready = Ready.from_json((prefix / MARK).read_bytes())
+        ready = Ready.from_json(read_small(prefix / MARK))
     except OSError:
         ready = None
     for name in ready.requires if ready is not None else ():
@@ -70,7 +71,7 @@ def verify_prefix(prefix: Path) -> Findings:
 
 def _verify(prefix: Path) -> Findings:
     try:
-        manifest = json.loads((prefix / MANIFEST).read_bytes())
+        manifest = json.loads(read_small(prefix / MANIFEST))
         listed: Any = manifest["files"]
         directories: Any = manifest.get("directories")  # None: sealed by an older Wardian
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # of any shape: somebody wrote it by hand
@@ -158,7 +159,7 @@ def _conda(prefix: Path) -> dict[str, str]:
 
 def _byte_code(prefix: Path) -> dict[str, str]:
     try:
-        document = json.loads((prefix / BYTE_CODE).read_bytes())
+        document = json.loads(read_small(prefix / BYTE_CODE))
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

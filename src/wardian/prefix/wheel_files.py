@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING
 
 from wardian.definition.requirement import canonical_name
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def _fingerprint(record: Path) -> str:
     site = os.fspath(record.parent.parent)
     hasher = hashlib.sha256()
     own = record.parent.name
-    rows = csv.reader(io.StringIO(record.read_bytes().decode("utf-8", "replace"), newline=""))
+    rows = csv.reader(io.StringIO(read_small(record).decode("utf-8", "replace"), newline=""))
     for path, *rest in filter(None, rows):
         # scripts, and what the installer notes beside the metadata, are made here, anew each time
         directory, _, name = path.rpartition("/")
@@ -128,7 +129,7 @@ def _are_equal(one: IO[bytes], other: IO[bytes]) -> bool:
 
 def _remembered(memory: Path, sha256: Digest) -> str:
     try:
-        return (memory / sha256).read_text()
+        return read_small(memory / sha256).decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

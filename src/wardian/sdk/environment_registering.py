@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
 from wardian.sdk.environment_lookup import EnvironmentLookup
+from wardian.small_file import read_small
 from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -106,9 +108,10 @@ class EnvironmentRegistering(EnvironmentLookup):
         A file whose bytes were read before, and that depends on nothing else, is not parsed again.
         """
         key = "\n".join([format_name or "", *extras, "", *groups])
-        if not with_packages and path.is_file():
-            with path.open("rb") as stream:
-                digest = Digest.of_stream(stream)
+        digest = None
+        with contextlib.suppress(OSError):  # a directory, a pipe, nothing: reading it says so
+            digest = Digest.of(read_small(path))
+        if not with_packages and digest is not None:
             known = self._parts.parsed.find(digest, key, READER_VERSION)
             if known is not None:
                 found = self._parts.environments.find_current(known.name, known.content_key)
@@ -118,7 +121,7 @@ class EnvironmentRegistering(EnvironmentLookup):
         if with_packages:
             return self.register(with_more(read.environment, with_packages).renamed(None).content, sources=read.sources)[0]
         found, _ = self.register(read.environment, source=(read.format, read.text), sources=read.sources)
-        if read.self_contained and path.is_file():
+        if read.self_contained and digest is not None:
             self._parts.parsed.put(digest, key, READER_VERSION, read.environment)
         return found
 

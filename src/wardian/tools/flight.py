@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import WardianError
 from wardian.events import Event
+from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, write_atomically
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Flight:
 
     def _failure_since(self, moment_ns: int) -> SharedFailure | None:
         try:
-            document: dict[str, Any] = json.loads(self._failed.read_bytes())
+            document: dict[str, Any] = json.loads(read_small(self._failed))
             return SharedFailure(document) if int(document["at"]) >= moment_ns else None
         except (OSError, ValueError, KeyError, TypeError):  # none, or it is damaged: then the thing is tried
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from wardian.small_file import read_small
 from wardian.tools.http import Credentials, split_credentials
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return stream.read(_LARGEST_BYTES).decode("utf-8", "replace")
+        return read_small(path, _LARGEST_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 

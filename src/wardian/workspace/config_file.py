@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, InvalidSetting, NotFound
 from wardian.settings import Settings, variable_of
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
 from wardian.workspace.workspaces import check_name
 
@@ -102,9 +103,11 @@ class ConfigFile:
 
         with disk_errors(self.path):
             try:
-                content = self.path.read_bytes()
+                content = read_small(self.path)
             except FileNotFoundError:
                 return tomlkit.document()
+            except NoSmallFile as error:
+                raise InvalidSetting(f"{self.path} cannot be read: {error.strerror}", hint="mend the file by hand") from None
         try:
             return tomlkit.parse(content.decode())
         except (ParseError, UnicodeDecodeError) as error:
