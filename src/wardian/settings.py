@@ -121,10 +121,12 @@ class Settings:
 
         Args:     environ: the environment to read; None means this process's.  home: overrides ``WARDIAN_HOME``.
                   with_file: whether ``config.toml`` counts.
-        Raises:   InvalidSetting: a wrong value, with the name of the variable or ``file: key``.
+        Raises:   InvalidSetting: a wrong value, with the name of the variable or ``file: key``; a home or cache that can be no directory.
         """
         env = os.environ if environ is None else environ
         where = home or cls.home_of(env)
+        if with_file:
+            _check_directory(where, "$WARDIAN_HOME" if home is None and env.get("WARDIAN_HOME") else "the home")
         values, origin = _file(where / "config.toml") if with_file else ({}, {})
         for f in fields(cls):
             if f.name != "home" and (variable := variable_of(f.name, env)) is not None:
@@ -133,6 +135,8 @@ class Settings:
         converted.setdefault("cache", where / "cache")
         converted.pop("home", None)
         settings = cls(home=where, **converted)
+        if with_file:
+            _check_directory(settings.cache, origin.get("cache", "the cache"))
         if settings.byte_code not in ("background", "build", "never"):
             raise InvalidSetting(f"{origin['byte_code']}: byte_code is background, build or never, not `{settings.byte_code}`")
         if settings.image_compression not in ("zstd", "gzip"):
@@ -170,6 +174,19 @@ def _path(env: Mapping[str, str], name: str) -> Path | None:
         return Path(value).expanduser().absolute()
     except RuntimeError:
         raise InvalidSetting(f"${name}: `{value[:80]}`: there is no such user") from None
+
+
+def _check_directory(path: Path, origin: str) -> None:
+    """Check that ``path`` is a directory, or can be made one as far as links and files on the way go."""
+    if path.is_dir():
+        return
+    place = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if place.is_dir():
+        return
+    what = "a link that leads nowhere" if place.is_symlink() and not place.exists() else "no directory"
+    whose = "it" if place == path else str(place)
+    raise InvalidSetting(f"{origin}: {path} cannot be used: {whose} is {what}", code="not_a_directory",
+                         hint=f"move {place} away, or point WARDIAN_HOME and WARDIAN_CACHE at directories")  # fmt: skip
 
 
 def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

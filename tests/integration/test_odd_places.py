@@ -62,7 +62,7 @@ def test_a_deleted_directory_is_said(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_home_that_cannot_be_made_is_said(cli: Cli) -> None:
     done = cli.run("env", "list", variables={"WARDIAN_HOME": "/proc/wardian"})
-    assert done.code == 1
+    assert done.code == 6
     assert "/proc/wardian" in done.err
     assert "bug" not in done.err
 

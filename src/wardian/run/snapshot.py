@@ -75,7 +75,7 @@ def copy(tree: SourceTree, target: Path) -> Snapshot:
     A file that changes meanwhile is copied as it was found; a note says so. File systems that can share blocks between copies
     do.
 
-    Raises:   DiskFull.  WardianError: ``not_writable``.  Unavailable: ``unreadable_file``.
+    Raises:   DiskFull.  Denied: ``not_writable``.  Unavailable: ``unreadable_file``.
     """
     entries: list[Entry] = []
     notes: list[str] = []

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from wardian.errors import DiskFull, Unavailable, WardianError
+from wardian.errors import Denied, DiskFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def disk_errors(place: Path, needed_bytes: int | None = None) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR) or (
             error.errno == errno.ENOENT and not place.exists()
         ):
-            raise WardianError(
+            raise Denied(
                 f"cannot write below {place}: {error.strerror} ({error.filename})",
                 hint="check who owns it, or point WARDIAN_HOME and WARDIAN_CACHE elsewhere",
                 code="not_writable",

@@ -113,3 +113,24 @@ def test_a_file_that_cannot_be_read_promises_nothing_and_doctor_reports_it(cli: 
 def test_unset_what_is_not_set(cli: Cli) -> None:
     assert cli.run("config", "unset", "offline").code == 4
     assert cli.run("config", "show", "nothing").code == 4
+
+
+@pytest.mark.parametrize("variable", ["WARDIAN_HOME", "WARDIAN_CACHE"])
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [("file", "it is no directory"), ("dangling", "it is a link that leads nowhere"), ("file/below", "is no directory"),
+     ("dangling/below", "is a link that leads nowhere")],
+)  # fmt: skip
+def test_a_home_or_cache_that_can_be_no_directory_is_named_with_what_stands_in_the_way(
+    cli: Cli, variable: str, place: str, what: str
+) -> None:
+    cli.write("file", "")
+    (cli.directory / "dangling").symlink_to("nowhere")
+    done = cli.run("env", "list", variables={variable: str(cli.directory / place)})
+    assert done.code == 2
+    assert f"${variable}: {cli.directory / place} cannot be used: " in done.err
+    assert what in done.err
+    assert "hint:  move " in done.err
+    (cli.directory / "nowhere").mkdir()
+    if place.startswith("dangling"):
+        cli.ok("env", "list", variables={variable: str(cli.directory / place)})
