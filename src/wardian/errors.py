@@ -68,6 +68,17 @@ class WardianError(Exception):
         return {**self.details, **document}
 
 
+def wrong_in(error: Exception) -> str:
+    """Return in words what is wrong with a document whose reader raised a plain ``error`` of Python."""
+    if isinstance(error, KeyError):
+        return f"`{error.args[0]}` is missing"
+    if isinstance(error, ValueError) and (line := getattr(error, "lineno", None)) is not None:
+        return f"line {line} is no JSON"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a value in it is of another kind than it must be"
+
+
 class InvalidInput(WardianError):
     """An argument, a value or a file of the user's is wrong."""
 

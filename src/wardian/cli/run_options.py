@@ -35,7 +35,7 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
     return RunConfiguration(
         command=_command(words, source, here, module=options["module"]),
         source=source,
-        inputs={name: Path(path).expanduser().absolute() for name, path in _pairs(options["inputs"], "--input").items()},
+        inputs=_inputs(options["inputs"]),
         variables=_variables(options["variables"]),
         experiment=options["experiment"],
         target=options["target"] or "local",
@@ -120,10 +120,16 @@ def _has_double_dash(words: tuple[str, ...]) -> bool:
     return tuple(given[given.index("--") + 1 :]) == tuple(words)
 
 
-def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    from wardian.cli.env_create import pairs
-
-    return pairs(texts, option) if texts else {}
+def _inputs(texts: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise click.UsageError(f"--input takes NAME=PATH, not `{text}`")
+        if name in found:
+            raise click.UsageError(f"the input `{name}` is given twice: an input is one file or one directory")
+        found[name] = Path(path).expanduser().absolute()
+    return found
 
 
 def _variables(texts: tuple[str, ...]) -> dict[str, str | None]:

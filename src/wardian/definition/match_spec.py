@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from wardian.definition.url_secret import SECRET_HINT, holds_conda_secret, holds_secret
-from wardian.definition.values import clean_text
+from wardian.definition.values import clean_text, variable_fault
 from wardian.errors import InvalidInput
 
 LIMIT_CHARACTERS = 2000
@@ -98,6 +98,8 @@ class MatchSpec:
             )  # fmt: skip
         body, brackets = _split_brackets(text, line)
         channel, separator, body = body.rpartition("::")
+        if fault := variable_fault(body):
+            raise _bad(text, *fault)
         found = _NAME.match(body := body.strip())
         if found is None:
             raise _bad(text, "the name of a package is missing" if not body else f"no package's name begins with `{body[0]}`")

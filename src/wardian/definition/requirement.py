@@ -14,7 +14,7 @@ from wardian.definition.pip_option import PIP_OPTIONS, PipOption
 from wardian.definition.project_name import PROJECT_NAME as _NAME
 from wardian.definition.project_name import canonical_name
 from wardian.definition.url_secret import SECRET_HINT, holds_secret
-from wardian.definition.values import clean_text
+from wardian.definition.values import clean_text, variable_fault
 from wardian.errors import InvalidInput
 
 __all__ = ["PIP_OPTIONS", "SECRET_HINT", "PipOption", "PipRequirement", "canonical_name"]
@@ -161,6 +161,8 @@ def _local(text: str, target: str, marker: str, hashes: tuple[str, ...]) -> PipR
 
 
 def _named(text: str, body: str, marker: str, hashes: tuple[str, ...]) -> PipRequirement:
+    if fault := variable_fault(body):
+        raise _bad(text, *fault)
     match = _NAMED.fullmatch(body)
     if match is None:
         raise _bad(text, "it does not begin with a project's name")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+
+_VARIABLE = re.compile(r"\$\{[^}]*\}")
 
 
 class FrozenMap(Mapping[str, str]):
@@ -29,6 +32,17 @@ class FrozenMap(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"FrozenMap({self._items!r})"
+
+
+def variable_fault(text: str) -> tuple[str, str] | None:
+    """Return why ``text``, no URL, may not hold the variable ``${NAME}`` that it holds, and what to do; None: it holds none."""
+    found = _VARIABLE.search(text)
+    if found is None:
+        return None
+    return (
+        f"it holds the variable `{found[0][:60]}`, and variables are read in URLs alone",
+        "write what it stands for: a definition says by itself what it asks for",
+    )
 
 
 def clean_text(text: str) -> str:

@@ -126,13 +126,14 @@ def find_block(text: str, faults: Faults) -> Block:
             if opened and close > at + 1:
                 if is_script:
                     found.append((at, close))
+                    found += ((again, close) for again in range(at + 1, close) if _begins_again(lines, again))
                 at = close
             elif is_script:
                 faults.add("unclosed_script_block", "the block `# /// script` has no end", line=at + 1,
                            hint="end it by a line `# ///`; every line between begins with `#`")  # fmt: skip
             at += 1
     if len(found) > 1:
-        faults.add("several_script_blocks", f"a second `# /// script` block: the first is on line {found[0][0] + 1}",
+        faults.add("several_script_blocks", f"a second `# /// script` block on line {found[1][0] + 1}: the first is on line {found[0][0] + 1}",
                    line=found[1][0] + 1, hint="make one block of them")  # fmt: skip
     elif not found and not faults:
         faults.add("no_script_block", "the script states no dependencies",
@@ -142,6 +143,12 @@ def find_block(text: str, faults: Faults) -> Block:
     first, last = found[0]
     toml = "".join(f"{line[1:].removeprefix(' ')}\n" for line in lines[first + 1 : last])
     return Block(toml, first + 1, last + 1)
+
+
+def _begins_again(lines: Sequence[str], at: int) -> bool:
+    """Return whether a block that its author took for ended is followed, after comments alone, by another one on line ``at``."""
+    opened = _OPEN.fullmatch(lines[at].rstrip())
+    return opened is not None and opened[1] == "script" and lines[at - 1].rstrip() in ("# ///", "#")
 
 
 def _is_comment(line: str) -> bool:

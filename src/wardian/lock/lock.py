@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from wardian.digest import Digest
-from wardian.errors import BadArchive, WardianError
+from wardian.errors import BadArchive, WardianError, wrong_in
 
 SCHEMA = 1
 KINDS = ("python", "conda", "wheel", "sdist", "jar")
@@ -217,7 +217,7 @@ class Lock:
                 schema=schema,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UnreadableLock(f"this is not a lock: {type(error).__name__}: {error}") from error
+            raise UnreadableLock(f"this is not a lock: {wrong_in(error)}") from error
 
     @classmethod
     def from_json(cls, text: str) -> Lock:

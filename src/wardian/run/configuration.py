@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from wardian.definition.environment import VARIABLE, looks_secret
 from wardian.definition.reference import NAME
 from wardian.definition.url_secret import holds_secret
-from wardian.errors import InvalidInput
+from wardian.errors import InvalidInput, wrong_in
 from wardian.run.argument_secrets import without_secrets
+from wardian.run.configuration_kinds import check_kinds
 from wardian.run.file_names import from_document, to_document
 
 if TYPE_CHECKING:
@@ -217,11 +218,9 @@ class RunConfiguration:
 
         Raises:   InvalidInput: not one, or one of a newer Wardian.
         """
+        check_kinds(document, SCHEMA)
         document = from_document(document)
         try:
-            if int(document["schema"]) > SCHEMA:
-                raise _invalid(f"the run configuration has schema {document['schema']}, this Wardian reads up to {SCHEMA}",
-                               "newer_run_configuration", "use a newer Wardian")  # fmt: skip
             command = document["command"]
             return cls(
                 command=Command(
@@ -245,9 +244,7 @@ class RunConfiguration:
                 reproduces=document.get("reproduces"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _invalid(
-                f"this is not a run configuration: {type(error).__name__}: {error}", "bad_run_configuration"
-            ) from error
+            raise _invalid(f"this is not a run configuration: {wrong_in(error)}", "bad_run_configuration") from error
 
 
 @dataclass(frozen=True, slots=True)

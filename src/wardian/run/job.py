@@ -175,7 +175,7 @@ class _Watch:
 def _verdict(ended: Ended, stop: Stop, timeout_s: float | None) -> tuple[str, str, str]:
     """Return state, code and reason."""
     if ended.cause == "timeout":
-        return FAILED, "timeout", f"stopped after {timeout_s:g} seconds: its time was up"
+        return FAILED, "timeout", f"stopped after {timeout_s:g} second{'' if timeout_s == 1 else 's'}: its time was up"
     if ended.cause == "stopped":
         return CANCELED, stop.cause or "canceled", f"{stop.cause or 'canceled'} while running"
     if ended.cause in ("not_found", "not_executable", "lost"):

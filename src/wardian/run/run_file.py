@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.definition.document import from_document, to_document
 from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
-from wardian.errors import WardianError
+from wardian.errors import WardianError, wrong_in
 from wardian.lock.lock import Lock
 from wardian.run.file_names import from_text, to_text
 from wardian.run.record import ACTIVE, ENDED, RunRecord
@@ -89,7 +89,7 @@ class Manifest:
                 packages={Digest(digest): str(name) for digest, name in document["packages"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise UnreadableRunFile(f"this is not a run file: {type(error).__name__}: {error}") from error
+            raise UnreadableRunFile(f"this is not a run file: {wrong_in(error)}") from error
         manifest._check_identities()
         return manifest
 

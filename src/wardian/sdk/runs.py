@@ -227,7 +227,7 @@ class RunCollection:
         record = wait(run_id, self._parts.runs, timeout_s=timeout_s)
         if record.is_active:
             raise Unavailable(
-                f"run `{record.id}` is still {record.state} after {timeout_s} s",
+                f"run `{record.id}` is still {record.state} after {timeout_s:g} s",
                 code="wait_timeout",
                 hint=f"`wardian runs wait {record.id}` waits on",
             )

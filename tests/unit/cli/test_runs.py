@@ -382,3 +382,22 @@ def test_how_long_a_killed_run_took_is_not_known(host: Cli) -> None:
     shown = host.ok("runs", "show", "latest").out
     assert "took         ≥ " in shown
     assert "(when it was last known to be alive)" in shown
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [(["A"], "--input takes NAME=PATH, not `A`"), (["=x"], "--input takes NAME=PATH, not `=x`"), (["a="], "--input takes NAME=PATH, not `a=`"),
+     (["a=one", "a=two"], "the input `a` is given twice")],
+)  # fmt: skip
+def test_an_input_that_is_none_or_given_twice_is_named(host: Cli, inputs: list[str], said: str) -> None:
+    host.write("a.py", "")
+    done = host.run("run", "-e", "host", *(word for text in inputs for word in ("--input", text)), "a.py")
+    assert done.code == 125
+    assert said in done.err
+
+
+def test_a_time_of_one_second_is_one_second(host: Cli) -> None:
+    host.write("a.py", "import time; time.sleep(60)")
+    done = host.run("run", "-e", "host", "--time", "1s", "a.py")
+    assert done.code == 124
+    assert "stopped after 1 second: its time was up" in done.err

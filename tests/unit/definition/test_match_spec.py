@@ -213,3 +213,10 @@ def test_a_secret_is_refused_and_not_repeated(written: str) -> None:
 )
 def test_a_variable_in_place_of_a_secret_and_a_comment_are_none(written: str) -> None:
     assert MatchSpec.parse(written).name == "numpy"
+
+
+@pytest.mark.parametrize("written", ["alpha==${VERSION}", "alpha ${VERSION}", "conda-forge::${NAME}"])
+def test_a_variable_outside_of_a_url_is_named(written: str) -> None:
+    with pytest.raises(InvalidInput, match=r"it holds the variable `\$\{\w+\}`") as caught:
+        MatchSpec.parse(written)
+    assert "write what it stands for" in (caught.value.hint or "")

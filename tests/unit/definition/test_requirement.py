@@ -185,6 +185,8 @@ def test_a_secret_is_not_repeated_in_the_error(written: str) -> None:
         ("ssh://git@example.org/r", "git+ssh://git@example.org/r"),
         ("https://user:word@example.org/a.zip", "${VARIABLE}"),
         ("/abs/pkg", "./…"),
+        ("alpha==${VERSION}", "write what it stands for"),
+        ("alpha[${EXTRA}]", "write what it stands for"),
     ],
 )
 def test_a_refusal_says_what_to_write(written: str, hint: str) -> None:

@@ -98,6 +98,7 @@ FAULTS: dict[str, list[tuple[int | None, str, str]]] = {
     "# /// script\n# x = 1\nprint()\n# ///\n": [(1, "", "unclosed_script_block")],
     "# /// script\n#x = 1\n# ///\n": [(1, "", "unclosed_script_block")],
     "# /// script\n# tool = {}\n# ///\n\n# /// script\n# tool = {}\n# ///\n": [(5, "", "several_script_blocks")],
+    "# /// script\n# tool = {}\n# ///\n# /// script\n# tool = {}\n# ///\n": [(4, "", "several_script_blocks")],
     "# /// script\n# a = \n# ///\n": [(2, "", "bad_toml")],
     "\n\n# /// script\n# dependencies = [\n# 'a'\n# ///\n": [(5, "", "bad_toml")],
     "# /// script\n# dependencies = []\n# dependencies = []\n# ///\n": [(3, "", "duplicate_key")],

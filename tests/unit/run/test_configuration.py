@@ -80,16 +80,25 @@ def test_what_is_wrong_is_refused_by_name(changes: dict[str, Any], code: str) ->
     assert caught.value.stable_code == code
 
 
-@pytest.mark.parametrize("document", [
-    {}, {"schema": 1}, {"schema": 1, "command": 3}, {"schema": 1, "command": {"kind": "script"}}, {"schema": "x"},
-    {"schema": 1, "command": {"kind": "script", "name": "a"}, "resources": {"cores": 1}},
-    {"schema": 1, "command": {"kind": "script", "name": "a"}, "timeout_s": "soon"},
-    {"schema": 1, "command": {"kind": "script", "name": 7}},
-    {"schema": 1, "command": {"kind": "script", "name": "a"}, "inputs": ["a"]},
+@pytest.mark.parametrize(("document", "said"), [
+    ([], "no JSON object"),
+    ({}, "no `schema`"),
+    ({"schema": 1}, "no `command`"),
+    ({"schema": 1, "command": 3}, "`command` of the run configuration is `3`: it must be an object"),
+    ({"schema": 1, "command": {"kind": "script"}}, "no `command.name`"),
+    ({"schema": "x"}, "`schema` of the run configuration is `x`: it must be a whole number"),
+    ({"schema": 1, "command": {"kind": "script", "name": "a"}, "resources": {"cores": 1}}, "`cores`"),
+    ({"schema": 1, "command": {"kind": "script", "name": "a"}, "timeout_s": "soon"}, "`timeout_s` .* a number of seconds"),
+    ({"schema": 1, "command": {"kind": "script", "name": 7}}, "`command.name` .* `7`: it must be text"),
+    ({"schema": 1, "command": {"kind": "script", "name": "a"}, "inputs": ["a"]}, "`inputs` .* NAME → path"),
+    ({"schema": 1, "command": {"kind": "script", "name": "a", "hidden": ["x"]}}, "a value in it is of another kind"),
+    ({"schema": 1, "command": {"kind": "script", "name": "a"}, "variables": [1]}, "`variables`"),
 ])  # fmt: skip
-def test_a_document_that_is_no_configuration_is_refused(document: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput):
+def test_a_document_that_is_no_configuration_is_refused_in_words(document: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said) as caught:
         RunConfiguration.from_document(document)
+    assert "Error" not in caught.value.message
+    assert caught.value.stable_code == "bad_run_configuration"
 
 
 def test_a_newer_document_asks_for_a_newer_wardian() -> None:
