@@ -11,6 +11,7 @@ import pytest
 from tests.support import hostile
 from tests.support.cli import Cli
 from tests.support.index import Index
+from tests.support.server import Answer, Server
 from tests.support.wheels import make_sdist, make_wheel
 
 from wardian.digest import Digest
@@ -102,3 +103,29 @@ def test_a_conflict_names_urls_as_the_definition_does(tmp_path: Path, index: Ind
     assert done.code == 1
     assert "file://" not in done.err
     assert "only beta==1.0 is available" in done.err
+
+
+class Page(Server):
+    """Answers every question in the same way, which no index does."""
+
+    def __init__(self, page: Answer):
+        super().__init__()
+        self.page = page
+
+    def answer(self, path: str, headers: dict[str, str]) -> Answer | None:  # noqa: ARG002 - whatever is asked
+        return self.page
+
+
+@pytest.mark.parametrize(
+    "page", [Answer(b"{garbage", "application/vnd.pypi.simple.v1+json"), Answer(b"x", "image/png")], ids=["no JSON", "an image"]
+)
+def test_an_answer_that_is_no_page_of_an_index_is_told_in_our_words_first(cli: Cli, page: Answer) -> None:
+    cli.write("r.txt", "alpha\n")
+    with Page(page) as server:
+        config = cli.home / "config.toml"
+        config.write_text(re.sub(r"pypi = .*", f'pypi = "{server.root_url}"', config.read_text()))
+        done = cli.run("env", "lock", "r.txt", "--json")
+    error = json.loads(done.err.strip().splitlines()[-1])["error"]
+    assert (done.code, error["code"]) == (7, "bad_index_page")
+    assert error["message"].startswith("what an index answers is no page of a package index:\n  ")
+    assert f"{server.root_url}/alpha/" in error["message"]

@@ -22,6 +22,7 @@ from wardian.lock.refused import refusal
 from wardian.lock.sources import SourceBuilder
 from wardian.lock.stubs import write_stubs
 from wardian.lock.wheel_choice import best_wheel
+from wardian.tools.uv import indented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -173,6 +174,8 @@ class _Work:
                 raise refused from error
             python = self.request.environment.python
             text = explain(said, python.pip, python.constraints, tuple(self.target.provided))
+            if text == said:  # nothing could be made of it
+                text = f"the requirements cannot be solved; uv says:\n{indented(said)}"
             hint = error.hint or (
                 "loosen one of the lines marked ✗" if "✗" in text else "check the name, the version and `wardian doctor`"
             )

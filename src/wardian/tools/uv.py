@@ -129,8 +129,8 @@ class Uv:
         )  # fmt: skip
         wheels = sorted(out.glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
-            tail = "\n".join(f"  {line}" for line in _clean(done.stderr).splitlines()[-25:])
-            raise BuildFailed(f"{source.name} could not be built into a wheel:\n{tail}",
+            tail = "\n".join(_clean(done.stderr).splitlines()[-25:])
+            raise BuildFailed(f"{source.name} could not be built into a wheel:\n{indented(tail)}",
                               hint="ask its authors for a wheel, or check its build requirements")  # fmt: skip
         return wheels[0]
 
@@ -272,7 +272,12 @@ class Uv:
         if "no solution found" in low:
             return SolveFailed(text.partition("cause:")[2].strip() or text)
         if "failed to build" in low or "build backend" in low:
-            return BuildFailed(f"source code could not be built while solving:\n{text[-2500:]}")
+            return BuildFailed(f"source code could not be built while solving:\n{indented(text[-2500:])}")
+        if re.search(r"unexpected (?:json|html)|unsupported `content-type`", low):
+            return Unavailable(
+                f"what an index answers is no page of a package index:\n{indented(text)}", code="bad_index_page",
+                hint="is its URL right? `wardian config show indexes` has those that are set",
+            )  # fmt: skip
         if "offline" in low:
             return Unavailable(
                 f"an index is needed, but Wardian is offline: {_last(text)}", code="offline", hint="unset WARDIAN_OFFLINE"
@@ -291,6 +296,11 @@ class Uv:
                 f"an index does not answer: {text}", code="index_unavailable", hint="check the network and `wardian doctor`"
             )
         return SolveFailed(text or "uv failed without a word")
+
+
+def indented(text: str) -> str:
+    """Return what a tool said as it stands below our own words."""
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
 
 
 def without_urls_credentials(text: str) -> str:
