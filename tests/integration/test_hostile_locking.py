@@ -125,7 +125,8 @@ def test_an_answer_that_is_no_page_of_an_index_is_told_in_our_words_first(cli: C
         config = cli.home / "config.toml"
         config.write_text(re.sub(r"pypi = .*", f'pypi = "{server.root_url}"', config.read_text()))
         done = cli.run("env", "lock", "r.txt", "--json")
+        asked = f"{server.root_url}/alpha/"
     error = json.loads(done.err.strip().splitlines()[-1])["error"]
     assert (done.code, error["code"]) == (7, "bad_index_page")
     assert error["message"].startswith("what an index answers is no page of a package index:\n  ")
-    assert f"{server.root_url}/alpha/" in error["message"]
+    assert asked in error["message"]
