@@ -26,7 +26,10 @@ class DiskUse:
         self._links: dict[tuple[int, int], list[int]] = {}  # device and inode → bytes, names that are left
 
     def add(self, name: str, path: Path) -> None:
-        """Measure the tree or file at ``path`` under ``name``; what vanishes meanwhile counts nothing."""
+        """Measure the tree or file at ``path`` under ``name``; what vanishes meanwhile counts nothing.
+
+        A tree below it that was added under its own path before counts there alone.
+        """
         self._own.setdefault(name, 0)
         self._shared.setdefault(name, [])
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -41,6 +44,8 @@ class DiskUse:
                 os.scandir(stack.pop()) as entries,
             ):
                 for entry in entries:
+                    if entry.path in self._own:
+                        continue
                     found = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         stack.append(entry.path)

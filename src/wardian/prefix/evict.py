@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wardian.prefix.cache import PrefixCache
 
 STALE_AFTER_S = 86_400.0  # a temporary file older than this belongs to nobody
-LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight")
+LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight", "unpacking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ def plan_eviction(
     """
     found = _Found(prefixes, packages, now, spared_since)
     found.leftovers(trash)
-    found.tools(tools or {})
     found.prefixes()
     found.packages()
     for one in beside:
         found.beside(one)
+    found.tools(tools or {})  # last: what was found in one of them is measured there no more
     return found.plan(limit_bytes)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.bootstrap import Parts
-    from wardian.prefix.evict import Candidate, EvictionPlan
+    from wardian.prefix.evict import Beside, Candidate, EvictionPlan
     from wardian.prefix.install import Prefix
     from wardian.sdk.image_cleaning import ImageCleaning
 
@@ -80,7 +80,7 @@ class Caches:
             now=self._now(),
             tools=self._tools,
             trash=trash_directories(parts),
-            beside=[self._images],
+            beside=self._beside,
         )
 
     def make_room(self, made: Prefix | None = None, *, added_bytes: int = 0) -> None:
@@ -93,13 +93,19 @@ class Caches:
         parts = self._parts
         names = (made.key[:32], *made.ready.requires) if made is not None else ()
         make_room(parts.prefixes, parts.packages, made=names, limit_bytes=parts.settings.cache_limit_bytes, now=self._now(), tools=self._tools,
-                  clear_tool=self._clear_tool, listener=parts.listener, added_bytes=added_bytes, beside=[self._images])  # fmt: skip
+                  clear_tool=self._clear_tool, listener=parts.listener, added_bytes=added_bytes, beside=self._beside)  # fmt: skip
 
     @cached_property
     def _images(self) -> ImageCleaning:
         from wardian.sdk.image_cleaning import ImageCleaning
 
         return ImageCleaning(self._parts, self._now)
+
+    @property
+    def _beside(self) -> Sequence[Beside]:
+        from wardian.sdk.uv_cleaning import UvCleaning
+
+        return (self._images, UvCleaning(self._parts.cache))
 
     @property
     def _tools(self) -> dict[str, Path]:
@@ -123,7 +129,7 @@ class Caches:
             self._parts.packages,
             clear_tool=self._clear_tool,
             on_removed=note,
-            beside=[self._images],
+            beside=self._beside,
         )
         self._parts.images.layers.sweep()
         return gone, freed

@@ -9,6 +9,7 @@ from wardian.cli.gc import size_bytes
 from wardian.digest import Digest
 from wardian.events import silent
 from wardian.prefix.cache import PrefixCache, Ready
+from wardian.tools.disk import FileLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,3 +151,25 @@ def test_what_is_no_size(cli: Cli, text: str) -> None:
 
 def test_options_that_say_different_things(cli: Cli) -> None:
     assert cli.run("gc", "--all", "--limit", "1GB").code == 2
+
+
+def test_what_a_killed_uv_left_goes_while_its_cache_stays_unless_a_uv_is_at_work(cli: Cli) -> None:
+    uv = cli.cache / "uv"
+    files = [uv / ".tmpA1b2C3" / "wheel", uv / "builds-v0" / ".tmpD4e5F6" / "bin" / "x", uv / "archive-v0" / "kept" / "file"]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * MIB)
+    (uv / ".lock").touch()
+    with FileLock(uv / ".lock") as working:
+        working.release()
+        working.acquire(shared=True)
+        assert cli.json("gc", "--apply")["items"] == []
+    plan = cli.json("gc")
+    assert [(item["kind"], item["name"]) for item in plan["items"]] == [
+        ("unpacking", ".tmpA1b2C3"),
+        ("unpacking", ".tmpD4e5F6"),
+    ]
+    assert 2 * MIB <= plan["freed_bytes"] < 2.5 * MIB < 3 * MIB <= plan["used_bytes"] < 3.5 * MIB
+    assert len(cli.json("gc", "--apply")["items"]) == 2
+    assert [path.exists() for path in files] == [False, False, True]
+    assert cli.json("gc")["items"] == []
