@@ -195,6 +195,10 @@ def hash_(session: Session, target: str) -> None:
     from wardian.definition.reference import is_file_reference
 
     environments = session.workspace.environments
-    env = environments.read(target).environment if is_file_reference(target) else environments.get(target).environment
-    digest = definition_hash(env)
+    if is_file_reference(target):
+        env = environments.read(target).environment
+        digest = definition_hash(env)
+    else:
+        version = environments.get(target)
+        env, digest = version.environment, version.definition_hash  # the one that it got when it was registered
     session.show({"definition_hash": digest, "hashed": hashed_fields(env)}, lambda: digest)

@@ -78,7 +78,7 @@ def test_a_version_that_newer_rules_refuse_is_shown_as_it_was_registered(host: C
     assert "- alpha ==== 1" in history.out
     assert [row["faults"][:1] != [] for row in host.json("env", "history", "host")["history"]] == [False, True]
     host.ok("env", "diff", "host:1", "host:2")
-    host.ok("env", "hash", "host:1")
+    assert host.ok("env", "hash", "host:1").out.strip() == host.json("env", "show", "host:1")["definition_hash"]
     host.ok("env", "export", "host:1", "--to", "wardian")
     host.write("a.py", "print('ran')")
     assert "ran" in host.ok("run", "-e", "host:1", "a.py").out
