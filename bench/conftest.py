@@ -212,6 +212,11 @@ def peer_python() -> Callable[..., Path]:
     return ensure
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what starts runs in this process: as on the command line, it is small then and has no threads of others."""
+    items.sort(key=lambda item: Path(item.path).stem != "test_run_start")
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Describe the machine for the report: what the numbers depend on, without its name."""
     del config
