@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from wardian.definition.environment import DockerSection, Environment, PythonSection, SparkSection
+from wardian.definition.docker_section import DockerSection
+from wardian.definition.environment import Environment, PythonSection, SparkSection
 from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
 from wardian.lock.lock import Artifact, Lock, Provenance

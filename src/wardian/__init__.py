@@ -21,7 +21,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wardian.definition.conda_dependencies import CondaDependencies
-    from wardian.definition.environment import BuildContext, DockerSection, Environment, PythonSection, SparkSection
+    from wardian.definition.docker_section import BuildContext, DockerSection
+    from wardian.definition.environment import Environment, PythonSection, SparkSection
     from wardian.digest import Digest
     from wardian.errors import WardianError
     from wardian.events import Event
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Artifact": "wardian.lock.lock",
-    "BuildContext": "wardian.definition.environment",
+    "BuildContext": "wardian.definition.docker_section",
     "Command": "wardian.run.configuration",
     "CondaDependencies": "wardian.definition.conda_dependencies",
     "Digest": "wardian.digest",
-    "DockerSection": "wardian.definition.environment",
+    "DockerSection": "wardian.definition.docker_section",
     "Environment": "wardian.definition.environment",
     "EnvironmentVersion": "wardian.workspace.version",
     "Event": "wardian.events",

@@ -112,3 +112,51 @@ def test_a_plain_image_is_what_it_is(cli: Cli, base: str) -> None:
     run = cli.json("run", "-e", "plain", "--", "python3", "-c", "import sys; print(sys.version_info[0])")
     assert (run["state"], run["results"]["environment"]["image_origin"]) == ("completed", "given")
     assert bases(cli) == []
+
+
+def test_build_arguments_and_mounted_secrets_reach_the_steps(cli: Cli, base: str) -> None:
+    """The argument decides the identity and can be seen; the secret is read in a step, and is in nothing that is kept."""
+    cli.write("Steps", f"FROM {base}\nARG RELEASE=1\nRUN echo $RELEASE > /etc/marker\n"
+                       "RUN --mount=type=secret,id=token wc -c < /run/secrets/token > /etc/length\n")  # fmt: skip
+    create = [
+        "env",
+        "create",
+        "armed",
+        "--dockerfile",
+        "Steps",
+        "--interpreter",
+        "/usr/bin/python3",
+        "--build-arg",
+        "RELEASE=2",
+    ]
+    first = cli.json(*create, "--build-secret", "token=team")
+    missing = cli.run("run", "-e", "armed", "--", "cat", "/etc/marker")
+    assert (missing.code, "no_such_secret" in missing.err, "wardian secret set team" in missing.err) == (125, True, True)
+
+    cli.run("secret", "set", "team", "--url", "https://team.example.org", stdin="tok-4711-xyzzy")
+    bound = cli.run("run", "-e", "armed", "--", "cat", "/etc/marker")
+    assert (bound.code, "secret_not_for_this" in bound.err) == (125, True)
+
+    cli.run("secret", "set", "team", stdin="tok-4711-xyzzy")
+    done = cli.ok("run", "-e", "armed", "--", "cat", "/etc/marker", "/etc/length")
+    assert done.out.split() == ["2", str(len("tok-4711-xyzzy"))]
+    assert cli.json("image", "show", "armed")["build_args"] == {"RELEASE": "2"}
+    log = cli.ok("build", "logs", cli.json("build", "list", "--kind", "base", "--state", "completed")["builds"][0]["id"])
+    assert "xyzzy" not in log.out + log.err + done.err
+
+    other = cli.json(*create[:-1], "RELEASE=3", "--build-secret", "token=team")
+    assert other["definition_hash"] != first["definition_hash"]
+    assert cli.ok("run", "-e", "armed", "--", "cat", "/etc/marker").out.split() == ["3"]
+
+
+def test_a_login_that_a_definition_names_must_be_that_of_its_registry(cli: Cli, base: str) -> None:
+    host = base.partition("/")[0]
+    text = f"name: private\ndocker:\n  base_image: {base}\n  credentials: acr\npython:\n  manager: user\n  interpreter: /usr/bin/python3\n"
+    cli.write("private.yml", text)
+    done = cli.run("run", "-f", "private.yml", "--", "true")
+    assert (done.code, "no_such_secret" in done.err, f"--url https://{host}" in done.err) == (125, True, True)
+    cli.run("secret", "set", "acr", "--kind", "registry", "--url", "https://elsewhere.example.org", "--user", "u", stdin="pw")
+    done = cli.run("run", "-f", "private.yml", "--", "true")
+    assert (done.code, "secret_not_for_this" in done.err, "elsewhere.example.org" in done.err) == (125, True, True)
+    cli.run("secret", "set", "acr", "--kind", "registry", "--url", f"http://{host}", "--user", "u", stdin="pw")
+    assert cli.ok("run", "-f", "private.yml", "--", "true").code == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from wardian.definition.environment import BuildContext, DockerSection, Environment, PythonSection, SparkSection
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, PythonSection, SparkSection
 from wardian.definition.requirement import PipRequirement
 from wardian.digest import Digest
 from wardian.formats.yaml_emit import scalar
@@ -190,7 +191,12 @@ python_sections = st.one_of(
 docker_sections = st.one_of(
     st.just(DockerSection()),
     st.builds(DockerSection, base_image=st.just("ubuntu:24.04"), platform=st.none() | st.just("linux/amd64"), credentials=st.none() | st.just("acr")),
-    st.builds(DockerSection, dockerfile=nasty_text.map(lambda text: f"FROM scratch\n{text}")),
+    st.builds(
+        DockerSection,
+        dockerfile=nasty_text.map(lambda text: f"FROM scratch\n{text}"),
+        build_args=_variables(),
+        build_secrets=st.dictionaries(st.sampled_from(["token", "npm.rc", "0"]), st.sampled_from(["team", "a-b_c.d"]), max_size=2),
+    ),
     st.builds(DockerSection, build_context=st.builds(BuildContext, digests, st.sampled_from(["./context", "docker/gpu"]), st.sampled_from(["Dockerfile", "Dockerfile.gpu"]))),
 )  # fmt: skip
 spark_sections = st.builds(

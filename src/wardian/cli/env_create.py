@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     "wardian env create serving --from sklearn:3 --python 3.11",
     "wardian env create tool --pyproject . --extra cli --group test",
     "wardian env create system --manager user --interpreter /usr/bin/python3",
+    "wardian env create tools --dockerfile Dockerfile --build-arg RELEASE=2 --build-secret token=team-token",
 ))  # fmt: skip
 @click.argument("name")
 @click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format.")
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 @click.option("--group", "groups", multiple=True, help="With --pyproject: a dependency group to include.")
 @click.option("--image", help="A base image.")
 @click.option("--dockerfile", type=click.Path(path_type=Path, dir_okay=False), help="A Dockerfile.")
+@click.option("--build-arg", "build_args", multiple=True, metavar="K=V", help="A build argument of its Docker steps.")
+@click.option(
+    "--build-secret",
+    "build_secrets",
+    multiple=True,
+    metavar="ID[=NAME]",
+    help="A stored secret that its Docker steps mount as ID.",
+)
 @click.option("--from", "source", metavar="REF", help="Another environment.", shell_complete=complete_reference)
 @click.option("--version", "version", metavar="V", help="Exactly this version; default: the next number.")
 @click.option("-V", "--variable", "variables", multiple=True, metavar="K=V", help="A variable that runs get.")
@@ -88,7 +97,8 @@ def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:
 
 
 def _from_scratch(options: dict[str, Any]) -> Environment:
-    from wardian.definition.environment import DockerSection, Environment, PythonSection
+    from wardian.definition.docker_section import DockerSection
+    from wardian.definition.environment import Environment, PythonSection
     from wardian.errors import InvalidInput
 
     if options["image"] or options["dockerfile"]:
@@ -123,6 +133,10 @@ def _changed(environment: Environment, options: dict[str, Any]) -> Environment:
         else:
             python = replace(python, requires_python=options["python"])
     docker = replace(environment.docker, base_image=options["base_image"]) if options["base_image"] else environment.docker
+    if options["build_args"] or options["build_secrets"]:
+        secrets = tuple(text if "=" in text else f"{text}={text}" for text in options["build_secrets"])
+        docker = replace(docker, build_args={**docker.build_args, **pairs(options["build_args"], "--build-arg")},
+                         build_secrets={**docker.build_secrets, **pairs(secrets, "--build-secret")})  # fmt: skip
     return (
         environment
         if (python, docker) == (environment.python, environment.docker)

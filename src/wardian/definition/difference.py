@@ -237,6 +237,8 @@ def _settings(env: Environment) -> dict[str, str]:
         "docker.build_context.dockerfile": context and context.dockerfile,
         "docker.platform": docker.platform,
         "docker.credentials": docker.credentials,
+        **{f"docker.build_args.{name}": value for name, value in docker.build_args.items()},
+        **{f"docker.build_secrets.{name}": value for name, value in docker.build_secrets.items()},
         **{f"accelerators.{name}": version for name, version in env.accelerators.items()},
     }
     return {field: str(value) for field, value in values.items() if value}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wardian.definition.environment import BuildContext, DockerSection, Environment, LocalSource, PythonSection, SparkSection
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, LocalSource, PythonSection, SparkSection
 from wardian.definition.values import FrozenMap
 from wardian.digest import Digest
 
@@ -41,6 +42,8 @@ def to_document(env: Environment) -> dict[str, Any]:
             },
             "platform": docker.platform,
             "credentials": docker.credentials,
+            "build_args": dict(docker.build_args),
+            "build_secrets": dict(docker.build_secrets),
         }),
         "spark": _without_defaults({"packages": list(spark.packages), "repositories": list(spark.repositories)}),
         "accelerators": dict(env.accelerators),

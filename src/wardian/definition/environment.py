@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.definition.address import address_fault
-from wardian.definition.local_path import checked_path
+from wardian.definition.docker_section import VARIABLE, DockerSection, checked_docker
+from wardian.definition.fault_list import FaultList
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.plain_text import text_faults
-from wardian.definition.platform import get_platform
 from wardian.definition.reference import NAME
 from wardian.definition.requirement import PipOption, PipRequirement
+from wardian.definition.secret_text import SECRET_VALUE, looks_secret
 from wardian.definition.url_secret import SECRET_HINT, holds_conda_secret, holds_secret
 from wardian.definition.values import FrozenMap, clean_text
-from wardian.errors import Fault, InvalidDefinition, WardianError
+from wardian.errors import InvalidDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,14 +30,7 @@ INDEX_STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
 LINK_SCRIPTS = ("refuse", "run")
 RESERVED_PREFIX = "Wardian-"
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
-_SECRET_NAME = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|access_?key|private_?key|credentials?)(_|$)")
-_SECRET_VALUE = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
-    r"|\bxox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}"
-    r"|(?i:AccountKey=|SharedAccessSignature=)|\w+://[^/\s:@$]+:[^/\s@$]+@"
-)
 _VIRTUAL = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -70,26 +64,6 @@ class PythonSection:
     link_scripts: str = "refuse"
     local: tuple[LocalSource, ...] = ()
     locked_input: Digest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BuildContext:
-    """A directory for a Docker build: its digest, and the Dockerfile's path in it."""
-
-    digest: Digest
-    path: str = "."
-    dockerfile: str = "Dockerfile"
-
-
-@dataclass(frozen=True, slots=True)
-class DockerSection:
-    """What an image starts from: at most one of ``base_image``, ``dockerfile`` (its text) and ``build_context``."""
-
-    base_image: str | None = None
-    dockerfile: str | None = None
-    build_context: BuildContext | None = None
-    platform: str | None = None
-    credentials: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +101,9 @@ class Environment:
             if not isinstance(getattr(self, name), FrozenMap):
                 object.__setattr__(self, name, FrozenMap(getattr(self, name)))
         object.__setattr__(self, "description", clean_text(self.description))
-        faults = _Faults()
+        faults = FaultList()
         object.__setattr__(self, "python", _checked_python(self.python, faults))
-        object.__setattr__(self, "docker", _checked_docker(self.docker, faults))
+        object.__setattr__(self, "docker", checked_docker(self.docker, faults))
         object.__setattr__(self, "spark", _tidy_spark(self.spark))
         _check_rest(self, faults)
         if faults.found:
@@ -214,29 +188,7 @@ class Environment:
         return conda_prefix.read_prefix(prefix, exact=exact).renamed(name)
 
 
-def looks_secret(name: str, value: str) -> bool:
-    """Return whether the variable ``name`` with this value should be in no definition and no record."""
-    by_name = bool(_SECRET_NAME.search(name)) and bool(value.strip()) and not value.startswith("${")
-    return by_name or bool(_SECRET_VALUE.search(value))
-
-
-class _Faults:
-    def __init__(self) -> None:
-        self.found: list[Fault] = []
-
-    def add(self, code: str, field_path: str, message: str, hint: str | None = None) -> None:
-        self.found.append(Fault(code=code, message=message, field=field_path, hint=hint))
-
-    def checked(self, field_path: str, parse: Callable[[str], object], text: str) -> str:
-        """Return what ``parse`` makes of ``text``, or ``text`` with the error noted as a fault of ``field_path``."""
-        try:
-            return str(parse(text))
-        except WardianError as error:
-            self.add(error.stable_code, field_path, error.message, error.hint)
-            return text
-
-
-def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
+def _checked_python(section: PythonSection, faults: FaultList) -> PythonSection:
     def one_of(field_name: str, allowed: tuple[str, ...], code: str) -> None:
         value = getattr(section, field_name)
         if value not in allowed:
@@ -256,7 +208,7 @@ def _checked_python(section: PythonSection, faults: _Faults) -> PythonSection:
     options = parsed("pip_options", PipOption.parse)
     channels = tuple(clean_text(c).strip().rstrip("/") for c in section.channels)
     for i, channel in enumerate(channels):
-        if _SECRET_VALUE.search(channel) or holds_conda_secret(channel):  # before a message can show it
+        if SECRET_VALUE.search(channel) or holds_conda_secret(channel):  # before a message can show it
             faults.add("secret_in_definition", f"python.channels[{i}]", "the channel's URL holds a secret", SECRET_HINT)
         elif not channel or any(c.isspace() for c in channel) or (":" in channel and "://" not in channel):
             faults.add("bad_channel", f"python.channels[{i}]", f"`{section.channels[i]}` is not a channel name or URL")
@@ -295,37 +247,11 @@ def _specifiers(text: str) -> str:
     return "".join(bare.split())
 
 
-def _checked_docker(section: DockerSection, faults: _Faults) -> DockerSection:
-    given = [n for n in ("base_image", "dockerfile", "build_context") if getattr(section, n)]
-    if len(given) > 1:
-        faults.add("too_many_docker_options", "docker", f"at most one of {', '.join(given)} may be given")
-    platform = section.platform and faults.checked("docker.platform", get_platform, section.platform)
-    if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
-        faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
-    return replace(
-        section,
-        base_image=section.base_image and clean_text(section.base_image),
-        dockerfile=section.dockerfile and clean_text(section.dockerfile),
-        build_context=section.build_context and _checked_context(section.build_context, faults),
-        platform=platform,
-    )
-
-
-def _checked_context(context: BuildContext, faults: _Faults) -> BuildContext:
-    path = faults.checked("docker.build_context.path", checked_path, context.path)
-    dockerfile = faults.checked("docker.build_context.dockerfile", checked_path, context.dockerfile).removeprefix("./")
-    if dockerfile.split("/")[0] in (".", ".."):
-        faults.add(
-            "bad_path", "docker.build_context.dockerfile", f"`{context.dockerfile[:120]}` is no file in the build context"
-        )
-    return replace(context, path=path, dockerfile=dockerfile)
-
-
 def _tidy_spark(section: SparkSection) -> SparkSection:
     return SparkSection(tuple(map(clean_text, section.packages)), tuple(map(clean_text, section.repositories)))
 
 
-def _check_rest(env: Environment, faults: _Faults) -> None:
+def _check_rest(env: Environment, faults: FaultList) -> None:
     if env.name is not None and not NAME.fullmatch(env.name):
         faults.add("bad_name", "name", f"`{env.name[:80]}` is not a name",
                    "a letter or digit, then up to 254 letters, digits, `.`, `_` or `-`")  # fmt: skip
@@ -345,5 +271,5 @@ def _check_rest(env: Environment, faults: _Faults) -> None:
         if not _COORDINATE.fullmatch(package):
             faults.add("bad_spark_package", f"spark.packages[{i}]", f"`{package}` is not `group:artifact:version`")
     for i, repository in enumerate(env.spark.repositories):
-        if _SECRET_VALUE.search(repository) or holds_secret(repository):
+        if SECRET_VALUE.search(repository) or holds_secret(repository):
             faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", SECRET_HINT)

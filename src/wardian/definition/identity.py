@@ -19,7 +19,7 @@ def hashed_fields(env: Environment) -> dict[str, Any]:
     """Return exactly what the hash is taken of, defaults omitted; lists keep their order.
 
     Channels go by their well-known names, else by URL; these, and the URLs of indexes, without credentials and tokens.
-    Not in it: name, version, description, tags, variables, interpreter path.
+    Not in it: name, version, description, tags, variables, interpreter path, names of stored secrets.
     Source:   semantics §2, [S21-S24]
     """
     python, docker = env.python, env.docker
@@ -28,6 +28,7 @@ def hashed_fields(env: Environment) -> dict[str, Any]:
         "dockerfile": docker.dockerfile,
         "build_context": docker.build_context
         and {"digest": docker.build_context.digest, "dockerfile": docker.build_context.dockerfile},
+        "build_args": dict(docker.build_args),
         "docker_platform": docker.platform,
         "manager": python.manager if python.manager != "conda" else None,
         "source": python.source if python.source != "managed" else None,

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.definition.environment import (
-    BuildContext,
-    DockerSection,
-    Environment,
-    PythonSection,
-    SparkSection,
-)
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, PythonSection, SparkSection
 from wardian.definition.local_path import checked_path
 from wardian.definition.requirement import PipRequirement
 from wardian.digest import Digest
@@ -39,7 +34,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "": ("name", "description", "tags", "python", "docker", "spark", "accelerators", "variables"),
     "python": ("manager", "version", "source", "interpreter", "channels", "conda", "pip", "pip_options", "constraints",
                "index_strategy", "link_scripts", "locked_input"),
-    "docker": ("base_image", "dockerfile", "build_context", "platform", "credentials"),
+    "docker": ("base_image", "dockerfile", "build_context", "platform", "credentials", "build_args", "build_secrets"),
     "docker.build_context": ("path", "dockerfile"),
     "spark": ("packages", "repositories"),
 }  # fmt: skip
@@ -209,6 +204,8 @@ class _WardianFile:
             build_context=self._build_context(fields),
             platform=fields.text("platform", as_="docker.platform"),
             credentials=fields.text("credentials", as_="docker.credentials"),
+            build_args=fields.strings("build_args", as_="docker.build_args"),
+            build_secrets=fields.strings("build_secrets", as_="docker.build_secrets"),
         )
 
     def _build_context(self, docker: Fields) -> BuildContext | None:
@@ -273,11 +270,12 @@ def write(env: Environment) -> str:
     for key in ("index_strategy", "link_scripts", "locked_input"):
         if getattr(python, key) != getattr(plain, key):
             lines += entry(key, getattr(python, key), 2)
-    docker_lines = [line for key in KEYS["docker"] if key != "build_context" and getattr(docker, key) is not None
+    docker_lines = [line for key in ("base_image", "dockerfile", "platform", "credentials") if getattr(docker, key) is not None
                     for line in entry(key, getattr(docker, key), 2)]  # fmt: skip
     if docker.build_context is not None:
         context = docker.build_context
         docker_lines += ["  build_context:", *entry("path", context.path, 4), *entry("dockerfile", context.dockerfile, 4)]
+    docker_lines += [*table("build_args", docker.build_args, 2), *table("build_secrets", docker.build_secrets, 2)]
     lines += ["docker:", *docker_lines] if docker_lines else []
     spark_lines = [*listing("packages", spark.packages, 2), *listing("repositories", spark.repositories, 2)]
     lines += ["spark:", *spark_lines] if spark_lines else []

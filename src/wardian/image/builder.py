@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from wardian.definition.environment import looks_secret
+from wardian.definition.secret_text import looks_secret
 from wardian.errors import BuildFailed, InvalidInput
 from wardian.events import Event, silent
 from wardian.image.archives import open_docker_archive, open_oci_archive

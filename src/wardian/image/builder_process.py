@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wardian.definition.docker_section import SECRET_ID
 from wardian.errors import BuildFailed, Denied, InvalidInput, NotFound, Unavailable
 from wardian.image.engine_cli import words
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from wardian.image.builder import Recipe
 
 _KEPT_LINES = 60
-_SECRET_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SHORTEST_MASKED = 4  # characters: what is shorter is in every other line
 _STEP = re.compile(r"(?:STEP \d+/\d+:|Step \d+/\d+ :|#\d+ \[[^\]]*\]| > \[[^\]]*\]|.*building at STEP) \"?(.*?)\"?:?$")
 _AT = re.compile(r"building at STEP \"(.*)\": (.*)$")
@@ -49,7 +49,7 @@ def secret_files(secrets: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, P
     Raises:   InvalidInput: ``bad_secret``: an id that the command lines cannot say.
     """
     for name in secrets:
-        if not _SECRET_ID.fullmatch(name):
+        if not SECRET_ID.fullmatch(name):
             raise InvalidInput(
                 f"`{name[:80]}` is not a name for a secret", hint="letters, digits, `.`, `_`, `-`", code="bad_secret"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wardian.definition.environment import looks_secret
+from wardian.definition.secret_text import looks_secret
 from wardian.definition.url_secret import holds_secret
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.definition.environment import VARIABLE, looks_secret
+from wardian.definition.docker_section import VARIABLE
 from wardian.definition.reference import NAME
+from wardian.definition.secret_text import looks_secret
 from wardian.definition.url_secret import holds_secret
 from wardian.errors import InvalidInput, wrong_in
 from wardian.run.argument_secrets import without_secrets

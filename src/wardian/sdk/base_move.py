@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wardian.events import Event
-from wardian.sdk.docker_steps import has_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +68,7 @@ def plan_bases(
         pin = parts.images.records.find_base(version.id, name)
         if pin is None:
             continue
-        if not hold and has_steps(environment.docker):
+        if not hold and environment.docker.has_steps:
             found.append(BaseMove(name, "Docker steps", pin.digest, None, "", anew=True))
             continue
         if not hold and parts.settings.offline:
@@ -85,10 +84,12 @@ def plan_bases(
 def _newest(parts: Parts, environment: Environment, platform: str) -> tuple[str, Base | None]:
     """Return how a definition's base image is written, and what that means now; None: ``scratch``."""
     from wardian.image.base import get_base
+    from wardian.sdk.base_login import check_login
     from wardian.sdk.image_base import SCRATCH, ImageBases
 
     reference = environment.docker.base_image or parts.settings.base_image
     if reference == SCRATCH:
         return reference, None
+    check_login(parts, environment.docker, [reference])
     store, tag = ImageBases(parts).place_of(reference)
     return reference, get_base(store, tag, platform)

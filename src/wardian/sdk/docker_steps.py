@@ -6,13 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
-from wardian.errors import BuildFailed, NotFound
+from wardian.errors import BuildFailed, Denied, NotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.bootstrap import Parts
-    from wardian.definition.environment import DockerSection
+    from wardian.definition.docker_section import DockerSection
     from wardian.definition.platform import Platform
     from wardian.image.engine import Login
     from wardian.image.store import ImageStore
@@ -21,19 +21,15 @@ if TYPE_CHECKING:
 STEPS = "docker steps"  # stands in a pin where a reference stands for others
 
 
-def has_steps(docker: DockerSection) -> bool:
-    """Return whether a definition has Docker steps of its own."""
-    return docker.dockerfile is not None or docker.build_context is not None
-
-
 def steps_tag(docker: DockerSection, platform: Platform) -> str:
     """Return the tag of what these steps make for ``platform``: definitions with the same steps share it."""
     context = docker.build_context
-    steps = {
+    steps: dict[str, object] = {
         "dockerfile": docker.dockerfile,
         "context": [context.digest, context.dockerfile] if context else None,
         "platform": platform.name,
     }
+    steps |= {key: dict(value) for key, value in (("args", docker.build_args), ("secrets", docker.build_secrets)) if value}
     return f"b-{Digest.of_document(steps)}"
 
 
@@ -42,7 +38,8 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
 
     Not reproducible: what was built before from the same steps is taken, unless ``refresh``. One build for all who want it at once.
 
-    Raises:   InvalidDefinition: the Dockerfile's faults.  BuildFailed: code ``docker_build_failed``, with ``FILE:LINE:``.
+    Raises:   NotFound: code ``no_such_secret``: one that the steps mount is not kept here.  Denied: ``secret_not_for_this``: as ``check_login``.
+              InvalidDefinition: the Dockerfile's faults.  BuildFailed: code ``docker_build_failed``, with ``FILE:LINE:``.
               EngineUnavailable: ``no_builder``: the message says of each why not.  NotFound: code ``no_build_context``.
     """
     from wardian.image.builder import build_image
@@ -65,9 +62,10 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
                                hint="register the definition again where the directory is")  # fmt: skip
             from wardian.definition.platform import this_platform
 
+            secrets = _secrets(parts, version)
             built = build_image(
                 images.builders, home, scratch=images.scratch, dockerfile=docker.dockerfile, context=directory,
-                name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh,
+                name=context.dockerfile if context else "Dockerfile", names=(tag,), refresh=refresh, build_args=docker.build_args, secrets=secrets,
                 plain_http=True,  # to loopback alone: see the builders
                 logins=_logins(parts, docker, directory),
                 platform="" if platform == this_platform() else platform.name, listener=recorder,
@@ -76,17 +74,35 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
             return built.descriptor.digest
 
 
+def _secrets(parts: Parts, version: EnvironmentVersion) -> dict[str, str]:
+    """Return what the steps mount, by id. Only secrets that are bound to no host: a definition must not have logins sent elsewhere."""
+    found = {}
+    for key, name in version.environment.docker.build_secrets.items():
+        secret = parts.secrets.find(name)
+        if secret is None:
+            raise NotFound(f"the Docker steps of {version} mount the secret `{name}` as `{key}`, and there is none of that name here",
+                           code="no_such_secret", hint=f"`wardian secret set {name}` asks for its value")  # fmt: skip
+        if secret.kind != "plain":
+            raise Denied(f"the secret `{name}`, which the Docker steps of {version} mount, is a login for {secret.url}, and goes nowhere else",
+                         code="secret_not_for_this", hint="keep what steps may mount as a plain secret: `wardian secret set NAME`, without --url")  # fmt: skip
+        found[key] = secret.value
+    return found
+
+
 def _logins(parts: Parts, docker: DockerSection, context: Path | None) -> dict[str, Login]:
     """Return the logins for the registries that the steps name."""
     from wardian.errors import InvalidReference
     from wardian.image.dockerfile import parse_dockerfile
     from wardian.image.reference import parse_image_reference
+    from wardian.sdk.base_login import check_login
 
     name = docker.build_context.dockerfile if docker.build_context else "Dockerfile"
     path = context / name if context else None
     text = docker.dockerfile or (path.read_text(errors="replace") if path is not None and path.is_file() else "")
     found = {}
-    for image in parse_dockerfile(text, name).base_images():
+    images = parse_dockerfile(text, name).base_images(docker.build_args)
+    check_login(parts, docker, images)
+    for image in images:
         with contextlib.suppress(InvalidReference):  # a variable that only the builder knows
             reference = parse_image_reference(image)
             login = parts.images.registry_login(reference.registry, reference.repository)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import BuildFailed, InvalidInput, NotFound
 from wardian.events import Event
-from wardian.sdk.docker_steps import STEPS, build_base, has_steps
+from wardian.sdk.base_login import check_login
+from wardian.sdk.docker_steps import STEPS, build_base
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
@@ -37,13 +38,15 @@ class ImageBases:
         records = self._parts.images.records
         pin = records.find_base(version.id, platform.name)
         docker = version.environment.docker
-        if has_steps(docker) and (pin is None or pin.reference == STEPS):
+        if docker.has_steps and (pin is None or pin.reference == STEPS):
             return self._built(version, platform, pin)
         reference = pin.reference if pin is not None else docker.base_image or self._parts.settings.base_image
         if reference == SCRATCH:
             if pin is None:
                 records.pin_base(version.id, platform.name, SCRATCH, None, "")
             return None
+        if reference == docker.base_image:
+            check_login(self._parts, docker, [reference])
         store, tag = self.place_of(reference)
         base = get_base(store, f"sha256:{pin.digest}" if pin is not None and pin.digest else tag, platform.name)
         if pin is None:

@@ -41,7 +41,7 @@ class ImageDetails:
         tags: its tags in that repository, as far as they are known.
         size_bytes: of its layers as they are stored.
         interpreter: path of the Python that runs scripts; ``environment``: of the environment's root. Empty: not Wardian's image.
-        base: reference and digest of the base image.  dockerfile: of a definition with Docker steps.
+        base: reference and digest of the base image.  dockerfile, build_args: of a definition with Docker steps.
         platforms: of an index: its platforms, each an image of its own.  images: platform → the digest of its image's manifest.
     """
 
@@ -63,6 +63,7 @@ class ImageDetails:
     base: str = ""
     base_digest: str = ""
     dockerfile: str = ""
+    build_args: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
     images: dict[str, str] = field(default_factory=dict)

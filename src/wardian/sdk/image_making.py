@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wardian.digest import canonical_json
 from wardian.errors import BuildFailed, InvalidInput, NotFound
-from wardian.sdk.docker_steps import has_steps
 from wardian.sdk.image_base import ImageBases
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ class ImageMaker:
     def _given(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> EnvironmentImage:
         """Return the image of a user-managed version: the user's own, as it is [S6]."""
         docker = version.environment.docker
-        if docker.base_image is None and not has_steps(docker):
+        if docker.base_image is None and not docker.has_steps:
             raise NotFound(f"{version} is user-managed and names no image", hint="`docker.base_image`, or `--image` of `env create`",
                            code="no_image")  # fmt: skip
         base = self._bases.get(version, platform)

@@ -7,7 +7,6 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, NotFound
-from wardian.sdk.docker_steps import has_steps
 from wardian.sdk.image_details import packages_in
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def _compared(ours: tuple[Descriptor, str] | None, again: tuple[Descriptor, str]
 
 
 def _notes(version: EnvironmentVersion, layers: tuple[LayerComparison, ...]) -> Iterator[str]:
-    if has_steps(version.environment.docker):
+    if version.environment.docker.has_steps:
         yield "Docker steps may come out otherwise each time: they are not run again, their result is pinned by its digest"
     scripts = [name for layer in layers for name in layer.packages if name.startswith("link script of ")]
     if scripts:

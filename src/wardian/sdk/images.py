@@ -147,7 +147,11 @@ class ImageCollection:
         images = self._parts.images
         wanted = get_platform(platform) if platform else this_platform()
         docker = version.environment.docker
-        about: dict[str, Any] = {"definition_hash": str(version.definition_hash), "dockerfile": docker.dockerfile or ""}
+        about: dict[str, Any] = {
+            "definition_hash": str(version.definition_hash),
+            "dockerfile": docker.dockerfile or "",
+            "build_args": dict(docker.build_args),
+        }
         if (pin := images.records.find_base(version.id, wanted.name)) is not None:
             about |= {"base": pin.reference, "base_digest": pin.digest or ""}
         scheme = scheme_text(images.scheme)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.docker_section import SECRET_NAME
 from wardian.errors import Conflict, Denied, InvalidInput, NotFound
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
 from wardian.workspace.clock import moment_text, utc_now
@@ -27,7 +28,6 @@ BOUND_KINDS = ("index", "channel", "registry")
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
 _OTHERS = 0o077
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LARGEST_BYTES = 64 << 10
 _SCHEMA = 1
 
@@ -140,7 +140,7 @@ class Secrets:
         return max(covering, key=lambda found: found[0])[1] if covering else None
 
     def _checked(self, name: str, value: str, kind: str, url: str, username: str) -> Secret:
-        if not _NAME.fullmatch(name):
+        if not SECRET_NAME.fullmatch(name):
             raise InvalidInput(
                 f"`{name[:80]}` is not a name for a secret",
                 hint="a letter or digit, then up to 127 letters, digits, `.`, `_` or `-`",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.builders import an_environment
 
 from wardian.definition.difference import Difference, PackageChange, SettingChange, difference
-from wardian.definition.environment import BuildContext, DockerSection, Environment, LocalSource, SparkSection
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, LocalSource, SparkSection
 from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
 from wardian.workspace.version import content_key

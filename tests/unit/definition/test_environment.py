@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from tests.builders import an_environment
 
-from wardian.definition.environment import BuildContext, DockerSection, Environment, PythonSection, SparkSection
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, PythonSection, SparkSection
 from wardian.definition.values import FrozenMap
 from wardian.digest import Digest
 from wardian.errors import InvalidDefinition
@@ -97,6 +98,13 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("bad_python_version", "python.requires_python", {"python": P(manager="uv", requires_python="three")}),
     ("too_many_docker_options", "docker", {"docker": D(base_image="a", dockerfile="FROM b")}),
     ("too_many_docker_options", "docker", {"docker": D(base_image="a", build_context=BuildContext(Digest.of(b"")))}),
+    ("no_docker_steps", "docker.build_args", {"docker": D(base_image="a", build_args={"A": "1"})}),
+    ("no_docker_steps", "docker.build_secrets", {"docker": D(build_secrets={"a": "b"})}),
+    ("bad_build_arg", "docker.build_args.A-B", {"docker": D(dockerfile="FROM b", build_args={"A-B": "1"})}),
+    ("secret_in_definition", "docker.build_args.API_KEY", {"docker": D(dockerfile="FROM b", build_args={"API_KEY": "abc"})}),
+    ("bad_build_secret", "docker.build_secrets.a b", {"docker": D(dockerfile="FROM b", build_secrets={"a b": "c"})}),
+    ("bad_build_secret", "docker.build_secrets.a", {"docker": D(dockerfile="FROM b", build_secrets={"a": "no name"})}),
+    ("wrong_type", "docker.build_args.A", {"docker": D(dockerfile="FROM b", build_args={"A": 1})}),  # type: ignore[dict-item]
     ("unknown_platform", "docker.platform", {"docker": D(base_image="a", platform="linux/riscv")}),
     ("bad_image", "docker.base_image", {"docker": D(base_image="a b")}),
     ("bad_variable", "variables.A-B", {"variables": {"A-B": "1"}}),

@@ -12,15 +12,9 @@ from typing import Any
 import pytest
 from tests.builders import an_environment
 
+from wardian.definition.docker_section import BuildContext, DockerSection
 from wardian.definition.document import from_document
-from wardian.definition.environment import (
-    BuildContext,
-    DockerSection,
-    Environment,
-    LocalSource,
-    PythonSection,
-    SparkSection,
-)
+from wardian.definition.environment import Environment, LocalSource, PythonSection, SparkSection
 from wardian.definition.identity import SCHEME, definition_hash, hashed_fields
 from wardian.digest import Digest
 
@@ -45,6 +39,7 @@ PAIRS: dict[str, tuple[Environment, Environment]] = {
     "base_image": (docker(base_image="ubuntu:22.04"), docker(base_image="ubuntu:24.04")),
     "dockerfile": (docker(dockerfile="FROM a\n"), docker(dockerfile="FROM b\n")),
     "build_context": (docker(build_context=BuildContext(ONE)), docker(build_context=BuildContext(TWO))),
+    "build_args": (docker(dockerfile="FROM a\n"), docker(dockerfile="FROM a\n", build_args={"RELEASE": "2"})),
     "docker_platform": (docker(base_image="a"), docker(base_image="a", platform="linux/arm64")),
     "manager": (conda(pip=("numpy",)), uv(pip=("numpy",))),
     "source": (uv(), uv(source="host")),
@@ -111,13 +106,15 @@ def test_the_interpreter_and_credentials_do_not_matter() -> None:
     assert definition_hash(Environment(python=user)) == definition_hash(Environment(python=PythonSection(manager="user")))
     private = docker(base_image="private/image:1", credentials="registry")
     assert definition_hash(private) == definition_hash(docker(base_image="private/image:1"))
+    mounted = docker(dockerfile="FROM a\n", build_secrets={"token": "team"})
+    assert definition_hash(mounted) == definition_hash(docker(dockerfile="FROM a\n"))
 
 
 def test_each_field_of_a_definition_is_hashed_or_left_out_on_purpose() -> None:
     """A new field of a section makes this red, until somebody decides."""
     fields = {f.name for section in (PythonSection, DockerSection, SparkSection) for f in dataclasses.fields(section)}
     renamed = {"platform": "docker_platform", "packages": "spark_packages", "repositories": "spark_repositories"}
-    left_out = {"interpreter", "credentials"}
+    left_out = {"interpreter", "credentials", "build_secrets"}
     assert {renamed.get(name, name) for name in fields - left_out} | {"virtual_packages"} == set(PAIRS)
     own = {f.name for f in dataclasses.fields(Environment)}
     assert own == {"python", "docker", "spark", "accelerators"} | set(CHANGED)

@@ -10,14 +10,8 @@ import pytest
 import yaml
 
 from wardian import formats
-from wardian.definition.environment import (
-    BuildContext,
-    DockerSection,
-    Environment,
-    LocalSource,
-    PythonSection,
-    SparkSection,
-)
+from wardian.definition.docker_section import BuildContext, DockerSection
+from wardian.definition.environment import Environment, LocalSource, PythonSection, SparkSection
 from wardian.definition.identity import definition_hash
 from wardian.digest import Digest
 from wardian.errors import InvalidDefinition
@@ -218,6 +212,8 @@ WRONG: list[tuple[str, list[tuple[str, int | None, str]]]] = [
     (Y + "  pip:\n    - ./pkg\n", [("no_such_path", 3, "python.pip[0]")]),
     (Y + "  pip:\n    - /abs\n", [("absolute_path", 3, "python.pip[0]")]),
     ("docker:\n  base_image: a\n  dockerfile: FROM b\n", [("too_many_docker_options", 1, "docker")]),
+    ("docker:\n  dockerfile: FROM b\n  build_args:\n    DB_PASSWORD: hunter2\n", [("secret_in_definition", 4, "docker.build_args.DB_PASSWORD")]),
+    ("docker:\n  dockerfile: FROM b\n  build_secrets: [token]\n", [("wrong_type", 3, "docker.build_secrets")]),
     ("docker:\n  base_image: a b\n", [("bad_image", 2, "docker.base_image")]),
     ("docker:\n  base_image: a\n  platform: linux/riscv\n", [("unknown_platform", 3, "docker.platform")]),
     ("docker:\n  build_context:\n    path: /abs\n", [("absolute_path", 3, "docker.build_context.path")]),
