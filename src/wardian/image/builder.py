@@ -151,9 +151,7 @@ def build_image(
             logins=dict(logins or {}), plain_http=plain_http, refresh=refresh, use_cache=use_cache,
         )  # fmt: skip
         builder, why = choose_builder(builders, recipe)
-        listener(
-            Event("notice", f"the Docker steps are built by {builder.name}: {why}", data={"builder": builder.name, "why": why})
-        )
+        listener(Event("notice", f"the Docker steps are built by {builder.name}", data={"builder": builder.name, "why": why}))
         listener(Event("phase", "building", data={"builder": builder.name}))
         output = place / "image.tar"
         builder.build(recipe, output, lambda line: listener(Event("output", line)), stop=stop)
