@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wardian.run.records import RunStore
     from wardian.run.surroundings import Surroundings
     from wardian.settings import Settings
+    from wardian.tools.flight import Flight
     from wardian.tools.http import Credentials, Http
     from wardian.tools.uv import Uv
     from wardian.workspace.artifacts import Artifacts
@@ -353,7 +354,20 @@ class Parts:
         from wardian.workspace.locking import Locker
 
         return Locker(locks=self.locks, chain=lambda: self.lock_chain, solver=lambda: self.solver, builds=lambda: self.builds,
-                      platforms=self.settings.lock_platforms, offline=self.settings.offline, listener=self.listener)  # fmt: skip
+                      platforms=self.settings.lock_platforms, offline=self.settings.offline, flight=self._solve_flight,
+                      listener=self.listener)  # fmt: skip
+
+    def _solve_flight(self, key: str) -> Flight:
+        """Return the flight of a solve. It is this workspace's own: another one may have other indexes, and find what this one does not."""
+        from wardian.digest import Digest
+        from wardian.tools.flight import Flight
+
+        return Flight.of(self.flights, f"s-{Digest.of(os.fsencode(self.directory) + key.encode())}")
+
+    @property
+    def flights(self) -> Path:
+        """What several processes of this machine want made, once for all of them."""
+        return self.cache / "flights"
 
     @cached_property
     def lock_chain(self) -> LockChain:

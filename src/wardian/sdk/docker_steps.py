@@ -49,9 +49,7 @@ def build_base(parts: Parts, version: EnvironmentVersion, platform: Platform, *,
     home, tag = images.home, steps_tag(docker, platform)
     if not refresh and (found := home.find(tag)) is not None:
         return found.descriptor.digest
-    flights = images.cache / "flights"
-    flights.mkdir(parents=True, exist_ok=True)
-    with Flight(flights / tag).lead(parts.listener, lambda: not refresh and home.find(tag) is not None) as listener:
+    with Flight.of(parts.flights, tag).lead(parts.listener, lambda: not refresh and home.find(tag) is not None) as listener:
         if listener is None:
             return _there(home, tag)
         with parts.builds.record("base", str(version), tag, listener) as recorder:

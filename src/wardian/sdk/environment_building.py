@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from wardian.errors import InvalidInput
 from wardian.events import Event
 from wardian.sdk.environment_lookup import EnvironmentLookup
-from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,14 +93,12 @@ class EnvironmentBuilding(EnvironmentLookup):
         chosen, parts = locked.chosen, self._parts
         lock = parts.locks.get(chosen.lock_digest, definition_hash=version.definition_hash)
         environment = version.environment
-        flights = parts.cache / "flights"
-        with disk_errors(flights):
-            flights.mkdir(parents=True, exist_ok=True)
 
         def find() -> Prefix | None:
             return installer.find(chosen.install_digest, host)
 
-        with Flight(flights / f"p-{chosen.install_digest}").lead(parts.listener, lambda: find() is not None) as listener:
+        flight = Flight.of(parts.flights, f"p-{chosen.install_digest}")
+        with flight.lead(parts.listener, lambda: find() is not None) as listener:
             if listener is None and (made := find()) is not None:
                 return made
             key = installer.key(chosen.install_digest, host) or chosen.install_digest

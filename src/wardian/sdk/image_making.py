@@ -108,7 +108,6 @@ class ImageMaker:
     def _find_or_build(self, version: EnvironmentVersion, request: ImageRequest) -> tuple[StoredImage, str, str]:
         """Return the image, where it came from, and the id of its build; looked for in each registry before it is built [S13]."""
         from wardian.image.build import find_image
-        from wardian.tools.disk import disk_errors
         from wardian.tools.flight import Flight
 
         images, key = self._parts.images, request.key
@@ -116,10 +115,7 @@ class ImageMaker:
             if (found := find_image(store, key, request.lock.digest)) is not None:
                 return found, origin, ""
         home = images.home
-        flights = images.cache / "flights"
-        with disk_errors(flights):
-            flights.mkdir(parents=True, exist_ok=True)
-        with Flight(flights / image_flight(key)).lead(
+        with Flight.of(self._parts.flights, image_flight(key)).lead(
             self._recorder or self._parts.listener, lambda: find_image(home, key, request.lock.digest) is not None
         ) as listener:
             if listener is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.errors import WardianError
 from wardian.events import Event
 from wardian.small_file import read_small
-from wardian.tools.disk import FileLock, write_atomically
+from wardian.tools.disk import FileLock, disk_errors, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +43,13 @@ class Flight:
         self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._log = path.with_name(path.name + ".log")
         self._failed = path.with_name(path.name + ".failed")
+
+    @classmethod
+    def of(cls, directory: Path, name: str) -> Flight:
+        """Return the flight called ``name`` among those of ``directory``, which is made if it is not there."""
+        with disk_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        return cls(directory / name)
 
     @contextlib.contextmanager
     def lead(self, listener: Listener, is_made: Callable[[], bool]) -> Iterator[Listener | None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.lock.lock import Lock
     from wardian.lock.solver import Solver
+    from wardian.tools.flight import Flight
     from wardian.workspace.builds import Builds, Recorder
     from wardian.workspace.lock_chain import LockChain
     from wardian.workspace.locks import ChosenLock, Locks
@@ -43,11 +44,12 @@ class Locker:
 
     Args:     chain: where a lock may be already.  builds: keeps a record of each solve.
               platforms: what is locked in one go beside the asked-for platform.
+              flight: of those who want the same, one solves; the others see its log and share its error.
     """
 
     def __init__(
         self, *, locks: Locks, chain: Callable[[], LockChain], solver: Callable[[], Solver], builds: Callable[[], Builds],
-        platforms: Sequence[str], offline: bool, listener: Listener = silent,
+        platforms: Sequence[str], offline: bool, flight: Callable[[str], Flight], listener: Listener = silent,
     ):  # fmt: skip
         self._locks = locks
         self._chain = chain
@@ -55,6 +57,7 @@ class Locker:
         self._builds = builds
         self._platforms = platforms
         self._offline = offline
+        self._flight = flight
         self._listener = listener
 
     def find(self, version: EnvironmentVersion, platform: Platform) -> Locked | None:
@@ -79,13 +82,14 @@ class Locker:
         wanted = self._wanted(platform, platforms)
         chain = self._chain()
         if as_of is None and all(chain.find_here(version, one) is not None for one in wanted):
-            return self._lock_all(version, wanted, platform, platforms, None, {})
-        with chain.single_flight(version.definition_hash):
-            return self._lock_all(version, wanted, platform, platforms, as_of, sources or {})
+            return self._lock_all(version, wanted, platform, platforms, None, {}, None)
+        key = " ".join([version.definition_hash, str(as_of), *(one.name for one in wanted)])
+        with self._flight(key).lead(self._listener, lambda: False) as listener, chain.single_flight(version.definition_hash):
+            return self._lock_all(version, wanted, platform, platforms, as_of, sources or {}, listener)
 
     def _lock_all(
         self, version: EnvironmentVersion, wanted: Sequence[Platform], platform: Platform, asked: Sequence[Platform], as_of: datetime | None,
-        sources: Mapping[Digest, Path],
+        sources: Mapping[Digest, Path], listener: Listener | None,
     ) -> Locked:  # fmt: skip
         known = {one.name: found for one in wanted if (found := self._chain().find(version, one)) is not None}
         for lock, _ in known.values():
@@ -96,7 +100,7 @@ class Locker:
                 pinned = self._adopt(version, known[one.name][0], one, known[one.name][1])[1]
                 result = pinned if one == platform else result
         else:
-            with self._builds().record("lock", str(version), version.definition_hash, self._listener) as recorder:
+            with self._builds().record("lock", str(version), version.definition_hash, listener or self._listener) as recorder:
                 result = self._solve_all(version, wanted, platform, asked, known, as_of, sources, recorder)
         if result is None:
             raise SolveFailed(f"nothing was locked for {platform}")
