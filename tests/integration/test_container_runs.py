@@ -26,7 +26,8 @@ from wardian.run.records import RunStore
 from wardian.run.submit import submit
 from wardian.run.surroundings import Surroundings
 from wardian.run.targets.container import ContainerTarget
-from wardian.run.targets.container_place import PREFIX, ContainerOptions, orphans
+from wardian.run.targets.container_options import ContainerOptions
+from wardian.run.targets.container_place import PREFIX, orphans
 from wardian.tools import processes
 from wardian.workspace.database import Database
 

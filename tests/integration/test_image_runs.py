@@ -145,6 +145,16 @@ def test_the_exit_code_is_as_in_a_shell(cli: Cli, script: str, words: tuple[str,
     assert done.code == code, done.err
 
 
+def test_options_of_the_target_are_taken_and_recorded(cli: Cli) -> None:
+    options = ["--option", "shm=48M", "--option", "arguments=--network none --hostname inside"]
+    script = "import os, socket; s = os.statvfs('/dev/shm'); print(s.f_blocks * s.f_frsize, socket.gethostname())"
+    done = cli.json("run", "-t", "podman", *options, "-r", "requirements.txt", "--", "python", "-c", script)
+    assert cli.ok("runs", "logs", done["id"]).out == f"{48 << 20} inside\n"
+    assert done["configuration"]["options"] == {"shm": "48M", "arguments": "--network none --hostname inside"}
+    local = cli.run("run", *options, "-r", "requirements.txt", "--", "true")
+    assert (local.code, "has no options" in local.err) == (125, True)
+
+
 def test_what_wardian_cannot_do_is_125(cli: Cli) -> None:
     done = cli.run("run", "-t", "podman", "-r", "requirements.txt", "train.py", variables={"WARDIAN_REGISTRY": "127.0.0.1:1/envs",
                                                                                            "WARDIAN_TIMEOUT_S": "2"})  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.pairs import pairs
 from wardian.cli.views import version_row
 
 if TYPE_CHECKING:
@@ -68,17 +69,6 @@ def create(session: Session, name: str, **options: Any) -> None:
         {**version_row(version), "created_now": created},
         lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}",
     )
-
-
-def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """Return ``K=V`` texts as a mapping."""
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"{option} takes NAME=VALUE, not `{text}`")
-        found[key] = value
-    return found
 
 
 def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:

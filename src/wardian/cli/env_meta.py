@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from wardian.cli.common import Session, command, complete_reference, examples
-from wardian.cli.env_create import pairs
+from wardian.cli.pairs import pairs
 from wardian.cli.views import version_row
 
 

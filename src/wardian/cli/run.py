@@ -50,6 +50,13 @@ if TYPE_CHECKING:
 @click.option("--cpus", type=float, help="Processors it needs.")
 @click.option("--memory", metavar="SIZE", help="Memory it needs: 512M, 4G …")
 @click.option("--gpus", type=int, help="GPUs it needs.")
+@click.option(
+    "--option",
+    "target_options",
+    multiple=True,
+    metavar="K=V",
+    help="An option of the target: shm=8G, arguments='--device /dev/fuse' …",
+)
 @click.option("--time", "timeout", metavar="T", help="Stop it after this time: 90, 30s, 10m, 2h.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option("-m", "--module", is_flag=True, help="The first argument is a module.")

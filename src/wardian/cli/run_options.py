@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wardian.cli.pairs import pairs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from wardian.workspace.version import EnvironmentVersion
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunConfiguration:
@@ -41,6 +42,7 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
         target=options["target"] or "local",
         timeout_s=duration_s(options["timeout"]),
         resources=Resources(cpus=options["cpus"], memory_bytes=_bytes(options["memory"]), gpus=options["gpus"]),
+        options=pairs(options["target_options"], "--option"),
         with_packages=tuple(options["with_packages"]),
     )
 
@@ -153,7 +155,9 @@ def duration_s(text: str | None) -> float | None:
 def _bytes(text: str | None) -> int | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?B?", text, re.IGNORECASE)
-    if not match:
+    from wardian.run.memory import memory_bytes
+
+    found = memory_bytes(text)
+    if found is None:
         raise click.UsageError(f"`{text}` is not an amount of memory: 512M, 4G …")
-    return int(float(match.group(1)) * _SIZES[match.group(2).upper()])
+    return found

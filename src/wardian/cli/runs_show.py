@@ -103,6 +103,7 @@ def _shown(run: Run) -> Iterator[str]:
     yield from _field(
         "variables", [f"{name}={'…  (not kept)' if value is None else value}" for name, value in results.variables.items()]
     )
+    yield from _field("options", [f"{name}={value}" for name, value in configuration.options.items()])
     yield from _field("packages", [f"with {package}" for package in configuration.with_packages])
     yield from _field("outputs", [f"{_files(results.output_files)}, {size(results.output_bytes)}, in {run.output_directory}",
                                   *(f"{output.path}  {size(output.size_bytes)}" for output in results.outputs)] if results.outputs else [])  # fmt: skip

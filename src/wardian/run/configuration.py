@@ -121,6 +121,7 @@ class RunConfiguration:
         experiment: runs that belong together.
         target: where it runs.
         timeout_s: seconds after which the run is stopped; None: never.
+        options: what the target alone understands, such as ``shm`` of a container engine.
         with_packages: further requirements, for this run alone.
         digest_inputs: whether the content of inputs is recorded too; reading it takes its time.
         reproduces: the id of the run that is done again, maybe one of another workspace. ``source`` is then that run's, or the
@@ -136,6 +137,7 @@ class RunConfiguration:
     target: str = "local"
     timeout_s: float | None = None
     resources: Resources = field(default_factory=Resources)
+    options: Mapping[str, str] = field(default_factory=dict)
     with_packages: tuple[str, ...] = ()
     digest_inputs: bool = False
     reproduces: str | None = None
@@ -153,6 +155,10 @@ class RunConfiguration:
             raise _invalid(f"the source directory {self.source} is not absolute", "bad_source")
         self._check_inputs()
         self._check_variables()
+        for name, value in self.options.items():
+            if perhaps_secret(name, value) or "\0" in value:
+                raise _invalid(f"the option `{name[:80]}` holds what looks like a secret, and would be in the run's record", "secret_in_option",
+                               "pass it on as a variable: `-V NAME`")  # fmt: skip
         for package in self.with_packages:
             if not package.strip() or "\0" in package:
                 raise _invalid(f"{package!r} is not a requirement", "bad_requirement")
@@ -207,6 +213,7 @@ class RunConfiguration:
             "target": safe.target,
             "timeout_s": safe.timeout_s,
             "resources": {key: value for key, value in asdict(safe.resources).items() if value is not None},
+            "options": dict(safe.options),
             "with_packages": list(safe.with_packages),
             "digest_inputs": safe.digest_inputs,
             "reproduces": safe.reproduces,
@@ -240,6 +247,7 @@ class RunConfiguration:
                 target=document.get("target", "local"),
                 timeout_s=document.get("timeout_s"),
                 resources=Resources(**document.get("resources", {})),
+                options={str(name): str(value) for name, value in document.get("options", {}).items()},
                 with_packages=tuple(map(str, document.get("with_packages", ()))),
                 digest_inputs=bool(document.get("digest_inputs", False)),
                 reproduces=document.get("reproduces"),

@@ -25,6 +25,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "timeout_s": (_NUMBER, "a number of seconds"),
     "resources": (dict, f"an object with {', '.join(f'`{name}`' for name in _RESOURCES)}"),
     **{f"resources.{name}": (_NUMBER, "a number") for name in _RESOURCES},
+    "options": (dict, "an object: NAME → text"),
     "with_packages": (list, "a list of requirements"),
     "digest_inputs": (bool, "true or false"),
     "reproduces": (str, "the id of a run"),

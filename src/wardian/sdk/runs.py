@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import NotFound, Unavailable
+from wardian.errors import InvalidInput, NotFound, Unavailable
 from wardian.sdk.prepare import prepare, prepare_in_container
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RunCollection:
                   carried: inputs that are moved into the run's directory, below the same file system, if it runs within this call.
         Raises:   see ``Workspace.submit``.
         """
-        target = self._target(configuration.target)
+        target = self._target(configuration)
         configuration = replace(configuration, environment=str(version))
         if detach:
             return self._detached(version, configuration)
@@ -159,14 +159,18 @@ class RunCollection:
             return LocalTarget.name
         return self._parts.images.working_engine()
 
-    def _target(self, name: str, *, standard_input: bool = True) -> Target:
-        """Return the target called ``name``: this machine, or a container engine of it.
+    def _target(self, configuration: RunConfiguration, *, standard_input: bool = True) -> Target:
+        """Return the target of a configuration: this machine, or a container engine of it.
 
-        Raises:   NotFound: code ``target_not_found``.
+        Raises:   NotFound: code ``target_not_found``.  InvalidInput: ``unknown_target_option``, ``bad_target_option``.
         """
         from wardian.run.targets.local import LocalTarget
 
+        name, options = configuration.target, configuration.options
         if name == LocalTarget.name:
+            if options:
+                raise InvalidInput(f"the target `{name}` has no options, and `{next(iter(options))}` is given", code="unknown_target_option",
+                                   hint="options are for containers: `-t podman`")  # fmt: skip
             return LocalTarget(standard_input=standard_input)
         from wardian.image.engine_list import ENGINES
 
@@ -174,8 +178,10 @@ class RunCollection:
             raise NotFound(f"there is no target `{name}`", code="target_not_found",
                            hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in ENGINES)}")  # fmt: skip
         from wardian.run.targets.container import ContainerTarget
+        from wardian.run.targets.container_options import ContainerOptions
 
-        return ContainerTarget(self._parts.images.engine(name), standard_input=standard_input)
+        made = ContainerOptions.of(options, name)
+        return ContainerTarget(self._parts.images.engine(name), options=made, standard_input=standard_input)
 
     def _prepared(self, version: EnvironmentVersion, target: str) -> Prepared:
         from wardian.run.targets.local import LocalTarget
@@ -201,7 +207,7 @@ class RunCollection:
             ]
 
         record = submit_detached(configuration, self._parts.runs, self.root, supervisor, surroundings=self._parts.surroundings,
-                                 listener=self._parts.listener, target=self._target(configuration.target))  # fmt: skip
+                                 listener=self._parts.listener, target=self._target(configuration))  # fmt: skip
         return Run(self, record)
 
     def supervise(self, run_id: str, version_id: int) -> RunRecord:
@@ -209,12 +215,12 @@ class RunCollection:
         from wardian.run.submit import supervise
 
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
-            return self._prepared(self.environments.by_id(version_id), name)
+            return self._prepared(self.environments.by_id(version_id), configuration.target)
 
-        name = self._parts.runs.get(run_id).configuration.target
+        configuration = self._parts.runs.get(run_id).configuration
         return supervise(
             run_id, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, listener=self._parts.listener,
-            target=self._target(name, standard_input=False),
+            target=self._target(configuration, standard_input=False),
         )  # fmt: skip
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> RunRecord:

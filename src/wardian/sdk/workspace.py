@@ -109,7 +109,8 @@ class Workspace:
         self, environment: Environment | EnvironmentVersion | str, script: str | None = None, arguments: Sequence[str] = (), *,
         module: str | None = None, command: Sequence[str] | None = None, source: str | PathLike[str] | None = ".",
         inputs: Mapping[str, str | PathLike[str]] | None = None, variables: Mapping[str, str | None] | None = None, experiment: str = "default",
-        timeout_s: float | None = None, resources: Resources | None = None, target: str | None = None, detach: bool = True,
+        timeout_s: float | None = None, resources: Resources | None = None, target: str | None = None, options: Mapping[str, str] | None = None,
+        detach: bool = True,
     ) -> Run:  # fmt: skip
         """Run a script in an environment on this machine or in a container of it; return at once, unless ``detach`` is False.
 
@@ -122,6 +123,7 @@ class Workspace:
                   variables: NAME → value; None passes the caller's own NAME on.
                   timeout_s: seconds, > 0; None: no limit.
                   target: ``local`` | ``podman`` | ``docker``; None: a container for a definition that is nothing but an image, else here.
+                  options: what the target alone understands: ``shm`` and ``arguments`` of podman and docker.
                   detach: False runs it within this call, and returns when it has ended.
         Raises:   InvalidInput: nothing to run, or a wrong value.  NotFound.  What locking and installing raise, if not detached.
         """
@@ -133,6 +135,7 @@ class Workspace:
             source=Path(source).absolute() if source is not None else None,
             inputs={key: Path(value).absolute() for key, value in (inputs or {}).items()},
             variables=dict(variables or {}), experiment=experiment, timeout_s=timeout_s, resources=resources or Resources(),
+            options=dict(options or {}),
         )  # fmt: skip
         return self.submit_configuration(version, configuration, detach=detach)
 

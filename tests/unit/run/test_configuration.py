@@ -28,6 +28,7 @@ CONFIGURATIONS = st.builds(
     experiment=NAMES,
     timeout_s=st.none() | st.floats(0.001, 1e9),
     resources=st.builds(Resources, cpus=st.none() | st.floats(0.1, 100), gpus=st.none() | st.integers(1, 8)),
+    options=st.just({}) | st.just({"shm": "8G", "arguments": "--device /dev/fuse"}),
     with_packages=st.lists(st.sampled_from(["numpy", "torch>=2"]), max_size=2).map(tuple),
     digest_inputs=st.booleans(),
 )

@@ -13,7 +13,8 @@ from wardian.image.engine import ContainerFailed
 from wardian.image.engine_cli import words
 from wardian.image.engine_run import ENGINE_CODES, start_failure, sweep
 from wardian.run.targets.container_keeper import ContainerOrder
-from wardian.run.targets.container_place import ContainerOptions, Place, orphans
+from wardian.run.targets.container_options import ContainerOptions
+from wardian.run.targets.container_place import Place, orphans
 from wardian.run.targets.local import LocalTarget
 from wardian.run.targets.pump import TICK_S, Pump, ended, keeper_process, not_started, null, pipe, standard_input
 from wardian.run.targets.target import Ended

@@ -18,31 +18,18 @@ from wardian.run.targets import container_launcher
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wardian.run.targets.container_options import ContainerOptions
     from wardian.run.targets.target import Job, JobImage
 
 PREFIX = "wardian-run-"
 INSIDE = "/wardian"  # everything of Wardian's in a container is below
 WORK, JOB, INPUTS, CERTIFICATES = f"{INSIDE}/run", f"{INSIDE}/job", f"{INSIDE}/inputs", f"{INSIDE}/certificates"
 PIPES = ("out", "err", "control", "status")
-SHM_BYTES = 2 << 30
 
 _INPUT = "WARDIAN_INPUT_"
 _ODD = re.compile(r"[^A-Za-z0-9/._+@%=-]")  # what the grammar of command lines may take for something else
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
                  "PIP_CERT", "GIT_SSL_CAINFO")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerOptions:
-    """What a user may want of containers beyond what a run says.
-
-    Attributes:
-        shm_bytes: size of ``/dev/shm``: data loaders of several processes need more than the engines' 64 MB.
-        arguments: further ones for the engine's ``run``, as they are.
-    """
-
-    shm_bytes: int = SHM_BYTES
-    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
