@@ -85,6 +85,7 @@ class EnvironmentRegistering(EnvironmentLookup):
             self._tell_archived(found)
             if parent is not None and parent.definition_hash == found.definition_hash and not always_new:
                 self._parts.locks.copy_pins(parent.id, found.id, f"copy of {parent}")
+                self._parts.images.records.copy_bases(parent.id, found.id)
         return found, created
 
     def _keep_local_code(self, environment: Environment) -> None:

@@ -84,6 +84,14 @@ class Images:
             raise AssertionError
         return found
 
+    def copy_bases(self, from_version_id: int, to_version_id: int) -> None:
+        """Pin a copy to the bases of its original, on each platform where the copy has none yet."""
+        with self._database.write():
+            self._database.execute(
+                "INSERT OR IGNORE INTO base_pins SELECT ?, platform, reference, base_digest, store, ? FROM base_pins WHERE version_id = ?",
+                to_version_id, moment_text(self._now()), from_version_id,
+            )  # fmt: skip
+
     def find(self, version_id: int, platform: str, scheme: str, store: str) -> KnownImage | None:
         """Return the image that a version has had in ``store``, asked for with this scheme, or None."""
         row = self._database.row(
