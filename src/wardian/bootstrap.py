@@ -59,6 +59,7 @@ class Parts:
         self.settings = settings
         self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
         self.listener = listener
+        self.interruptible = False  # a process that is nothing but this call, such as a command's, says True
 
     @property
     def directory(self) -> Path:
@@ -153,7 +154,7 @@ class Parts:
         from wardian.run.run_id import new_run_id
         from wardian.workspace.builds import Builds
 
-        return Builds(self.database, self.directory / "builds", new_id=new_run_id)
+        return Builds(self.database, self.directory / "builds", new_id=new_run_id, interruptible=self.interruptible)
 
     @cached_property
     def surroundings(self) -> Surroundings:

@@ -92,7 +92,7 @@ def logs(session: Session, build_id: str, follow: bool) -> None:
 @click.argument("build_id", metavar="ID")
 @command
 def cancel(session: Session, build_id: str) -> None:
-    """Ask a build to stop. It stops at its next step; what it had finished stays in the caches."""
+    """Ask a build to stop. It stops within seconds; what it had finished stays in the caches."""
     record = session.workspace.builds.get(build_id).cancel().record
     session.show(record.as_document(), lambda: f"build {record.id} is to stop")
 

@@ -45,7 +45,9 @@ class Session:
         """The workspace that the call is about."""
         from wardian.sdk.workspace import Workspace
 
-        return Workspace.open(self._name, listener=self.progress)
+        opened = Workspace.open(self._name, listener=self.progress)
+        opened.parts.interruptible = True
+        return opened
 
     @functools.cached_property
     def settings(self) -> Settings:

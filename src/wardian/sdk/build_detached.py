@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     from wardian.sdk.workspace import Workspace
 
     home, name, build_id, version_id, *platforms = arguments
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started it may have had it ignored; cancel needs it
     try:
         workspace = Workspace.open(name, home=home)
         parts = workspace.parts
+        parts.interruptible = True
         with parts.builds.record("image", "", "", adopt=build_id) as recorder:
             parts.listener = recorder
             version = workspace.environments.by_id(int(version_id))

@@ -12,6 +12,7 @@ from wardian.errors import BuildFailed, Conflict, InvalidInput, NotFound, Wardia
 from wardian.events import silent
 from wardian.tools import processes
 from wardian.workspace.build_record import CANCELED, COMPLETED, FAILED, KINDS, RUNNING, BuildRecord, Phase
+from wardian.workspace.cancel_watch import CancelWatch
 from wardian.workspace.clock import moment_text, utc_now
 from wardian.workspace.page import Page, check_limit
 
@@ -41,15 +42,18 @@ class Builds:
     A build whose process has ended without a word is shown as failed, ``process ended``, by every read.
 
     Args:     directory: where logs lie, one file each.  new_id: the id that follows the newest one (``""``: none).
+              interruptible: this process may be interrupted to stop a build that was canceled; else it stops at its next step.
     """
 
     def __init__(
-        self, database: Database, directory: Path, *, new_id: Callable[[str], str], now: Callable[[], datetime] = utc_now
-    ) -> None:
+        self, database: Database, directory: Path, *, new_id: Callable[[str], str], now: Callable[[], datetime] = utc_now,
+        interruptible: bool = False,
+    ) -> None:  # fmt: skip
         self._database = database
         self._directory = directory
         self._new_id = new_id
         self._now = now
+        self._interruptible = interruptible
 
     # -- write ---------------------------------------------------------------------------------------------------------
 
@@ -75,7 +79,8 @@ class Builds:
             recorder = Recorder(self, build_id, listener, log)
             try:
                 recorder.check_canceled()
-                yield recorder
+                with self._stopped_if_canceled(recorder):
+                    yield recorder
             except BaseException as error:
                 recorder.close()
                 self._end_failed(build_id, recorder, error)
@@ -84,6 +89,20 @@ class Builds:
                 raise
             recorder.close()
             self._end(build_id, COMPLETED, recorder)
+
+    @contextlib.contextmanager
+    def _stopped_if_canceled(self, recorder: Recorder) -> Iterator[None]:
+        if not self._interruptible:
+            yield
+            return
+        watch = CancelWatch(lambda: self.get(recorder.id).cancel_asked is not None)
+        try:
+            with watch:
+                yield
+        except KeyboardInterrupt:
+            if watch.fired:
+                recorder.check_canceled()
+            raise
 
     def add(self, kind: str, subject: str, key: str) -> str:
         """Record a build that another process is to carry out (``record`` with ``adopt``); return its id. It is this one's until then."""
@@ -143,7 +162,7 @@ class Builds:
             self._database.execute("UPDATE builds SET results = ? WHERE id = ? AND state = ?", results, build_id, RUNNING)
 
     def ask_cancel(self, id_or_prefix: str) -> BuildRecord:
-        """Record that a build is to stop; return its record. It stops at its next step, within seconds. Idempotent.
+        """Record that a build is to stop; return its record. It stops at its next step, or, where it may be interrupted, within two seconds. Idempotent.
 
         Raises:   Conflict: ``build_ended``.  NotFound.
         """
