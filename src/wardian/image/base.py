@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wardian.errors import BuildFailed, NotFound
+from wardian.image.blob import read_whole
 from wardian.image.conda_entries import missing_loaders
 from wardian.image.oci import (
     CONFIG,
     DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
-    LARGEST_MANIFEST_BYTES,
     LAYER,
     LAYER_GZIP,
     LAYER_ZSTD,
@@ -85,11 +85,7 @@ def get_base(store: ImageStore, reference: str, platform: str) -> Base:
     named = _name(store, reference)
     found, manifest = _manifest_for(store, reference, platform, named)
     _check_layers(manifest, named)
-    if manifest.config.size_bytes > LARGEST_MANIFEST_BYTES:
-        raise InvalidImage(f"the configuration of {named} has {manifest.config.size_bytes:,} bytes",
-                           hint=f"at most {LARGEST_MANIFEST_BYTES:,} are read")  # fmt: skip
-    with store.open(manifest.config) as stream:
-        config = read_config(stream.read())
+    config = read_config(read_whole(store, manifest.config))
     if not _is(config.platform, platform):
         raise _other_platform(named, platform, [config.platform])
     if len(config.diff_ids) != len(manifest.layers):

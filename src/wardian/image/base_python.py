@@ -18,6 +18,7 @@ from wardian.events import Event
 from wardian.image.assemble import DEFAULT_PATH
 from wardian.image.base_programs import Program, look, needed_libraries
 from wardian.image.base_tree import list_base, take_files
+from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, remove_tree, sync_directory, write_atomically
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _try(directory: Path, kept: dict[str, Any], minor: str) -> dict[str, str]:
 
 def _read(ready: Path, machine: str) -> BasePython | None:
     try:
-        kept = json.loads((ready / MARK).read_bytes())
+        kept = json.loads(read_small(ready / MARK))
         python = BasePython(
             kept["path"], kept["real_path"], kept["version"], kept["libc"], Digest(kept["sha256"]), None, kept["why_not"]
         )

@@ -11,6 +11,7 @@ from wardian.definition.platform import this_platform
 from wardian.events import Event
 from wardian.image.assemble import LOCK_LABEL, assemble
 from wardian.image.base import check_scratch
+from wardian.image.blob import read_whole
 from wardian.image.build_layers import LayerMaker
 from wardian.image.conda_activation import image_activation
 from wardian.image.interpreter import image_python
@@ -122,8 +123,7 @@ def read_image(store: ImageStore, found: Found, key: Digest) -> StoredImage:
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if isinstance(manifest, Index):
         raise InvalidImage(f"sha256:{found.descriptor.digest} in {store.name} is an index of images, not one of them")
-    with store.open(manifest.config) as stream:
-        config = read_config(stream.read())
+    config = read_config(read_whole(store, manifest.config))
     return StoredImage(key, found.descriptor, manifest, config, store.name, cached=True)
 
 

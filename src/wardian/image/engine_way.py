@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from wardian.small_file import read_small
+
 _RUNTIME_REFUSES = re.compile(
     r"(?i)cgroups? in hybrid mode|drop all controllers from cgroupv2|unknown version specified|ocispec"
 )
@@ -99,7 +101,7 @@ class WayMemory:
 
     def _read(self) -> Way:
         try:
-            document = json.loads(self._path.read_text()) if self._path else {}
+            document = json.loads(read_small(self._path)) if self._path else {}
             known = document["runtime"] in ("", "runc") and document["isolation"] in ("", "chroot")
             if known and document["program"] == self._identity():
                 return Way(document["runtime"], document["isolation"], min(max(0, int(document["limits"])), LEVELS - 1))

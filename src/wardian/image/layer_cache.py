@@ -15,6 +15,7 @@ from wardian.errors import InvalidDigest, Unavailable
 from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.image.layer import Layer, write_layer
 from wardian.image.oci import Descriptor, InvalidImage
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -113,14 +114,22 @@ class LayerCache:
         Raises:   Unavailable, Denied: the store cannot say.
         """
         try:
-            document = json.loads((self.root / f"{key}.json").read_bytes())
+            document = json.loads(read_small(self.root / f"{key}.json"))
             layer = Layer(
                 Descriptor.from_document(document["layer"]), Digest(document["diff_id"]), int(document["uncompressed_bytes"])
             )
             facts = document["facts"]
         except FileNotFoundError:
             return None
-        except (InvalidImage, InvalidDigest, ValueError, KeyError, TypeError, AttributeError):  # damaged: not a note of ours
+        except (
+            NoSmallFile,
+            InvalidImage,
+            InvalidDigest,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # damaged: not a note of ours
             return None
         try:
             self._store.put(layer.descriptor, _needed)

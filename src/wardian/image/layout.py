@@ -10,7 +10,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any
 
 from wardian.digest import Digest
-from wardian.errors import InvalidDigest, InvalidReference, NotFound
+from wardian.errors import InvalidDigest, InvalidReference, NotFound, wrong_in
 from wardian.image.layout_blobs import BlobDirectory
 from wardian.image.oci import (
     INDEX,
@@ -183,7 +183,7 @@ class LayoutImageStore:
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise TypeError("`manifests` is not a list of descriptors")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise self._damaged(f"index.json is damaged: {type(error).__name__}: {str(error)[:200]}") from error
+            raise self._damaged(f"index.json is damaged: {wrong_in(error)}") from error
         self._read = (key, entries)
         return entries
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 from wardian.digest import Digest
 from wardian.errors import InvalidDigest, NotFound
 from wardian.image.blob import CHUNK, VerifyingReader, copy_verified
+from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, disk_errors, need_space, sync_directory
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class BlobDirectory:
 
     def _noted(self, digest: Digest) -> str:
         try:
-            return (self._own / "notes" / digest).read_text()
+            return read_small(self._own / "notes" / digest).decode("utf-8", "replace")
         except OSError:
             return ""
 

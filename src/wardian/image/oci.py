@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
-from wardian.errors import WardianError
+from wardian.errors import WardianError, wrong_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class Descriptor:
                 tuple(sorted((str(k), str(v)) for k, v in notes.items())), str(document.get("artifactType", "")),
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidImage(f"this is not a descriptor: {type(error).__name__}: {error}") from error
+            raise InvalidImage(f"this is not a descriptor: {wrong_in(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def read_config(content: bytes) -> ImageConfig:
             history=tuple(document.get("history") or ()), created=str(document.get("created", "") or ""), extra=inner,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidImage(f"this is not an image configuration: {type(error).__name__}: {error}") from error
+        raise InvalidImage(f"this is not an image configuration: {wrong_in(error)}") from error
 
 
 def is_tag(text: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
-from wardian.errors import Conflict, InvalidDigest
+from wardian.errors import Conflict, InvalidDigest, wrong_in
 from wardian.image.blob import put_bytes, put_empty, read_whole
 from wardian.image.oci import InvalidImage, Manifest, is_tag, read_manifest
 
@@ -80,9 +80,7 @@ class SharedVersion:
             known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
             return cls(**known)
         except (ValueError, KeyError, TypeError, AttributeError, InvalidDigest) as error:
-            raise InvalidImage(
-                f"this is not a shared version: {type(error).__name__}: {error}", code="not_a_version"
-            ) from error
+            raise InvalidImage(f"this is not a shared version: {wrong_in(error)}", code="not_a_version") from error
 
 
 def version_tag(name: str, version: str) -> str:

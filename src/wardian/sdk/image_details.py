@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.image.assemble import LOCK_LABEL, PACKAGES_ANNOTATION
+from wardian.image.blob import read_whole
 from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.image.key import image_tag
 from wardian.image.oci import Index, Manifest, read_config, read_manifest
@@ -89,8 +90,7 @@ def describe(store: ImageStore, found: Found, reference: str, *, others: Sequenc
             reference, exists=True, store=store.name, digest=found.descriptor.digest, platforms=tuple(sorted(images)), images=images,
             **known,
         )  # fmt: skip
-    with store.open(manifest.config) as stream:
-        config = read_config(stream.read())
+    config = read_config(read_whole(store, manifest.config))
     variables, labels = dict(config.variables), dict(config.labels)
     key = variables.get("WARDIAN_ENVIRONMENT", "")
     shared = _shared(manifest, others)
