@@ -107,17 +107,11 @@ class ImageParts:
     def named(self, text: str) -> ImageStore:
         """Return the registry that ``text`` names: ``HOST[:PORT]/REPOSITORY``, or ``oci:DIRECTORY``.
 
-        Raises:   InvalidInput: code ``invalid_registry``.  InvalidReference.
+        Raises:   InvalidReference: code ``invalid_registry``, or what is wrong with the name.
         """
-        from wardian.image.reference import ImageFile, ImageReference, parse_image
+        from wardian.image_name import parse_registry
 
-        found = parse_image(text)
-        if isinstance(found, ImageReference) and not found.tag and found.digest is None:
-            return self.repository(found)
-        if isinstance(found, ImageFile) and found.kind == "oci" and not found.tag:
-            return self.store(found)
-        raise InvalidInput(f"`{text}` is not a registry", hint="a registry is `HOST[:PORT]/REPOSITORY`, without a tag, or `oci:DIRECTORY`",
-                           code="invalid_registry")  # fmt: skip
+        return self.store(parse_registry(text))
 
     def store_named(self, name: str) -> ImageStore | None:
         """Return the store that a record names: this machine's, a configured one, or a repository of any registry; None: it is gone."""

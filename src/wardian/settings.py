@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import InvalidSetting
+from wardian.errors import InvalidReference, InvalidSetting
 from wardian.small_file import read_small
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class Settings:
             raise InvalidSetting(
                 f"{origin['image_compression']}: image_compression is zstd or gzip, not `{settings.image_compression}`"
             )
+        for name in sorted(_IMAGES & converted.keys()):
+            _check_images(name, converted[name], origin[name])
         return settings
 
 
@@ -215,6 +217,7 @@ _INTEGERS = ("cache_limit_bytes", "snapshot_limit_bytes", "snapshot_limit_files"
 _LISTS = ("lock_platforms", "pass_variables", "insecure_registries")
 _FLAGS = ("offline", "image_byte_code")
 _TABLES = ("indexes", "channels", "mirrors")
+_IMAGES = {"registry", "global_registry", "base_image", "insecure_registries"}
 # of every other setting, an empty variable is as if it was not there: an empty path would be the directory of the call
 _EMPTY_IS_A_VALUE = (*_LISTS, *_FLAGS, "python_downloads", "registry", "global_registry")
 
@@ -246,6 +249,22 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         return str(value)
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RuntimeError):
         raise InvalidSetting(f"{origin}: `{value}` is not a value for `{name}`", hint=_wanted(name)) from None
+
+
+def _check_images(name: str, value: str | tuple[str, ...], origin: str) -> None:
+    """Check the name of a registry, of an image or of hosts. A login in it is not repeated: it would stand in terminals and logs."""
+    from wardian.image_name import parse_base_image, parse_host, parse_registry
+
+    try:
+        for one in [value] if isinstance(value, str) else value:
+            if name == "insecure_registries":
+                parse_host(one)
+            elif name == "base_image":
+                _ = one == "scratch" or parse_base_image(one)
+            elif one:
+                parse_registry(one)
+    except InvalidReference as error:
+        raise InvalidSetting(f"{origin}: {error.message}", hint=error.hint) from None
 
 
 def _wanted(name: str) -> str:

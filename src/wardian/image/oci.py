@@ -6,12 +6,12 @@ Source:   OCI image specification 1.1; Docker's schema 2 where registries and da
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
 from wardian.errors import WardianError, wrong_in
+from wardian.image_name import is_tag as is_tag  # noqa: PLC0414 - who reads manifests asks for it here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,6 @@ MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 INDEXES = (INDEX, DOCKER_LIST)
 
 LARGEST_MANIFEST_BYTES = 4 << 20  # what registries accept
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 class InvalidImage(WardianError):
@@ -237,11 +236,6 @@ def read_config(content: bytes) -> ImageConfig:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidImage(f"this is not an image configuration: {wrong_in(error)}") from error
-
-
-def is_tag(text: str) -> bool:
-    """Return whether ``text`` can be a tag in a registry."""
-    return _TAG.fullmatch(text) is not None
 
 
 def check_tags(names: Sequence[str]) -> None:

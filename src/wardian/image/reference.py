@@ -2,85 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from wardian.definition.reference import Reference
-from wardian.digest import Digest
-from wardian.errors import InvalidDigest, InvalidReference
-from wardian.image.oci import is_tag
-
-DEFAULT_REGISTRY = "docker.io"
-LATEST = "latest"
-FILE_KINDS = ("oci", "oci-archive", "docker-archive")
-_ENVIRONMENT = "wardian"
-_ALIASES = {
-    "index.docker.io": DEFAULT_REGISTRY,
-    "registry-1.docker.io": DEFAULT_REGISTRY,
-    "registry.hub.docker.com": DEFAULT_REGISTRY,
-}
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::(\d+))?")
-_HEX = re.compile(r"[0-9a-f]{64}")
-_LONGEST_NAME = 255
-_LARGEST_PORT = 65535
-_SHAPES = (
-    "[HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST], oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG]"
+from wardian.image_name import (
+    FILE_KINDS,
+    LATEST,
+    OF_ENVIRONMENT,
+    ImageFile,
+    ImageReference,
+    parse_image_name,
+    parse_image_reference,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class ImageReference:
-    """An image in a registry.
-
-    Attributes:
-        registry: ``HOST[:PORT]``; ``docker.io`` where none was written.
-        repository: in that registry: ``library/python``.
-        tag: empty: none was written.
-        digest: of its manifest or index; it counts, whatever the tag.
-    """
-
-    registry: str
-    repository: str
-    tag: str = ""
-    digest: Digest | None = None
-
-    @property
-    def wanted(self) -> str:
-        """What to ask the repository for: the digest, else the tag, else ``latest``."""
-        return f"sha256:{self.digest}" if self.digest else self.tag or LATEST
-
-    @property
-    def name(self) -> str:
-        """Registry and repository."""
-        return f"{self.registry}/{self.repository}"
-
-    def at(self, digest: Digest) -> ImageReference:
-        """Return the reference to exactly these bytes, in the same repository."""
-        return replace(self, digest=digest)
-
-    def __str__(self) -> str:
-        return self.name + (f":{self.tag}" if self.tag else "") + (f"@sha256:{self.digest}" if self.digest else "")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image in a file or directory of this machine.
-
-    Attributes:
-        kind: ``oci`` (a layout's directory), ``oci-archive``, ``docker-archive``.
-        path: as it was written.
-        tag: which of several; of a Docker archive ``NAME:TAG``; of a layout also ``sha256:…``. Empty: the only one.
-    """
-
-    kind: str
-    path: str
-    tag: str = ""
-
-    def __str__(self) -> str:
-        mark = "@" if self.tag.startswith("sha256:") and self.kind == "oci" else ":"
-        return f"{self.kind}:{self.path}" + (f"{mark}{self.tag}" if self.tag else "")
+__all__ = ["FILE_KINDS", "LATEST", "EnvironmentImage", "ImageFile", "ImageReference", "parse_image", "parse_image_reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +25,7 @@ class EnvironmentImage:
     environment: Reference
 
     def __str__(self) -> str:
-        return f"{_ENVIRONMENT}:{self.environment}"
+        return f"{OF_ENVIRONMENT}:{self.environment}"
 
 
 def parse_image(text: str) -> ImageReference | ImageFile | EnvironmentImage:
@@ -99,127 +34,6 @@ def parse_image(text: str) -> ImageReference | ImageFile | EnvironmentImage:
     Raises:   InvalidReference: code ``invalid_image_reference``, or what an environment's reference has; the hint says what to write.
     """
     kind, colon, rest = text.partition(":")
-    if colon and kind in FILE_KINDS:
-        return _file(text, kind, rest)
-    if text.startswith("/") and "@sha256:" in text:  # as this machine's own images are shown
-        return _file(text, "oci", text)
-    if colon and kind == _ENVIRONMENT and not rest.startswith("//"):
+    if colon and kind == OF_ENVIRONMENT and not rest.startswith("//"):
         return EnvironmentImage(Reference.parse(rest))
-    return parse_image_reference(text)
-
-
-def parse_image_reference(text: str) -> ImageReference:
-    """Return the image in a registry that ``text`` points at: ``python``, ``localhost:5000/x:1``, ``ghcr.io/a/b@sha256:…``.
-
-    The first part is a host if it holds a ``.`` or a ``:``, or is ``localhost``; else the registry is ``docker.io``, and a name of
-    one part lies in its ``library``.
-
-    Raises:   InvalidReference: code ``invalid_image_reference``; the hint says what to write.
-    Source:   the distribution project's reference grammar
-    """
-    if "://" in text:
-        scheme, _, rest = text.partition("://")
-        if "@" in rest.partition("/")[0]:
-            raise _login(rest.rpartition("@")[2])
-        hint = (
-            f"write `{_shown(rest)}`"
-            if scheme == "docker"
-            else "leave the scheme away; a registry without TLS is declared insecure"
-        )
-        raise _bad(text, "has a scheme", hint)
-    if not text or text != text.strip() or re.search(r"\s|[\x00-\x1f\x7f]", text):
-        raise _bad(text, "is empty, or holds spaces", f"an image is {_SHAPES}")
-    rest, at, digest_text = text.partition("@")
-    digest = _digest(text, digest_text) if at else None
-    head, slash, tail = rest.rpartition("/")
-    last, colon, tag = tail.partition(":")
-    if colon and not is_tag(tag):
-        raise _bad(
-            text,
-            f"`{_shown(tag)}` is not a tag",
-            "at most 128 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`",
-        )
-    name = f"{head}{slash}{last}"
-    first, slash, path = name.partition("/")
-    if slash and (re.search(r"[.:\[]", first) or first == "localhost" or first != first.lower()):
-        registry = _registry(text, first)
-    else:
-        registry, path = DEFAULT_REGISTRY, name
-    if registry == DEFAULT_REGISTRY and "/" not in path:
-        path = f"library/{path}"
-    _check_repository(text, path)
-    if len(f"{registry}/{path}") > _LONGEST_NAME:
-        raise _bad(text, f"has a name of more than {_LONGEST_NAME} characters", "choose a shorter one")
-    return ImageReference(registry, path, tag, digest)
-
-
-def _file(text: str, kind: str, rest: str) -> ImageFile:
-    if kind == "oci" and (named := re.fullmatch(r"([^:\0]+)@(sha256:[0-9a-f]{64})", rest)) and not rest.startswith("//"):
-        return ImageFile(kind, named[1], named[2])
-    path, _, tag = rest.partition(":")
-    if not path or "\0" in path or path.startswith("//"):
-        raise _bad(text, "names no file", f"write `{kind}:PATH` or `{kind}:PATH:TAG`")
-    if kind == "docker-archive":
-        if tag:
-            reference = parse_image_reference(tag)
-            if reference.digest:
-                raise _bad(text, "has a digest, and archives have names", f"write `{kind}:{path}:NAME:TAG`")
-    elif rest.endswith(":") or (tag and not is_tag(tag)):
-        raise _bad(text, f"`{_shown(tag)}` is not a tag", "a path that holds a `:` cannot be written here; link or move it")
-    return ImageFile(kind, path, tag)
-
-
-def _registry(text: str, host: str) -> str:
-    match = _HOST.fullmatch(host)
-    if match is None:
-        raise _bad(text, f"`{_shown(host)}` is not a host", "write HOST or HOST:PORT")
-    if match[1] and not 0 < int(match[1]) <= _LARGEST_PORT:
-        raise _bad(text, f"`{match[1]}` is not a port", "a port is a number from 1 to 65535")
-    lower = host.lower()
-    return _ALIASES.get(lower, lower)
-
-
-def _check_repository(text: str, path: str) -> None:
-    for part in path.split("/"):
-        if _COMPONENT.fullmatch(part):
-            continue
-        lower = part.lower()
-        if lower != part and _COMPONENT.fullmatch(lower):
-            raise _bad(
-                text, f"`{_shown(part)}` has capital letters", f"names in registries are lower case: `{_shown(text.lower())}`"
-            )
-        raise _bad(
-            text,
-            f"`{_shown(part)}` is not part of a name",
-            "lower-case letters and digits, with single `.`, `_`, `__` or `-` between",
-        )
-    if _HEX.fullmatch(path.removeprefix("library/")):
-        raise _bad(text, "is a digest without a name", f"write NAME@sha256:{path.removeprefix('library/')}")
-
-
-def _digest(text: str, written: str) -> Digest:
-    if not written.startswith("sha256:"):
-        if "/" in written:
-            raise _login(written)
-        raise _bad(text, f"`{_shown(written)}` is not a digest", "write `@sha256:` and 64 hexadecimal digits")
-    try:
-        return Digest(written)
-    except InvalidDigest:
-        raise _bad(
-            text, f"`{_shown(written)}` is not a digest", "write `@sha256:` and 64 lower-case hexadecimal digits"
-        ) from None
-
-
-def _login(rest: str) -> InvalidReference:
-    return _bad(rest, "follows a login", "keep it with `wardian secret set NAME --kind registry`, or use `docker login`")
-
-
-def _bad(text: str, why: str, hint: str) -> InvalidReference:
-    shown = _shown(text)
-    return InvalidReference(f"the image `{shown}` {why}" if not why.startswith("`") else f"in the image `{shown}` {why}", hint=hint,
-                            code="invalid_image_reference")  # fmt: skip
-
-
-def _shown(text: str) -> str:
-    short = text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004
-    return short if short.isprintable() else ascii(short)[1:-1]
+    return parse_image_name(text)

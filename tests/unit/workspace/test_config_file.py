@@ -186,3 +186,73 @@ def test_a_wrong_value_in_the_file_is_named_with_what_would_be_right(config: Con
 def test_the_home_of_a_user_that_there_is_not_is_said(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match=rf"\${name}: `~nobody-of-this-name/x`"):
         Settings.load({"WARDIAN_HOME": str(tmp_path), name: "~nobody-of-this-name/x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("registry", "someone:hunter2@registry.example/a"),
+        ("registry", "someone:hunter2@registry.example"),
+        ("registry", "https://someone:hunter2@registry.example/a"),
+        ("registry", "someone:hun@hunter2@registry.example/a"),
+        ("global_registry", "hunter2@registry.example/a"),
+        ("base_image", f"someone:hunter2@registry.example/python@sha256:{'0' * 64}"),
+        ("insecure_registries", "localhost:5000,someone:hunter2@registry.example"),
+    ],
+)
+def test_a_login_is_in_no_setting_and_is_not_repeated(config: ConfigFile, key: str, text: str) -> None:
+    for read in (lambda: config.set(key, text), lambda: config.show({f"WARDIAN_{key.upper()}": text})):
+        with pytest.raises(InvalidSetting) as caught:
+            read()
+        assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+        assert "wardian secret set NAME --kind registry --url https://registry.example" in str(caught.value.hint)
+    assert not config.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "why"),
+    [
+        ("registry", f"registry.example/a@sha256:{'0' * 64}", "is not a registry"),
+        ("registry", "registry.example/a:latest", "is not a registry"),
+        ("registry", "https://registry.example/a", "has a scheme"),
+        ("registry", "oci-archive:a.tar", "is not a registry"),
+        ("global_registry", "registry.example/A", "capital letters"),
+        ("base_image", "docker-archive:a.tar", "none to build on"),
+        ("base_image", "wardian:sklearn:5", "none to build on"),
+        ("base_image", "python 3", "holds spaces"),
+        ("insecure_registries", "registry.example/a", "more than a host"),
+        ("insecure_registries", "registry.example:x", "not a host"),
+    ],
+)
+def test_what_names_no_registry_and_no_image_is_refused_at_once(config: ConfigFile, key: str, text: str, why: str) -> None:
+    with pytest.raises(InvalidSetting, match=why) as caught:
+        config.set(key, text)
+    assert caught.value.message.startswith(f"{config.path}: {key}: ")
+    assert not config.path.exists()
+    with pytest.raises(InvalidSetting, match=why) as caught:
+        config.show({f"WARDIAN_{key.upper()}": text})
+    assert caught.value.message.startswith(f"$WARDIAN_{key.upper()}: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("registry", "registry.example:5000/team/envs"),
+        ("registry", "oci:/srv/images"),
+        ("global_registry", "localhost/x"),
+        ("base_image", "scratch"),
+        ("base_image", "oci:/srv/images:debian"),
+        ("base_image", f"registry.example/python:3.12@sha256:{'0' * 64}"),
+        ("insecure_registries", "localhost:5000,registry.example,[::1]:5000"),
+    ],
+)
+def test_registries_and_images_as_they_are_written(config: ConfigFile, key: str, text: str) -> None:
+    assert config.set(key, text).value == (text.split(",") if key == "insecure_registries" else text)
+
+
+def test_a_login_that_an_older_version_stored_can_be_unset(config: ConfigFile) -> None:
+    config.path.parent.mkdir()
+    config.path.write_text('registry = "someone:hunter2@registry.example/a"\n')
+    with pytest.raises(InvalidSetting, match="a login stands before"):
+        config.show({})
+    assert config.unset("registry").value == ""
