@@ -12,8 +12,8 @@ class Event:
     """One thing that happened.
 
     ``kind`` is one of ``phase`` (a phase begins; ``text`` names it), ``progress`` (``done`` of ``total`` units),
-    ``notice`` (worth a line on stderr), ``warning`` (worth a line and a thought) and ``output`` (a line of a tool's
-    output). ``data`` holds plain values for machines.
+    ``notice`` (worth a line on stderr), ``warning`` (worth a line and a thought), ``loss`` (what a reader or writer of another
+    format could not carry over; ``data`` is `Loss.as_document`) and ``output`` (a line of a tool's output). ``data`` holds plain values for machines.
     """
 
     kind: str

@@ -287,13 +287,14 @@ def check_output(path: Path, *, force: bool) -> None:
 class Progress:
     """Shows what Wardian does while it takes longer than a moment: a live line on a terminal, plain lines elsewhere.
 
-    Notices and warnings are always written. A listener for ``wardian.events``.
+    Notices, warnings and losses are always written; losses are kept for JSON, too. A listener for ``wardian.events``.
     """
 
     AFTER_S = 0.4
 
     def __init__(self, *, quiet: bool):
         self._quiet = quiet
+        self.losses: list[dict[str, Any]] = []
         self._started = time.monotonic()
         self._live: Any = None
         self._task: Any = None
@@ -301,9 +302,11 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if (self._quiet and event.kind != "warning") or (event.kind == "phase" and "run_id" in event.data):
+        if event.kind == "loss":
+            self.losses.append(event.data)
+        if (self._quiet and event.kind not in ("warning", "loss")) or (event.kind == "phase" and "run_id" in event.data):
             return  # a run's own phases are in its record; the terminal is the script's
-        if event.kind in ("notice", "warning", "output"):
+        if event.kind in ("notice", "warning", "loss", "output"):
             line = f"warning: {event.text}" if event.kind == "warning" else event.text
             if self._live is None:
                 write_err(f"{line}\n")

@@ -66,7 +66,7 @@ def create(session: Session, name: str, **options: Any) -> None:
         change=lambda env: _changed(env, options),
     )  # fmt: skip
     session.show(
-        {**version_row(version), "created_now": created},
+        {**version_row(version), "created_now": created, "losses": session.progress.losses},
         lambda: f"{version}  @{version.definition_hash.short}{'' if created else '  (unchanged)'}",
     )
 

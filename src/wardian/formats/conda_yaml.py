@@ -11,6 +11,7 @@ from wardian.errors import InvalidDefinition
 from wardian.formats.detect import foreign_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
+from wardian.formats.ledger import Ledger
 from wardian.formats.losses import check_same, refuse_losses
 from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, COMMENT, logical_lines
 from wardian.formats.pip_reading import PipReading
@@ -58,7 +59,7 @@ def read(
     """Return the conda environment that ``text`` states, nothing added.
 
     Lines below ``pip:`` are those of a requirements file: options, URLs and ``-r`` files included, relative to ``base``.
-    ``prefix`` is read and left out. Warnings: ``prefix_ignored``, ``no_channels`` (conda would take its `defaults`),
+    ``prefix`` is left out: a loss. Warnings: ``no_channels`` (conda would take its `defaults`),
     ``no_python`` (packages for pip, but neither python nor pip).
 
     Args:     text: the file's text.  file: its name for people.
@@ -83,6 +84,7 @@ class _CondaFile:
     def __init__(self, text: str, root: YamlMapping, faults: Faults, pip: PipReading) -> None:
         self._text = text
         self._faults = faults
+        self._ledger = Ledger(faults.file)
         self._pip = pip
         self._places: dict[str, tuple[int | None, str]] = {}
         self._fields = Fields(root, "", faults, self._places)
@@ -114,14 +116,14 @@ class _CondaFile:
             environment = Environment(name=name, python=section, variables=variables)
         faults.raise_if_any()
         alone = not self._pip.includes and not section.local
-        return ReadDefinition(environment, FORMAT, self._standing_alone(), self._pip.local.places, alone, faults.warnings)
+        return ReadDefinition(environment, FORMAT, self._standing_alone(), self._pip.local.places, alone, faults.warnings,
+                              self._ledger.losses)  # fmt: skip
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _read_prefix(self) -> None:
         if (prefix := self._fields.node.find("prefix")) is not None and self._fields.text("prefix") is not None:
-            self._faults.warn("prefix_ignored", "`prefix` is left out: Wardian chooses where an environment is installed",
-                              line=prefix.line, field="prefix", hint="delete the line")  # fmt: skip
+            self._ledger.note("dropped", "prefix", "Wardian chooses where an environment is installed", line=prefix.line)
 
     def _check_channels(self, channels: Sequence[str]) -> None:
         for i, channel in enumerate(channels):

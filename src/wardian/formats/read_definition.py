@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wardian.definition.environment import Environment
     from wardian.digest import Digest
     from wardian.errors import Fault
+    from wardian.formats.ledger import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class ReadDefinition:
     gives an equal environment (``local`` gives the digests of local code whose trees are elsewhere by then).
     ``sources`` says where the local code of ``environment.python.local`` was found; empty when its digests were given.
     ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read.
-    ``warnings`` are what the reader left out, or reads in another way than the tool whose format it is.
+    ``warnings`` are what deserves a thought; ``losses`` is all that the file says and the environment does not, or says otherwise.
     """
 
     environment: Environment
@@ -31,3 +32,4 @@ class ReadDefinition:
     sources: Mapping[Digest, Path] = field(default_factory=dict)
     self_contained: bool = True
     warnings: tuple[Fault, ...] = ()
+    losses: tuple[Loss, ...] = ()

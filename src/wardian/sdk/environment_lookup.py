@@ -34,6 +34,8 @@ class EnvironmentLookup:
     ) -> ReadDefinition:
         """Read a definition file of any known format, registering nothing.
 
+        What the file says and the definition does not is told as it is read (events ``loss``) and returned (``losses``).
+
         Raises:   InvalidDefinition: with all faults of the file.
         """
         from wardian import formats
@@ -41,6 +43,8 @@ class EnvironmentLookup:
         found = formats.read(path, format_name=format_name, extras=tuple(extras), groups=tuple(groups))
         for fault in found.warnings:
             self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
+        for loss in found.losses:
+            self._parts.listener(Event("loss", str(loss), data=loss.as_document()))
         return found
 
     def get(self, reference: str) -> EnvironmentVersion:

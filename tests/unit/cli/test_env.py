@@ -95,3 +95,14 @@ def test_nothing_new_is_made_of_a_version_that_newer_rules_refuse(cli: Cli, word
     assert "u:1 was registered under older rules" in done.err
     assert "u:1: python.pip[0]: " in done.err
     assert "`wardian env export u:1 --to source -o FILE`" in done.err
+
+
+def test_what_a_file_loses_is_told_once_on_stderr_and_in_json(host: Cli) -> None:
+    host.write("left.yml", "channels: [c]\nprefix: /opt/there\n")
+    line = "dropped: left.yml:2 prefix: Wardian chooses where an environment is installed\n"
+    assert host.ok("env", "create", "left", "-f", "left.yml").err.count(line) == 1
+    done = host.ok("env", "create", "left", "-f", "left.yml", "--json")
+    assert done.err == line
+    (loss,) = done.document["losses"]
+    assert (loss["kind"], loss["field"], loss["file"], loss["line"]) == ("dropped", "prefix", "left.yml", 2)
+    assert host.json("env", "create", "host", "--interpreter", sys.executable)["losses"] == []

@@ -118,6 +118,8 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
     found["build-list"] = cli.json("build", "list", "--kind", "image")
     found["build-show"] = cli.json("build", "show", found["build-list"]["builds"][0]["id"])
     found["build-logs"] = cli.json("build", "logs", found["build-show"]["id"])
+    cli.write("environment.yml", "channels: [c]\nprefix: /opt/there\n")
+    found["env-create"] = cli.json("env", "create", "left", "-f", "environment.yml", "--tag", "a=b")
     found["env-push"] = cli.json("env", "push", "a:1", f"oci:{place / 'shared'}")
     found["env-list-registry"] = cli.json("env", "list", "--registry", f"oci:{place / 'shared'}")
     other = Cli.at(place / "other")

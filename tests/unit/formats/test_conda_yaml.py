@@ -82,7 +82,6 @@ def test_name_and_prefix_are_not_in_the_hash() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "line"),
     [
-        ("channels: [c]\nprefix: /x\ndependencies: [numpy]", "prefix_ignored", 2),
         ("dependencies: [numpy]", "no_channels", 1),
         ("channels: []\ndependencies: [numpy]", "no_channels", 1),
         ("channels: [c]\ndependencies:\n- numpy\n- pip: [requests]", "no_python", 1),
@@ -92,6 +91,14 @@ def test_name_and_prefix_are_not_in_the_hash() -> None:
 def test_what_is_worth_a_word_is_a_warning(text: str, code: str, line: int) -> None:
     found = read(text)
     assert [(fault.code, fault.line) for fault in found.warnings] == [(code, line)]
+
+
+def test_what_is_left_out_stands_in_the_ledger() -> None:
+    found = read("channels: [c]\nprefix: /x\ndependencies: [numpy]")
+    (loss,) = found.losses
+    assert (loss.kind, loss.file, loss.line, loss.field) == ("dropped", "environment.yml", 2, "prefix")
+    assert str(loss) == "dropped: environment.yml:2 prefix: Wardian chooses where an environment is installed"
+    assert found.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -107,6 +114,7 @@ def test_what_is_worth_a_word_is_a_warning(text: str, code: str, line: int) -> N
 )
 def test_nothing_is_said_of_a_file_that_is_in_order(text: str) -> None:
     assert read(text).warnings == ()
+    assert read(text).losses == ()
 
 
 def test_nothing_is_added() -> None:
