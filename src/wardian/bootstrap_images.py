@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from wardian.events import Event, Listener
     from wardian.image.base_python import BasePythons
     from wardian.image.build_layers import Workshop
     from wardian.image.builder import ImageBuilder
@@ -38,6 +39,7 @@ class Around(Protocol):
 
     settings: Settings
     environ: Mapping[str, str]
+    listener: Listener
 
     @property
     def cache(self) -> Path:
@@ -176,13 +178,17 @@ class ImageParts:
 
         settings = self._parts.settings
         http = RegistryHttp(timeout_s=settings.timeout_s, ca_bundle=self._parts.ca_bundle, offline=settings.offline)
-        return ImagePlaces(http=http, login=self._login, insecure=settings.insecure_registries, scratch=self.scratch)
+        return ImagePlaces(http=http, login=self._login, insecure=settings.insecure_registries, scratch=self.scratch,
+                           listener=self._hear)  # fmt: skip
 
     @cached_property
     def _login(self) -> Callable[[str, str], RegistryLogin | None]:
         from wardian.image.docker_config import EngineLogins, registry_logins
 
         return registry_logins(self._parts.credentials, EngineLogins(self._parts.environ))
+
+    def _hear(self, event: Event) -> None:
+        self._parts.listener(event)  # whoever that is by then
 
     @property
     def scratch(self) -> Path:

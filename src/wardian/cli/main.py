@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +28,7 @@ Examples:
   wardian runs list
 """
 
+_BY_SIGNAL = 128  # as a shell has it
 _WARDIAN_FAILED = 125  # semantics §6: where every other exit code is the user's program's, as in docker, podman and timeout
 
 COMMANDS = {
@@ -66,6 +70,14 @@ def cli() -> None:
     """Environments for machine learning: define once, lock, build, run, reproduce."""
 
 
+class Terminated(KeyboardInterrupt):
+    """Somebody ended this process by a signal: it cleans up as after ^C."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Nothing but a bug of ours shows a traceback, and that in a file."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -76,9 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return done.exit_code
     except click.ClickException as error:
         return _usage(error, given)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        write_err("interrupted\n")
-        return 130
+    except (KeyboardInterrupt, click.exceptions.Abort) as stopped:
+        return _interrupted(stopped)
     except WardianError as error:
         return _failed(error, given)
     except OSError as error:  # of the system, where nobody knew better what it means
@@ -86,6 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the one place that turns a bug into words
         return _bug(error, given)
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(stopped: BaseException) -> int:
+    ended = stopped if isinstance(stopped, Terminated) else stopped.__cause__  # click raises one of its own
+    if isinstance(ended, Terminated):
+        write_err(f"ended by {signal.Signals(ended.number).name}\n")
+        return _BY_SIGNAL + ended.number
+    write_err("interrupted\n")
+    return _BY_SIGNAL + signal.SIGINT
 
 
 def _open_closed_streams() -> None:
@@ -170,12 +190,24 @@ def _bug(error: Exception, given: Sequence[str]) -> int:
 
 def script() -> None:
     """The console script's entry point."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminated)
     code = main()
     try:
         sys.stderr.flush()
     except OSError:  # else Python, which tries again at its end, exits with a code of its own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if others and code > _BY_SIGNAL:  # interrupted, and a thread does not come back from the network: nobody waits for it
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    raise Terminated(number)
 
 
 if __name__ == "__main__":

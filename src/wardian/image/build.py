@@ -185,7 +185,7 @@ def _store(
     listener: Listener,
 ) -> Descriptor:  # fmt: skip
     """Bring every blob to ``target``, several at once, then the manifest."""
-    from concurrent.futures import ThreadPoolExecutor
+    from wardian.tools.stopping import workers
 
     work: list[tuple[Descriptor, ImageStore]] = [(named.layer.descriptor, local) for named in layers]
     if base is not None:
@@ -195,7 +195,7 @@ def _store(
     def send(blob: Descriptor, origin: ImageStore) -> tuple[str, int]:
         return target.put(blob, _opener(origin, blob), origin=origin), blob.size_bytes
 
-    with ThreadPoolExecutor(4, "blobs") as pool:
+    with workers(4, "blobs") as pool:
         for done, (how, size) in enumerate(pool.map(send, *zip(*dict.fromkeys(work), strict=True)), start=1):
             data = {"made": 1, "bytes": size} if how == "sent" else {"cached": 1}
             listener(Event("progress", how, done=done, total=len(work), data=data))

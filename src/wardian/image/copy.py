@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
@@ -14,6 +14,7 @@ from wardian.image.blob import read_whole
 from wardian.image.oci import Descriptor, Index, InvalidImage, Manifest, read_config, read_manifest
 from wardian.image.referrers import add_referrer
 from wardian.image.registry import RegistryImageStore
+from wardian.tools.stopping import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -184,16 +185,15 @@ class _Blobs:
         sent_bytes = 0
         if jobs > 1:  # the largest first: the end is not one large blob alone
             blobs = sorted(blobs, key=lambda blob: -blob.size_bytes)
-        pool = ThreadPoolExecutor(max(1, jobs), thread_name_prefix="copy")
-        try:
-            futures = {pool.submit(self._one, blob): blob for blob in blobs}
-            for future in as_completed(futures):
-                way = future.result()
-                ways[way] += 1
-                sent_bytes += futures[future].size_bytes if way == "sent" else 0
-        finally:
-            self._stop.set()
-            pool.shutdown(cancel_futures=True)
+        with workers(jobs, "copy") as pool:
+            try:
+                futures = {pool.submit(self._one, blob): blob for blob in blobs}
+                for future in as_completed(futures):
+                    way = future.result()
+                    ways[way] += 1
+                    sent_bytes += futures[future].size_bytes if way == "sent" else 0
+            finally:
+                self._stop.set()
         return ways["present"], ways["mounted"], ways["sent"], sent_bytes
 
     def _one(self, blob: Descriptor) -> str:

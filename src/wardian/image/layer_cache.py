@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -17,6 +17,7 @@ from wardian.image.layer import Layer, write_layer
 from wardian.image.oci import Descriptor, InvalidImage
 from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
+from wardian.tools.stopping import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -181,7 +182,7 @@ class LayerCache:
                 raise _StoppedError
 
         made: dict[int, CachedLayer] = {}
-        with ThreadPoolExecutor(max(1, jobs), "layers") as pool:
+        with workers(jobs, "layers") as pool:
             order = sorted(range(len(tasks)), key=lambda n: -tasks[n].size_bytes)
             futures = {pool.submit(self.ensure, tasks[n], on_wait=on_wait, check=check): n for n in order}
             try:
@@ -191,7 +192,6 @@ class LayerCache:
                     on_done(tasks[number], made[number])
             except BaseException:
                 stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [made[n] for n in range(len(tasks))]
 

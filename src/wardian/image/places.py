@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.errors import Conflict, NotFound
-from wardian.events import silent
+from wardian.events import Event, silent
 from wardian.image.copy import copy_image, select_image
 from wardian.image.layout import LayoutImageStore
 from wardian.image.reference import LATEST, ImageFile, ImageReference
@@ -41,12 +41,14 @@ class ImagePlaces:
         insecure: Collection[str] = (),
         scratch: Path,
         base: Path = Path(),
+        listener: Listener = silent,
     ):
         self._http = http
         self._login = login
         self._insecure = insecure
         self._scratch = scratch
         self._base = base
+        self._listener = listener
         self._clients: dict[str, RegistryClient] = {}
         self._lock = threading.Lock()
 
@@ -55,7 +57,8 @@ class ImagePlaces:
         with self._lock:
             client = self._clients.get(reference.registry)
             if client is None:
-                client = RegistryClient(reference.registry, http=self._http, login=self._login, insecure=self._insecure)
+                client = RegistryClient(reference.registry, http=self._http, login=self._login, insecure=self._insecure,
+                                        on_retry=lambda text: self._listener(Event("notice", text)))  # fmt: skip
                 self._clients[reference.registry] = client
         return RegistryImageStore(client, reference.repository)
 

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from wardian.errors import Denied, NotFound, Unavailable
 from wardian.image.registry_auth import RegistryAuth, RegistryLogin
 from wardian.tools.registry_http import Broken, RegistryHttp, Reply
+from wardian.tools.stopping import is_stopping, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,7 @@ _LONGEST_WAIT_S = 60.0
 _REDIRECTS = 5
 _LARGEST_ERROR_BYTES = 64 << 10
 _LARGEST_TOKEN_BYTES = 1 << 20
+_SILENT_TRIES = 1  # what a second attempt mends, nobody has to hear of
 _ANSWER_S = 4  # a small answer may take so many times the time-out of one piece
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _MOVED = (301, 302, 303, 307, 308)
@@ -51,6 +53,7 @@ class RegistryClient:
               login: what to log in with at ``host`` for a repository; asked only when the host demands it.
               insecure: hosts (``HOST[:PORT]``) to speak plain HTTP to.
               sleep, now_s, jitter: waiting between attempts; the clock; a number in [0, 1).
+              on_retry: told in words when something is asked again and again.
     """
 
     def __init__(
@@ -60,15 +63,16 @@ class RegistryClient:
         http: RegistryHttp,
         login: Callable[[str, str], RegistryLogin | None] = lambda _host, _repository: None,
         insecure: Collection[str] = (),
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         now_s: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        on_retry: Callable[[str], None] = lambda _text: None,
     ):
         self.host = host
         self._http = http
         self._insecure = frozenset(insecure)
         self._now_s = now_s
-        self._sleep, self._jitter = sleep, jitter
+        self._sleep, self._jitter, self._on_retry = sleep, jitter, on_retry
         address = _ALIASES.get(host, host)
         self.url = f"{'http' if self._is_plain(address) else 'https'}://{address}"
         self._auth = RegistryAuth(host, lambda repository: login(host, repository), self._ask_token, now_s)
@@ -156,8 +160,13 @@ class RegistryClient:
 
         Raises:   Unavailable: code ``insecure_redirect``: it leads from TLS to plain HTTP, or to no web address.
         """
-        url = urljoin(self._absolute(base), location)
-        self._check_transport(url)
+        try:
+            url = urljoin(self._absolute(base), location)
+            self._check_transport(url)
+        except ValueError:
+            raise Unavailable(
+                f"{self.host} refers to `{location[:200]!a}`, which is no address", code="registry_unavailable"
+            ) from None
         return url
 
     def read_answer(self, reply: Reply, limit_bytes: int) -> bytes | None:
@@ -205,12 +214,16 @@ class RegistryClient:
     def wait(self, attempt: int, why: Interrupted) -> None:
         """Wait before the next attempt: as long as the server asks for, else longer each time.
 
-        Raises:   Unavailable: it asks for more than a minute.
+        Raises:   Unavailable: it asks for more than a minute; or this thread is told to stop.
         """
         if why.wait_s is not None and why.wait_s > _LONGEST_WAIT_S:
             raise Unavailable(f"{self.host} asks to be left alone for {why.wait_s:.0f} s: {why}", code="registry_busy",
                               hint=f"run it again in {why.wait_s:.0f} s: what is done stays done")  # fmt: skip
+        if attempt > _SILENT_TRIES:
+            self._on_retry(f"{self.host} does not answer as it should ({why}): asking again, {attempt + 1} of {TRIES}")
         self._sleep(why.wait_s if why.wait_s is not None else min(0.2 * 2**attempt, 10.0) * (0.5 + self._jitter() / 2))
+        if is_stopping():
+            raise Unavailable(f"{self.host}: interrupted", code="registry_unavailable")
 
     def check_is_registry(self, repository: str) -> None:
         """Make sure that "not found" is said by a registry, and not by whatever else answers at this address.

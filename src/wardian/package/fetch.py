@@ -13,6 +13,7 @@ from wardian.lock.ports import Obtained
 from wardian.package.archive import validate_archive
 from wardian.tools.disk import need_space
 from wardian.tools.http import without_credentials
+from wardian.tools.stopping import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -105,7 +106,7 @@ class Fetcher:
         need_space(self.store.root, total)
         listener(Event("phase", f"fetching {len(missing)} package{'s' if len(missing) != 1 else ''}", total=total))
         done = _Counter(listener, total)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
+        with workers(_PARALLEL, "fetch") as pool:
             futures = [pool.submit(self._one, artifact, locate, done, trusted) for artifact in missing]
             try:
                 for artifact, future in zip(missing, futures, strict=True):

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from wardian.errors import BadArchive, Denied, NotFound, Unavailable
+from wardian.tools.stopping import is_stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -139,6 +140,8 @@ class Http:
                     return done
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 last = error
+                if is_stopping():
+                    break
                 if isinstance(error, requests.ConnectionError) and _is_no_such_host(error):
                     break
         raise Unavailable(
@@ -176,8 +179,9 @@ class Http:
         session = sessions.get(trusted)
         if session is None:
             import requests
-            from requests.adapters import HTTPAdapter
             from urllib3.util import Retry
+
+            from wardian.tools.stoppable_http import StoppableAdapter
 
             session = requests.Session()
             retry = Retry(
@@ -190,7 +194,7 @@ class Http:
                 raise_on_status=False,
             )
             for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=2))
+                session.mount(scheme, StoppableAdapter(max_retries=retry, pool_maxsize=2))
             if self._ca_bundle:
                 session.verify = self._ca_bundle
             for host in trusted:
@@ -201,9 +205,10 @@ class Http:
 
 def _trust(session: requests.Session, host: str, retry: Any) -> None:
     import urllib3
-    from requests.adapters import HTTPAdapter
 
-    class Unchecked(HTTPAdapter):
+    from wardian.tools.stoppable_http import StoppableAdapter
+
+    class Unchecked(StoppableAdapter):
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - what requests passes
             super().cert_verify(conn, url, verify=False, cert=cert)  # type: ignore[no-untyped-call]
 

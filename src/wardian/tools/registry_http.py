@@ -128,9 +128,10 @@ class RegistryHttp:
             from http.cookiejar import DefaultCookiePolicy
 
             import requests
-            from requests.adapters import HTTPAdapter
 
-            class Adapter(HTTPAdapter):
+            from wardian.tools.stoppable_http import StoppableAdapter
+
+            class Adapter(StoppableAdapter):
                 def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # larger pieces than 16 KiB are sent
                     super().init_poolmanager(*arguments, **options, blocksize=_BLOCK)
 
@@ -173,6 +174,10 @@ def _broken() -> Iterator[None]:
         yield
     except requests.exceptions.InvalidURL as error:
         raise Broken(f"this is not an address: {str(error)[:200]}", lasting=True) from error
+    except UnicodeError:  # of what is sent, and no fault of the answer's
+        raise
+    except ValueError as error:  # requests looks at `Location` even if it is not to follow it
+        raise Broken(f"it answers with something that is no address: {str(error)[:200]}", lasting=True) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         text = repr(error)
         if "NameResolution" in text or "getaddrinfo" in text:

@@ -714,6 +714,27 @@ def test_a_redirect_that_leaves_tls_or_the_web_is_not_followed(fake: FakeRegistr
     assert caught.value.stable_code == "insecure_redirect"
 
 
+@pytest.mark.parametrize("location", ["http://[bad", "http://127.0.0.1:port/x", "//[::1/x"])
+def test_a_redirect_to_no_address_is_the_registrys_fault(fake: FakeRegistry, location: str) -> None:
+    fake.misbehave("GET */blobs/*", status=307, headers={"Location": location})
+    with pytest.raises(Unavailable) as caught:
+        read(a_store(fake), blob(b"x")[0])
+    assert caught.value.stable_code in ("registry_unavailable", "insecure_redirect")
+
+
+def test_what_is_asked_again_and_again_is_said(fake: FakeRegistry) -> None:
+    """The first repetition is nobody's business; after that a person wants to know what is waited for."""
+    said: list[str] = []
+    fake.misbehave("GET *", status=503)
+    client = RegistryClient(fake.host, http=RegistryHttp(), sleep=lambda _s: None, on_retry=said.append)
+    with pytest.raises(Unavailable):
+        RegistryImageStore(client, "team/envs").find("x")
+    assert [text.rpartition(" ")[0] for text in said][:1] == [
+        f"{fake.host} does not answer as it should (HTTP 503): asking again, 3 of"
+    ]
+    assert len(said) == 3
+
+
 def test_a_redirect_without_end_ends(fake: FakeRegistry) -> None:
     fake.misbehave("GET *", status=307, headers={"Location": "/v2/team/envs/manifests/x"})
     with pytest.raises(Unavailable, match="without end"):
