@@ -134,8 +134,12 @@ class ImageParts:
         """Return the locks that a store holds."""
         from wardian.image.lock_store import ImageLockStore
 
-        place = self.cache / "registry"
-        return ImageLockStore(store, wheels=place / "wheels", locks=place / "locks")
+        return ImageLockStore(store, wheels=self.cache / "registry" / "wheels", locks=self.tag_locks)
+
+    @property
+    def tag_locks(self) -> Path:
+        """A directory for the locks between this machine's processes that tag in registries."""
+        return self.cache / "registry" / "locks"
 
     @cached_property
     def shared_locks(self) -> list[SharedLocks]:

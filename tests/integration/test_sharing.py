@@ -111,3 +111,18 @@ def test_a_configured_registry_needs_no_name(tmp_path: Path, shop: Index, place:
     one.ok("env", "push", "team")
     assert [v["name"] for v in one.json("env", "list", "--registry", "-")["versions"]] == ["team"]
     one.ok("env", "pull", "team")
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_of_two_pushes_at_once_one_is_refused_and_the_other_stays(tmp_path: Path, shop: Index, place: str, turn: int) -> None:
+    homes = [a_home(tmp_path / name, shop) for name in ("one", "two")]
+    homes[1].write("requirements.txt", "alpha==1.0\n")
+    for cli in homes:
+        cli.ok("env", "create", "team", "-r", "requirements.txt", "--version", f"7.{turn}")
+        cli.ok("env", "lock", "team")
+    running = [cli.start("env", "push", f"team:7.{turn}", place) for cli in homes]
+    ended = [(*process.communicate(timeout=300), process.returncode) for process in running]
+    assert sorted(code for *_, code in ended) == [0, 5], ended
+    (kept,) = [cli for cli, (*_, code) in zip(homes, ended, strict=True) if code == 0]
+    (listed,) = kept.json("env", "list", "--registry", place)["versions"]
+    assert listed["definition_hash"] == kept.json("env", "show", "team")["definition_hash"]

@@ -23,7 +23,7 @@ from wardian.image.oci import (
     read_manifest,
 )
 from wardian.image.store import Found
-from wardian.tools.disk import disk_errors, write_atomically
+from wardian.tools.disk import FileLock, disk_errors, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,6 +121,11 @@ class LayoutImageStore:
         return sorted({tag for entry in self._entries() if (tag := _tag_of(entry)) and tag.startswith(prefix)})
 
     # -- what a directory can do beside that -----------------------------------------------------------------------
+
+    def exclusively(self) -> AbstractContextManager[object]:
+        """Let nobody else who asks for this, from whatever machine, in before the block ends: to look at a tag and set it."""
+        self._prepare()
+        return FileLock(self.root / ".wardian" / "tagging")
 
     def untag(self, names: Sequence[str]) -> None:
         """Forget these tags; those that are not there are no error. What they named stays until ``collect``."""

@@ -13,6 +13,7 @@ from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.events import Event
 from wardian.image.blob import put_bytes, put_empty, read_whole
+from wardian.image.first_tag import tag_first
 from wardian.image.oci import Descriptor, InvalidImage, Manifest, read_manifest
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
@@ -90,15 +91,15 @@ class ImageLockStore:
         Raises:   Unavailable, Denied.
         """
         definition_hash, platform = lock.provenance.definition_hash, get_platform(lock.platform)
+
+        def prepare() -> Manifest:
+            manifest = self._put_blobs(lock, list(wheels))
+            self._tag(manifest, lock_tag(lock.digest))
+            return manifest
+
         with FileLock(self._locks / f"{definition_hash}.{self._place}.lock"):
-            current = self.find_current(definition_hash, platform)
-            if current is None:
-                manifest = self._put_blobs(lock, list(wheels))
-                self._tag(manifest, lock_tag(lock.digest))
-                current = self.find_current(definition_hash, platform)  # it may have taken minutes
-                if current is None:
-                    self._tag(manifest, current_tag(definition_hash, platform))
-                    current = self.find_current(definition_hash, platform)
+            tag = current_tag(definition_hash, platform)
+            current, _ = tag_first(self._store, tag, lambda: self.find_current(definition_hash, platform), prepare)
         return current or lock
 
     def move(self, lock: Lock, wheels: Iterable[Path] = ()) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+import time
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
-from wardian.errors import Conflict, InvalidDigest, wrong_in
+from wardian.errors import Conflict, InvalidDigest, Unavailable, wrong_in
 from wardian.image.blob import put_bytes, put_empty, read_whole
+from wardian.image.first_tag import tag_first
 from wardian.image.oci import InvalidImage, Manifest, is_tag, read_manifest
+from wardian.tools.disk import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from wardian.image.store import Found, ImageStore
 
@@ -25,6 +29,7 @@ ARTIFACT = "application/vnd.wardian.environment.v1+json"
 SCHEMA = 1
 PREFIX = "v-"
 _LONGEST_BYTES = 16 << 20
+_TRIES = 5
 _PLAIN_VERSION = re.compile(r"[A-Za-z0-9._]+")
 
 
@@ -121,27 +126,49 @@ def shared_versions(store: ImageStore, name: str | None = None) -> Iterator[Shar
                 yield shared
 
 
-def share(store: ImageStore, shared: SharedVersion) -> bool:
+def share(store: ImageStore, shared: SharedVersion, *, locks: Path, wait: Callable[[float], None] = time.sleep) -> bool:
     """Put a version into ``store``; return whether it is new there. Its locks and images must be there already.
 
-    Idempotent: a version with the same content is only given the labels, and the locks and images that it lacks.
+    Idempotent: a version with the same content is only given the labels, and the locks and images that it lacks. Of two that put
+    different content there at once, one gets the conflict (ADR 0026).
 
+    Args:     locks: a directory for locks between this machine's processes.  wait: waits so many seconds.
     Raises:   Conflict: code ``version_exists``: other content, or other locks, under this name and version.  Unavailable, Denied.
     """
-    there = find_version(store, shared.name, shared.version)
-    if there is not None:
-        _check_same(store, there, shared)
-        if there.to_json() == shared.to_json():
-            return False
-        shared = SharedVersion(**{
-            **{name: getattr(shared, name) for name in SharedVersion.__dataclass_fields__},
-            "locks": {**shared.locks, **there.locks}, "images": {**shared.images, **there.images}, "created": there.created,
-            "bases": {**shared.bases, **there.bases},
-            "labels": tuple(sorted({*shared.labels, *there.labels})),
-        })  # fmt: skip
+    tag = version_tag(shared.name, shared.version)
+
+    def look() -> SharedVersion | None:
+        found = find_version(store, shared.name, shared.version)
+        if found is not None:
+            _check_same(store, found, shared)
+        return found
+
+    with FileLock(locks / f"{tag}.{Digest.of(store.name.encode())[:16]}.lock"):
+        there, new = tag_first(store, tag, look, lambda: _put(store, shared), settle=wait)
+        for _ in range(_TRIES):
+            if there is None or (both := _together(there, shared)).to_json() == there.to_json():
+                return new
+            manifest = _put(store, both)
+            store.tag(manifest.to_json(), manifest.media_type, (tag,))
+            there = look()
+    raise Unavailable(
+        f"others are changing {shared.name}:{shared.version} in {store.name}", hint="push it again", code="version_in_use"
+    )
+
+
+def _put(store: ImageStore, shared: SharedVersion) -> Manifest:
+    """Bring everything but the tag there, and return the manifest for it."""
     manifest = Manifest(put_empty(store), (put_bytes(store, shared.to_json(), ARTIFACT),), artifact_type=ARTIFACT)
-    store.tag(manifest.to_json(), manifest.media_type, (version_tag(shared.name, shared.version),))
-    return there is None
+    store.tag(manifest.to_json(), manifest.media_type)
+    return manifest
+
+
+def _together(there: SharedVersion, ours: SharedVersion) -> SharedVersion:
+    """Return what is there, with the labels, locks, images and bases that ours has."""
+    return replace(
+        ours, locks={**ours.locks, **there.locks}, images={**ours.images, **there.images}, bases={**ours.bases, **there.bases},
+        labels=tuple(sorted({*ours.labels, *there.labels})), created=there.created,
+    )  # fmt: skip
 
 
 def _check_same(store: ImageStore, there: SharedVersion, ours: SharedVersion) -> None:

@@ -70,7 +70,7 @@ class Sharing:
                 source=source or (), description=version.description, tags=version.tags, labels=version.labels,
                 locks={platform: lock.digest for platform, lock in locks.items()}, images=images, created=version.created,
                 bases=self._bases(version, locks),
-            ))  # fmt: skip
+            ), locks=self._parts.images.tag_locks)  # fmt: skip
             recorder.outcome |= {"store": store.name, "new": new}
         return Pushed(version, store.name, new, tuple(sorted(locks)), tuple(sorted(images)))
 
