@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     "wardian env create serving --from sklearn:3 --python 3.11",
     "wardian env create tool --pyproject . --extra cli --group test",
     "wardian env create system --manager user --interpreter /usr/bin/python3",
+    "wardian env create mine --here",
+    "wardian env create old --here ~/miniconda3/envs/old --exact",
     "wardian env create tools --dockerfile Dockerfile --build-arg RELEASE=2 --build-secret token=team-token",
 ))  # fmt: skip
 @click.argument("name")
@@ -42,6 +44,11 @@ if TYPE_CHECKING:
     help="A stored secret that its Docker steps mount as ID.",
 )
 @click.option("--from", "source", metavar="REF", help="Another environment.", shell_complete=complete_reference)
+@click.option(
+    "--here", is_flag=False, flag_value="", metavar="[PREFIX]",
+    help="What is installed: in the environment in use, or in the conda or virtual environment at PREFIX.",
+)  # fmt: skip
+@click.option("--exact", is_flag=True, help="With --here: every package as it is there; default: what was asked for.")
 @click.option("--version", "version", metavar="V", help="Exactly this version; default: the next number.")
 @click.option("-V", "--variable", "variables", multiple=True, metavar="K=V", help="A variable that runs get.")
 @click.option("--base-image", metavar="IMAGE", help="The image that images of it start from.")
@@ -56,12 +63,15 @@ def create(session: Session, name: str, **options: Any) -> None:
     path, format_name = _file(options)
     environments = session.workspace.environments
     environment: Environment | EnvironmentVersion | None = None
-    if options["source"]:
+    read = None
+    if options["here"] is not None:
+        read = environments.read_installed(options["here"] or None, exact=options["exact"])
+    elif options["source"]:
         environment = environments.get(options["source"])
     elif path is None:
         environment = _from_scratch(options)
     version, created = environments.create(
-        name, environment, path=path, format_name=format_name, extras=options["extras"], groups=options["groups"], version=options["version"],
+        name, environment, path=path, read=read, format_name=format_name, extras=options["extras"], groups=options["groups"], version=options["version"],
         variables=pairs(options["variables"], "-V"), description=options["description"], tags=pairs(options["tags"], "--tag") or None,
         change=lambda env: _changed(env, options),
     )  # fmt: skip
@@ -74,9 +84,11 @@ def create(session: Session, name: str, **options: Any) -> None:
 def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:
     given = [(options["file"], None), (options["requirements"], "requirements"), (options["pyproject"], "pyproject")]
     chosen = [(path, kind) for path, kind in given if path is not None]
-    others = [o for o in ("source", "image", "dockerfile") if options[o]]
+    others = [o for o in ("source", "image", "dockerfile") if options[o]] + ["here"] * (options["here"] is not None)
     if len(chosen) + len(others) > 1:
-        raise click.UsageError("give one of -f, -r, --pyproject, --image, --dockerfile and --from")
+        raise click.UsageError("give one of -f, -r, --pyproject, --image, --dockerfile, --from and --here")
+    if options["exact"] and options["here"] is None:
+        raise click.UsageError("--exact goes with --here")
     if (
         (options["extras"] or options["groups"])
         and options["pyproject"] is None
@@ -104,7 +116,7 @@ def _from_scratch(options: dict[str, Any]) -> Environment:
     if options["interpreter"] or options["manager"] == "user":
         return Environment(python=PythonSection(manager="user", interpreter=options["interpreter"]))
     raise click.UsageError(
-        "give what it is made from: -f FILE, -r FILE, --pyproject DIR, --image I, --dockerfile F, --from REF or --interpreter P"
+        "give what it is made from: -f FILE, -r FILE, --pyproject DIR, --image I, --dockerfile F, --from REF, --here or --interpreter P"
     )
 
 

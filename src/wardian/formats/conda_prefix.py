@@ -3,43 +3,70 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from email.parser import HeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
-from wardian.definition.project_name import canonical_name
-from wardian.errors import InvalidInput, NotFound
+from wardian.definition.well_known import channel_identity
+from wardian.errors import InvalidInput, NotFound, wrong_in
+from wardian.formats.distributions import read_distributions, shown
+from wardian.formats.faults import Faults
+from wardian.formats.installed import as_read
+from wardian.formats.origin import Origins
 from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+    from wardian.formats.distributions import Distribution
+    from wardian.formats.read_definition import ReadDefinition
+
 _KNOWN = ".conda/environments.txt"  # below the user's home: conda's own list of its environments
 
 
 def read_prefix(prefix: str | PathLike[str], *, exact: bool = False, home: Path | None = None) -> Environment:
-    """Return the definition of the conda environment at ``prefix``.
+    """Return the definition of the conda environment at ``prefix``; see ``read_conda``.
 
-    Not exact: the specs that were asked for (``conda-meta/history``); what pip installed is listed with its version.
-    Exact: every conda package with version and build. Channels are those that the packages came from, the most used first.
+    Raises:   as ``read_conda``; InvalidInput: code ``bad_conda_prefix``: its records are damaged.
+    """
+    read = read_conda(prefix, exact=exact, home=home)
+    damaged = next((fault for fault in read.warnings if fault.code == "bad_conda_prefix"), None)
+    if damaged is not None:
+        raise InvalidInput(damaged.message, code="bad_conda_prefix")
+    return read.environment
+
+
+def read_conda(prefix: str | PathLike[str], *, exact: bool = False, home: Path | None = None) -> ReadDefinition:
+    """Return the definition of the conda environment at ``prefix``, with a warning for whatever cannot be had or read.
+
+    Not exact: the specs that were asked for (``conda-meta/history``, else the records); what pip installed is listed with its
+    version. Exact: every conda package with version and build. Channels are those that the packages came from, the most used first.
 
     Args:     prefix: a directory, or the name of an environment that conda's own list knows.  home: where that list is.
-    Raises:   NotFound: there is no such environment.  InvalidInput: code ``bad_conda_prefix``: its records are damaged.
+    Raises:   NotFound: there is no such environment.
     """
     root = _find(prefix, home or Path.home())
-    records = [_record(path) for path in sorted((root / "conda-meta").glob("*.json"))]
-    if not records:
-        raise NotFound(f"{root} is no conda environment: it has no conda-meta", code="no_conda_prefix")
-    asked = [] if exact else _asked_for(root / "conda-meta" / "history", {r["name"] for r in records})
-    if asked:
-        conda = tuple(asked)
-    else:
-        conda = tuple(f"{r['name']}={r['version']}={r['build']}" if exact else f"{r['name']}={r['version']}" for r in records)
-    return Environment(python=PythonSection(channels=_channels(records), conda=conda, pip=tuple(_from_pip(root, records))))
+    faults = Faults(shown(root))
+    records = list(_records(root / "conda-meta", faults))
+    if not records and not faults.warnings:
+        raise NotFound(f"{shown(root)} is no conda environment: it has no conda-meta", code="no_conda_prefix")
+    conda = [] if exact else _asked_for(root / "conda-meta" / "history", {r["name"]: r for r in records}, faults)
+    if not conda:
+        if not exact:
+            faults.warn("nothing_marked", "conda's history says of no package that it was asked for: all are taken")
+        conda = [_pinned(record, exact=exact) for record in records]
+    origins = Origins(faults)
+    pip = [text for one in _from_pip(root, records, faults) if (text := origins.requirement(one)) is not None]
+    section = PythonSection(channels=_channels(records, faults), conda=tuple(conda), pip=tuple(pip), local=tuple(origins.local))
+    return as_read(Environment(python=section), origins, faults)
+
+
+def _pinned(record: dict[str, Any], *, exact: bool) -> str:
+    return f"{record['name']}={record['version']}" + (f"={record['build']}" if exact else "")
 
 
 def _find(prefix: str | PathLike[str], home: Path) -> Path:
@@ -56,59 +83,79 @@ def _find(prefix: str | PathLike[str], home: Path) -> Path:
     if found is None:
         names = ", ".join(sorted(one.name for one in known)) or "none"
         raise NotFound(
-            f"there is no conda environment `{prefix}`",
+            f"there is no environment `{shown(path)}`",
             hint=f"give its directory; conda's list has: {names}",
             code="no_conda_prefix",
         )
     return found
 
 
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_small(path))
-        return {"name": document["name"].lower(), "version": document["version"], "build": document["build"],
-                "channel": document.get("channel", ""), "files": document.get("files", [])}  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{path} is not a package's record: {error}", code="bad_conda_prefix") from error
+def _records(place: Path, faults: Faults) -> Iterator[dict[str, Any]]:
+    for name in sorted(os.listdir(place)):  # noqa: PTH208 - names that are no text come as they are
+        if not name.endswith(".json"):
+            continue
+        try:
+            document = json.loads(read_small(place / name))
+            record = {key: document.get(key, "") for key in ("name", "version", "build", "channel", "requested_spec")}
+            files = document.get("files", [])
+            record["name"] = record["name"].lower()
+            MatchSpec.parse(_pinned(record, exact=True))
+            record["files"] = [file for file in files if isinstance(file, str)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidInput) as error:
+            said = getattr(error, "strerror", None) or getattr(error, "message", None) or wrong_in(error)
+            faults.warn("bad_conda_prefix", f"{shown(place / name)} is not a package's record: {said}")
+        else:
+            yield record
 
 
-def _channels(records: list[dict[str, Any]]) -> tuple[str, ...]:
+def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[str, ...]:
     counts: dict[str, int] = {}
     for record in records:
-        name = re.sub(r"/(noarch|linux-\w+|osx-\w+|win-\w+)/?$", "", str(record["channel"]))
-        if "://" in name and "/t/" not in name and "@" not in name and not name.startswith("file:"):
-            host, _, last = name.rpartition("/")
-            name = last if host.endswith("conda.anaconda.org") else name
-        if name and not name.startswith("file:"):
+        url = str(record["channel"])
+        name = channel_identity(re.sub(r"/(noarch|linux-\w+|osx-\w+|win-\w+)/?$", "", url))
+        if not name or name.startswith("file:") or name in ("<unknown>", "local"):
+            faults.warn(
+                "not_on_a_channel",
+                f"{record['name']} {record['version']}: no channel serves it; it was built or installed on a machine",
+            )
+        else:
             counts[name] = counts.get(name, 0) + 1
     return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
 
 
-def _asked_for(history: Path, installed: set[str]) -> list[str]:
+def _asked_for(history: Path, installed: dict[str, dict[str, Any]], faults: Faults) -> list[str]:
     """Return the specs of conda's history that still hold: the last one per name, of what is installed."""
-    if not history.is_file():
-        return []
     found: dict[str, str] = {}
-    for line in read_small(history).decode("utf-8", "replace").splitlines():
+    try:
+        lines = read_small(history).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        faults.warn("bad_conda_prefix", f"conda's history cannot be read: {error.strerror}")
+        lines = []
+    for line in lines:
         match = re.match(r"# (update|install|create|remove|uninstall) specs: (.*)", line)
-        if match is None:
-            continue
-        for spec in re.findall(r"['\"]([^'\"]+)['\"]", match.group(2)):
+        for _, spec in re.findall(r"""(['"])((?:\\.|(?!\1).)+)\1""", match.group(2)) if match else ():
             try:
-                parsed = MatchSpec.parse(spec)
+                parsed = MatchSpec.parse(re.sub(r"\\(.)", r"\1", spec))
             except InvalidInput:
+                faults.warn("unknown_spec", f"`{shown(spec)}` in conda's history is no match spec: it is left out")
                 continue
             found.pop(parsed.name, None)
-            if match.group(1) not in ("remove", "uninstall") and parsed.name in installed:
+            if match and match.group(1) not in ("remove", "uninstall") and parsed.name in installed:
                 found[parsed.name] = str(parsed)
-    return list(found.values())
+    if found:
+        return list(found.values())
+    return [str(one["requested_spec"]) for one in installed.values() if _is_spec(one["requested_spec"])]
 
 
-def _from_pip(root: Path, records: list[dict[str, Any]]) -> Iterator[str]:
-    owned = {file for record in records for file in record["files"]}
-    for metadata in sorted(root.glob("lib/python*/site-packages/*.dist-info/METADATA")):
-        if str(metadata.relative_to(root)) in owned:
-            continue
-        headers = HeaderParser().parsestr(metadata.read_text(errors="replace"), headersonly=True)
-        if headers["Name"] and headers["Version"]:
-            yield f"{canonical_name(headers['Name'])}=={headers['Version']}"
+def _is_spec(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(MatchSpec.parse(text).name)
+    except InvalidInput:
+        return False
+
+
+def _from_pip(root: Path, records: list[dict[str, Any]], faults: Faults) -> tuple[Distribution, ...]:
+    owned = {str(root / file) for record in records for file in record["files"]}
+    return read_distributions(sorted(root.glob("lib/python*/site-packages")), faults, owned=owned)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from wardian.errors import NotFound
@@ -45,6 +47,25 @@ class EnvironmentLookup:
             self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
         for loss in found.losses:
             self._parts.listener(Event("loss", str(loss), data=loss.as_document()))
+        return found
+
+    def read_installed(self, prefix: str | PathLike[str] | None = None, *, exact: bool = False) -> ReadDefinition:
+        """Read what is installed at ``prefix`` (None: in the environment that is in use), registering nothing.
+
+        See ``wardian.formats.installed``. The warnings name what no index serves, and what is left out.
+        """
+        from pathlib import Path
+
+        from wardian.formats import installed
+
+        said = None
+        if prefix is None:
+            prefix, said = installed.find_in_use(self._parts.environ, Path(sys.prefix))
+        found = installed.read_installed(Path(prefix), exact=exact)
+        if said is not None:
+            self._parts.listener(Event("notice", said, data={"prefix": os.fspath(prefix)}))
+        for fault in found.warnings:
+            self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
         return found
 
     def get(self, reference: str) -> EnvironmentVersion:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.definition.environment import Environment
+    from wardian.formats.read_definition import ReadDefinition
     from wardian.lock.lock import Lock
 
 READER_VERSION = "2"  # changes with every change of the readers or of the rules of identity
@@ -30,12 +31,13 @@ class EnvironmentRegistering(EnvironmentLookup):
 
     def create(
         self, name: str, environment: Environment | EnvironmentVersion | None = None, *, path: str | PathLike[str] | None = None, format_name: str | None = None,
-        extras: Sequence[str] = (), groups: Sequence[str] = (), version: str | None = None, variables: Mapping[str, str] | None = None,
+        extras: Sequence[str] = (), groups: Sequence[str] = (), read: ReadDefinition | None = None, version: str | None = None, variables: Mapping[str, str] | None = None,
         description: str | None = None, tags: Mapping[str, str] | None = None, change: Callable[[Environment], Environment] | None = None,
     ) -> tuple[EnvironmentVersion, bool]:  # fmt: skip
         """Register a version under ``name``, from a value, a file or a version that exists; return it and whether it is new.
 
-        Args:     change: what is to be changed in the definition on the way.
+        Args:     read: a definition that was read already (``read``, ``read_installed``).
+                  change: what is to be changed in the definition on the way.
         Raises:   Conflict: that version exists with other content.  InvalidDefinition, InvalidInput: as they say.
         """
         parent: EnvironmentVersion | None = None
@@ -43,6 +45,7 @@ class EnvironmentRegistering(EnvironmentLookup):
         sources: Mapping[Digest, Path] = {}
         if path is not None:
             read = self.read(path, format_name=format_name, extras=extras, groups=groups)
+        if read is not None:
             definition, source, sources = read.environment, (read.format, read.text), read.sources
         elif environment is None:
             raise InvalidInput(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.wheels import make_source_tree
 
 from wardian.definition.environment import Environment
 from wardian.errors import InvalidInput, NotFound
-from wardian.formats.conda_prefix import read_prefix
+from wardian.formats.conda_prefix import read_conda, read_prefix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +83,39 @@ def test_no_history_gives_every_package(prefix: Path) -> None:
 def test_a_directory_without_records_is_none(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_prefix(tmp_path)
+
+
+def test_what_no_channel_or_index_serves_is_reported(prefix: Path, tmp_path: Path) -> None:
+    meta = prefix / "conda-meta"
+    (meta / "mine.json").write_text(json.dumps(record("mine", "1", "0", "file:///home/ada/conda-bld/linux-64")))
+    (meta / "team.json").write_text(
+        json.dumps(record("team", "1", "0", "https://ada:pw@conda.example/t/ab-1234/team/linux-64"))
+    )
+    (meta / "broken.json").write_text("[" * 100_000)
+    os.mkfifo(meta / "pipe.json")
+    tree = make_source_tree(tmp_path / "local", "local-code", "1")
+    info = prefix / "lib/python3.11/site-packages/local_code-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: local-code\nVersion: 1\n")
+    (info / "direct_url.json").write_text(json.dumps({"url": tree.as_uri(), "dir_info": {"editable": True}}))
+    read = read_conda(prefix, exact=True)
+    assert "https://conda.example/team" in read.environment.python.channels
+    assert read.environment.python.pip == ("local-code @ ./local-code", "my-package==0.1")
+    assert list(read.sources.values()) == [tree]
+    assert {fault.code for fault in read.warnings} == {"not_on_a_channel", "bad_conda_prefix", "not_on_an_index"}
+    assert "pw" not in read.text
+    assert "ab-1234" not in read.text + "".join(map(str, read.warnings))
+
+
+def test_without_history_the_records_say_what_was_asked_for(prefix: Path) -> None:
+    (prefix / "conda-meta" / "history").write_text("==> 2024 <==\n# cmd: micromamba\n")
+    python = prefix / "conda-meta" / "python.json"
+    python.write_text(json.dumps({**json.loads(python.read_text()), "requested_spec": "python >=3.11"}))
+    assert read_conda(prefix).environment.python.conda == ("python>=3.11",)
+
+
+def test_a_spec_that_is_none_is_reported(prefix: Path) -> None:
+    (prefix / "conda-meta" / "history").write_text("# create specs: ['python=3.11', '=[=']\n")
+    read = read_conda(prefix)
+    assert read.environment.python.conda == ("python=3.11",)
+    assert [fault.code for fault in read.warnings] == ["unknown_spec"]
