@@ -11,8 +11,11 @@ from tests.support import registry as registries
 from tests.support.base_images import debian_base, missing_tool, session_place
 from tests.support.cli import Cli
 from tests.support.containers import needs, podman_space
+from tests.support.jobs import wait_until
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
+
+from wardian.tools import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,3 +163,21 @@ def test_a_login_that_a_definition_names_must_be_that_of_its_registry(cli: Cli, 
     assert (done.code, "is kept for" in done.err, "elsewhere.example.org" in done.err) == (125, True, True)
     cli.run("secret", "set", "acr", "--kind", "registry", "--url", f"http://{host}", "--user", "u", stdin="pw")
     assert cli.ok("run", "-f", "private.yml", "--", "true").code == 0
+
+
+def test_a_canceled_build_stops_in_the_middle_of_a_silent_step(cli: Cli, base: str) -> None:
+    cli.write("Slow", f"FROM {base}\nRUN sleep 600\n")
+    cli.ok("env", "create", "slow", "--dockerfile", "Slow", "--interpreter", "/usr/bin/python3")
+    running = cli.start("run", "-e", "slow", "--", "true")
+    wait_until(lambda: "RUN sleep 600" in latest_log(cli), timeout_s=100)
+    children = [found for pid in processes.descendants(running.pid) if (found := processes.identify(pid)) is not None]
+    cli.ok("build", "cancel", cli.json("build", "list", "--kind", "base")["builds"][0]["id"])
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, "was canceled" in err) == (125, True), err
+    assert bases(cli) == ["canceled"]
+    wait_until(lambda: not any(processes.is_alive(child) for child in children))
+
+
+def latest_log(cli: Cli) -> str:
+    builds = cli.json("build", "list", "--kind", "base")["builds"]
+    return cli.ok("build", "logs", builds[0]["id"]).out if builds else ""

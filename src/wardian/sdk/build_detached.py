@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,6 @@ def main(arguments: Sequence[str]) -> int:
     from wardian.sdk.workspace import Workspace
 
     home, name, build_id, version_id, *platforms = arguments
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started it may have had it ignored; cancel needs it
     try:
         workspace = Workspace.open(name, home=home)
         parts = workspace.parts

@@ -16,7 +16,9 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out one run; its record says how it went. Only what could not be recorded is written to stderr."""
     home, name, run_id, version_id = arguments
     try:
-        Workspace.open(name, home=home).runs.supervise(run_id, int(version_id))
+        workspace = Workspace.open(name, home=home)
+        workspace.parts.interruptible = True
+        workspace.runs.supervise(run_id, int(version_id))
     except WardianError as error:
         sys.stderr.write(f"{error.message}\n")
         return error.exit_code
