@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from wardian.errors import Denied, NotFound, Unavailable
 from wardian.image.registry_auth import RegistryAuth, RegistryLogin
-from wardian.tools.registry_http import Broken, RegistryHttp, Reply
+from wardian.tools.registry_http import NO_ANSWER, Broken, RegistryHttp, Reply
 from wardian.tools.stopping import is_stopping, pause
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _REDIRECTS = 5
 _LARGEST_ERROR_BYTES = 64 << 10
 _LARGEST_TOKEN_BYTES = 1 << 20
 _SILENT_TRIES = 1  # what a second attempt mends, nobody has to hear of
-_ANSWER_S = 4  # a small answer may take so many times the time-out of one piece
+_ANSWER_S = 3  # a small answer may take so many times the time-out of one piece
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _MOVED = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
@@ -172,7 +172,7 @@ class RegistryClient:
     def read_answer(self, reply: Reply, limit_bytes: int) -> bytes | None:
         """Return the whole body of a small answer, or None if it is longer than ``limit_bytes``.
 
-        Raises:   Interrupted: it broke off, or does not come to an end.
+        Raises:   Interrupted: it broke off.  Unavailable: it does not come to an end.
         """
         deadline_s = self._now_s() + _ANSWER_S * self._http.timeout_s
         content = b""
@@ -181,8 +181,9 @@ class RegistryClient:
                 content += piece
                 if len(content) > limit_bytes:
                     return None
-                if self._now_s() > deadline_s:
-                    raise Interrupted("the answer does not come to an end")
+                if self._now_s() > deadline_s:  # asked again, it would drip again
+                    raise Unavailable(f"{self.host} answers too slowly: {len(content):,} bytes in {_ANSWER_S * self._http.timeout_s:.0f} s",
+                                      code="registry_unavailable", hint="run it again when the registry is itself again")  # fmt: skip
         except Broken as error:
             raise Interrupted(str(error)) from error
         return content
@@ -219,7 +220,7 @@ class RegistryClient:
         if why.wait_s is not None and why.wait_s > _LONGEST_WAIT_S:
             raise Unavailable(f"{self.host} asks to be left alone for {why.wait_s:.0f} s: {why}", code="registry_busy",
                               hint=f"run it again in {why.wait_s:.0f} s: what is done stays done")  # fmt: skip
-        if attempt > _SILENT_TRIES:
+        if attempt > _SILENT_TRIES or str(why) == NO_ANSWER:  # which took long already
             self._on_retry(f"{self.host} does not answer as it should ({why}): asking again, {attempt + 1} of {TRIES}")
         self._sleep(why.wait_s if why.wait_s is not None else min(0.2 * 2**attempt, 10.0) * (0.5 + self._jitter() / 2))
         if is_stopping():
@@ -300,7 +301,7 @@ class RegistryClient:
             document = json.loads(self.read_answer(reply, _LARGEST_ERROR_BYTES) or b"null")
             first = document["errors"][0]
             text = f"{first.get('code', '')} {first.get('message', '')}".strip()
-        except (Interrupted, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        except (Interrupted, Unavailable, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return ""
         return f": {re.sub(r'[^ -~]', ' ', text)[:200]}" if text else ""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import requests
 
+NO_ANSWER = "no answer in time"
 _BLOCK = 1 << 18
 _LITTLE = 64 << 10
 _LITTLE_PIECES = 8  # as few as a server sends who does not drip
@@ -185,7 +186,7 @@ def _broken() -> Iterator[None]:
         if "CERTIFICATE_VERIFY" in text or "WRONG_VERSION_NUMBER" in text or "wrong version number" in text:
             raise Broken(f"no trusted TLS connection: {_plainly(error)}", lasting=True) from error
         if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError) or "timed out" in text:
-            raise Broken("no answer in time") from error
+            raise Broken(NO_ANSWER) from error
         raise Broken(_plainly(error)) from error
 
 
