@@ -66,7 +66,7 @@ def read(
     groups: Sequence[str] = (),
     base: Path | None = None,
 ) -> ReadDefinition:
-    """Return the definition in the file at ``path``, or in the pyproject.toml of the directory ``path``.
+    """Return the definition in the file at ``path``, or in the directory ``path``: a project's, or an MLflow model.
 
     Args:     format_name: one of `FORMATS`; None finds it by the file's name and content.
               extras, groups: of a project, those that are wanted too.
@@ -77,6 +77,10 @@ def read(
     """
     from wardian.formats.source_text import read_source
 
+    if format_name is None and (model := _model(Path(path))) is not None:
+        from wardian.formats.mlflow_model import read_model
+
+        return read_model(model)
     place = _file_in(Path(path), format_name) if Path(path).is_dir() else Path(path)
     if format_name is None:
         refuse_by_name(str(place))
@@ -140,6 +144,12 @@ def _module(format_name: str) -> _Format:
                            code="unknown_format")  # fmt: skip
     # imported when it is needed: a warm run reads no file
     return cast("_Format", import_module(f"wardian.formats.{_MODULES[format_name]}"))
+
+
+def _model(path: Path) -> Path | None:
+    """Return the directory of the MLflow model that ``path`` is, or None."""
+    directory = path.parent if path.name == "MLmodel" else path
+    return directory if (directory / "MLmodel").is_file() else None
 
 
 def _file_in(directory: Path, format_name: str | None) -> Path:

@@ -28,7 +28,7 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     "Dockerfile": ("a Dockerfile", "`wardian env create NAME --dockerfile FILE` makes an environment of it"),
     "Containerfile": ("a Containerfile", "`wardian env create NAME --dockerfile FILE` makes an environment of it"),
     "MLproject": ("an MLflow project", "use the conda or Python environment file that it names"),
-    "python_env.yaml": ("an MLflow Python environment", "list its dependencies in a requirements.txt"),
+    "python_env.yaml": ("an MLflow Python environment", "name the model's directory: the one that holds MLmodel"),
     "conanfile.txt": ("a Conan recipe", _WRITE_ONE),
     "azureml_environment.json": ("an Azure ML environment (SDK v1)", "use the conda_dependencies.yml beside it"),
 }
