@@ -157,7 +157,7 @@ class ImageParts:
     def store(self, reference: ImageReference | ImageFile | EnvironmentImage) -> ImageStore:
         """Return the place that a reference points into.
 
-        Raises:   InvalidInput: it is the image of an environment, or an archive, which is no store.
+        Raises:   InvalidInput: code ``not_a_store``: it is the image of an environment, or an archive, which is read alone.
         """
         from wardian.image.layout import LayoutImageStore
         from wardian.image.reference import ImageFile, ImageReference

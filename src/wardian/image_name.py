@@ -12,6 +12,7 @@ DEFAULT_REGISTRY = "docker.io"
 LATEST = "latest"
 FILE_KINDS = ("oci", "oci-archive", "docker-archive")
 OF_ENVIRONMENT = "wardian"  # what stands before the name of an environment whose image is meant
+_FOREIGN_KINDS = ("containers-storage", "dir", "docker-daemon", "ostree", "sif", "tarball")  # other tools' transports
 _ALIASES = {
     "index.docker.io": DEFAULT_REGISTRY,
     "registry-1.docker.io": DEFAULT_REGISTRY,
@@ -71,15 +72,20 @@ class ImageFile:
     Attributes:
         kind: ``oci`` (a layout's directory), ``oci-archive``, ``docker-archive``.
         path: as it was written.
-        tag: which of several; of a Docker archive ``NAME:TAG``; of a layout also ``sha256:…``. Empty: the only one.
+        tag: which of several; of a Docker archive ``NAME:TAG``; of each also ``sha256:…``. Empty: the only one.
     """
 
     kind: str
     path: str
     tag: str = ""
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is one file, read and written as a whole."""
+        return self.kind != "oci"
+
     def __str__(self) -> str:
-        mark = "@" if self.tag.startswith("sha256:") and self.kind == "oci" else ":"
+        mark = "@" if self.tag.startswith("sha256:") else ":"
         return f"{self.kind}:{self.path}" + (f"{mark}{self.tag}" if self.tag else "")
 
 
@@ -98,6 +104,8 @@ def parse_image_name(text: str) -> ImageReference | ImageFile:
         return _file(text, kind, rest)
     if text.startswith("/") and "@sha256:" in text:  # as this machine's own images are shown
         return _file(text, "oci", text)
+    if colon and kind in _FOREIGN_KINDS:
+        raise _bad(text, f"`{kind}:` is no kind of place that is known here", f"an image is {_SHAPES}")
     return parse_image_reference(text)
 
 
@@ -114,14 +122,13 @@ def parse_registry(text: str) -> ImageReference | ImageFile:
 
 
 def parse_base_image(text: str) -> ImageReference | ImageFile:
-    """Return the image that others may be built on: in a registry, or in a layout's directory.
+    """Return the image that others may be built on: in a registry, in a layout's directory, or in an archive.
 
-    Raises:   InvalidReference: it is an archive or an environment; else as ``parse_image_name``.
+    Raises:   InvalidReference: it is an environment; else as ``parse_image_name``.
     """
-    found = parse_image_name(text) if not text.startswith(f"{OF_ENVIRONMENT}:") else None
-    if found is None or (isinstance(found, ImageFile) and found.kind != "oci"):
-        raise _bad(text, "is none to build on", "write `[HOST[:PORT]/]NAME[:TAG]`, or `oci:DIRECTORY[:TAG]`")
-    return found
+    if text.startswith(f"{OF_ENVIRONMENT}:"):
+        raise _bad(text, "is none to build on", f"an image is {_SHAPES}")
+    return parse_image_name(text)
 
 
 def parse_host(text: str) -> str:
@@ -183,7 +190,7 @@ def parse_image_reference(text: str) -> ImageReference:
 
 
 def _file(text: str, kind: str, rest: str) -> ImageFile:
-    if kind == "oci" and (named := re.fullmatch(r"([^:\0]+)@(sha256:[0-9a-f]{64})", rest)) and not rest.startswith("//"):
+    if (named := re.fullmatch(r"([^:\0]+)@(sha256:[0-9a-f]{64})", rest)) and not rest.startswith("//"):
         return ImageFile(kind, named[1], named[2])
     path, _, tag = rest.partition(":")
     if not path or "\0" in path or path.startswith("//"):

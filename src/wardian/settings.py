@@ -92,7 +92,8 @@ class Settings:
         default="docker.io/library/debian:bookworm-slim",
         metadata={
             "variable": "WARDIAN_BASE_IMAGE",
-            "doc": "what images start from where a definition names nothing; `scratch`: from nothing",
+            "doc": "what images start from where a definition names nothing: an image of a registry, `oci:DIRECTORY:TAG`, `oci-archive:FILE`, "
+            "`docker-archive:FILE` (relative to the working directory), or `scratch`: nothing",
         },
     )
     image_compression: str = field(

@@ -39,9 +39,11 @@ def show(session: Session, reference: str, platform: str | None) -> None:
 
 
 def _shown(details: ImageDetails) -> Iterator[str]:
+    from wardian.sdk.images import is_image_reference
+
     if not details.exists:
         yield f"{details.reference}: no image: {details.reason}"
-        if "/" not in details.reference:
+        if not is_image_reference(details.reference):
             yield f"`wardian env build {details.reference} --image` makes it"
         return
     if details.platforms:

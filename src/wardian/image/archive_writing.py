@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shlex
+import stat
 import tarfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from wardian.errors import BadArchive
+from wardian.errors import BadArchive, Conflict, NotFound
 from wardian.events import Event, silent
 from wardian.image.archive_index import compression_of
 from wardian.image.blob import CHUNK, read_whole
@@ -23,13 +27,19 @@ from wardian.tools.disk import atomic_writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.image.store import Found, ImageStore
 
 _BLOCK = 512
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISCHR, "a device"),
+)
 
 
 def write_oci_archive(
@@ -45,9 +55,10 @@ def write_oci_archive(
 
     All of the file is there in the end, or nothing of it.
 
-    Raises:   what ``copy_image`` raises.
+    Raises:   what ``copy_image`` raises.  Conflict: code ``not_a_file``: something that is no file lies at ``path``; what a link leads
+              to is replaced, not the link.  NotFound: code ``no_such_directory``.
     """
-    with atomic_writer(path) as stream:
+    with atomic_writer(_file_to_write(path)) as stream:
         sink = _OciArchive(stream, str(path))
         copied = copy_image(source, reference, sink, names, platform=platform, jobs=1, listener=listener)
         sink.finish(copied.descriptor, names)
@@ -72,6 +83,7 @@ def write_docker_archive(
               platform: needed if ``reference`` names an index.
     Raises:   NotFound, BadArchive: also code ``wrong_digest``: a layer is not what the configuration says.  InvalidImage: it is an
               artifact, not an image.  InvalidReference, Unavailable, Denied, DiskFull.
+              Conflict: code ``not_a_file``.  NotFound: code ``no_such_directory``: see ``write_oci_archive``.
     Source:   Docker image specification 1.2, "Combined image JSON + filesystem changeset format"
     """
     repo_tags = [_repo_tag(name) for name in names]
@@ -88,7 +100,7 @@ def write_docker_archive(
     members = [f"{diff_id}.tar" for diff_id in diff_ids]
     listed = [{"Config": f"{manifest.config.digest}.json", "RepoTags": repo_tags or None, "Layers": members}]
     total, done, written = sum(layer.size_bytes for layer in manifest.layers), 0, set()
-    with atomic_writer(path) as target:
+    with atomic_writer(_file_to_write(path)) as target:
         tar = _Tar(target)
         tar.add("manifest.json", json.dumps(listed, sort_keys=True).encode())
         tar.add(f"{manifest.config.digest}.json", config)
@@ -100,6 +112,32 @@ def write_docker_archive(
             listener(Event("progress", f"writing {path.name}", done, total))
         tar.end()
     return manifest.config.digest
+
+
+def _file_to_write(path: Path) -> Path:
+    """Return the file that is replaced, or made, when an archive is written to ``path``: links are followed."""
+    real = Path(os.path.realpath(path))
+    try:
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        if real.parent.is_dir():
+            return real
+        raise NotFound(f"there is no directory {real.parent} to write {path.name} to", code="no_such_directory",
+                       hint=f"`mkdir -p {shlex.quote(str(real.parent))}`") from None  # fmt: skip
+    except OSError as error:  # a link that leads to itself, a file in place of a directory
+        raise _no_file(path, error.strerror or str(error)) from None
+    if stat.S_ISREG(mode):
+        return real
+    what = next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")
+    raise _no_file(path, f"it is {what}")
+
+
+def _no_file(path: Path, why: str) -> Conflict:
+    return Conflict(
+        f"an archive cannot be written to {path}: {why}",
+        code="not_a_file",
+        hint="name a file, such as `docker-archive:image.tar`",
+    )
 
 
 def _add_layer(tar: _Tar, source: ImageStore, layer: Descriptor, diff_id: Digest) -> None:

@@ -70,7 +70,7 @@ class ArchiveImageStore:
             digests = {digest for _, digest in self._named}
             if len(digests) > 1:
                 raise InvalidReference(f"{self.name} holds {len(digests)} images", code="ambiguous_image",
-                                       hint=f"say which: {', '.join(self.tags()[:10]) or 'by its digest: none has a name'}")  # fmt: skip
+                                       hint=f"say which: {', '.join(self._names()[:10])}")  # fmt: skip
         else:
             digests = {digest for name, digest in self._named if name == reference or _full(name) == _full(reference)}
         if len(digests) > 1:
@@ -113,6 +113,10 @@ class ArchiveImageStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _names(self) -> list[str]:
+        """Return what the images can be asked for by: names, and ``@sha256:…`` of those that have none."""
+        return [*self.tags(), *sorted({f"@sha256:{digest}" for name, digest in self._named if not name})]
 
     def _read_only(self) -> Denied:
         return Denied(f"{self.name} is an archive, and is written as a whole", code="archive_is_read_only",

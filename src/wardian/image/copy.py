@@ -103,6 +103,20 @@ def select_image(source: ImageStore, reference: str, platform: str | None) -> Fo
     raise InvalidImage(f"{source.name}: `{reference}` is an index of indexes of indexes", code="nested_index")
 
 
+def only_image(store: ImageStore) -> str:
+    """Return a name of the only image of a layout or an archive: its tag, or ``sha256:…`` if it has none.
+
+    Raises:   NotFound: code ``image_not_found``: it is empty.  InvalidReference: code ``ambiguous_image``; the hint names what it holds.
+    """
+    tags = store.tags()
+    if len(tags) == 1:
+        return tags[0]
+    found = store.find("")
+    if found is None:
+        raise NotFound(f"{store.name} holds no image", code="image_not_found")
+    return tags[0] if tags else f"sha256:{found.descriptor.digest}"
+
+
 def _get(source: ImageStore, reference: str) -> Found:
     found = source.find(reference)
     if found is None:

@@ -71,7 +71,7 @@ class LayoutImageStore:
         }
         if len(named) > 1 and not reference:
             raise InvalidReference(f"{self.name} holds {len(named)} images", code="ambiguous_image",
-                                   hint=f"say which: {', '.join(self.tags()[:10]) or 'by its digest: none has a tag'}")  # fmt: skip
+                                   hint=f"say which: {', '.join(self._names()[:10])}")  # fmt: skip
         if len(named) > 1:
             raise InvalidImage(f"`{reference}` names {len(named)} images in {self.name}", code="ambiguous_tag")
         for digest, media_type in named:
@@ -168,6 +168,10 @@ class LayoutImageStore:
             return True
         with self._blobs.lock():
             return self._blobs.remove(digest, unless_since)
+
+    def _names(self) -> list[str]:
+        """Return what the images can be asked for by: tags, and ``@sha256:…`` of those that have none."""
+        return [*self.tags(), *sorted({f"@{entry.get('digest')}" for entry in self._entries() if not _tag_of(entry)})]
 
     # -- index.json ------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import Conflict, NotFound
+from wardian.errors import Conflict, InvalidReference, NotFound
 from wardian.events import Event, silent
-from wardian.image.copy import copy_image, select_image
+from wardian.image.copy import copy_image, only_image, select_image
 from wardian.image.layout import LayoutImageStore
 from wardian.image.reference import LATEST, ImageFile, ImageReference
 from wardian.image.registry import RegistryImageStore
@@ -66,23 +67,28 @@ class ImagePlaces:
     def open(self, place: ImageReference | ImageFile) -> Iterator[tuple[ImageStore, str]]:
         """Yield the store that ``place`` is in, and what to ask it for.
 
-        Raises:   NotFound: codes ``no_such_archive``, ``no_such_layout``.  BadArchive.  DiskFull.
+        Raises:   NotFound: codes ``no_such_archive``, ``no_such_layout``, ``image_not_found``: it is empty.
+                  InvalidReference: code ``ambiguous_image``: it holds several, and ``place`` names none.  BadArchive.  DiskFull.
         """
         if isinstance(place, ImageReference):
             yield self.registry(place), place.wanted
             return
-        path = self._base / place.path
+        path = self._path(place)
         if place.kind == "oci":
             if not (path / "index.json").exists():
                 raise NotFound(f"{place.path} is no OCI layout: it has no `index.json`", code="no_such_layout",
                                hint="for a tar of one write `oci-archive:FILE`")  # fmt: skip
-            yield LayoutImageStore(path), place.tag
+            layout = LayoutImageStore(path)
+            yield layout, place.tag or only_image(layout)
             return
         from wardian.image.archives import open_docker_archive, open_oci_archive  # what reads tar takes a while to load
 
         open_archive = open_oci_archive if place.kind == "oci-archive" else open_docker_archive
         with open_archive(path, scratch=self._scratch) as archive:
-            yield archive, place.tag
+            yield archive, place.tag or only_image(archive)
+
+    def _path(self, place: ImageFile) -> Path:
+        return self._base / os.fsdecode(place.path.encode("utf-8", "surrogateescape"))
 
     def copy(
         self,
@@ -95,7 +101,7 @@ class ImagePlaces:
         """Copy an image; return the digest of what was copied, or, into a Docker archive, its id there.
 
         Into a registry without a tag and a digest it becomes ``latest``, by a digest alone it gets no tag; a layout or an archive
-        without a tag gets the source's.
+        without a tag gets the source's, or ``latest``.
 
         Args:     platform: the image for it alone; needed for an index into a Docker archive.
         Raises:   what ``open``, ``copy_image``, ``write_oci_archive`` and ``write_docker_archive`` raise.
@@ -112,11 +118,13 @@ class ImagePlaces:
                 return copied.descriptor.digest
             from wardian.image.archive_writing import write_docker_archive, write_oci_archive
 
-            path, tag = self._base / target.path, target.tag or _tag_of(source)
+            if target.tag.startswith("sha256:"):
+                raise InvalidReference(f"`{target}` names a digest, and a copy gets a tag", code="invalid_image_reference",
+                                       hint=f"write `{target.kind}:{target.path}:TAG`")  # fmt: skip
+            path, tags = self._path(target), [target.tag or _tag_of(source, reference)]
             if target.kind == "docker-archive":
                 names = [target.tag or _name_of(source)] if target.tag or _name_of(source) else []
                 return write_docker_archive(store, reference, path, names, platform=platform, listener=listener)
-            tags = [tag] if tag else []
             if target.kind == "oci":
                 copied = copy_image(store, reference, LayoutImageStore(path), tags, platform=platform, listener=listener)
             else:
@@ -130,11 +138,12 @@ def _tags(target: ImageReference) -> list[str]:
     return [] if target.digest else [LATEST]
 
 
-def _tag_of(source: ImageReference | ImageFile) -> str:
-    """Return the tag that a copy of ``source`` gets where none was asked for."""
-    if isinstance(source, ImageFile):
-        return source.tag.rpartition(":")[2] if source.kind == "docker-archive" else source.tag
-    return source.tag or ("" if source.digest else LATEST)
+def _tag_of(source: ImageReference | ImageFile, found_as: str) -> str:
+    """Return the tag that a copy of ``source``, which is called ``found_as`` there, gets where none was asked for."""
+    if isinstance(source, ImageReference):
+        return source.tag or LATEST
+    tag = "" if found_as.startswith("sha256:") else found_as
+    return (tag.rpartition(":")[2] if source.kind == "docker-archive" else tag) or LATEST
 
 
 def _name_of(source: ImageReference | ImageFile) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from wardian.errors import BuildFailed, InvalidInput, NotFound
+from wardian.errors import BuildFailed, NotFound
 from wardian.events import Event
 from wardian.sdk.base_login import check_login
 from wardian.sdk.docker_steps import STEPS, build_base
@@ -12,6 +13,7 @@ from wardian.sdk.docker_steps import STEPS, build_base
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
     from wardian.definition.platform import Platform
+    from wardian.digest import Digest
     from wardian.image.base import Base
     from wardian.image.base_python import BasePython
     from wardian.image.store import ImageStore
@@ -47,8 +49,10 @@ class ImageBases:
             return None
         if reference == docker.base_image:
             check_login(self._parts, docker, [reference])
+        if pin is not None and pin.digest:
+            return get_base(self._place_of_pinned(version, pin, pin.digest), f"sha256:{pin.digest}", platform.name)
         store, tag = self.place_of(reference)
-        base = get_base(store, f"sha256:{pin.digest}" if pin is not None and pin.digest else tag, platform.name)
+        base = get_base(store, tag, platform.name)
         if pin is None:
             held = records.pin_base(version.id, platform.name, reference, base.digest, store.name)
             if held.digest != base.digest:  # another process was first
@@ -71,18 +75,40 @@ class ImageBases:
         return get_base(store, f"sha256:{pin.digest}", platform.name)
 
     def place_of(self, reference: str) -> tuple[ImageStore, str]:
-        """Return the store that a base image's reference points into, and what it is called there."""
-        from wardian.image.reference import ImageFile, ImageReference, parse_image
+        """Return the store that has a base image, and what it is called there. That of an archive is brought into this machine's store.
 
-        found = parse_image(reference)
-        store = self._parts.images.store(found)
-        if isinstance(found, ImageReference):
-            return store, found.wanted
-        tags = store.tags()
-        if isinstance(found, ImageFile) and not found.tag and len(tags) != 1:
-            raise InvalidInput(f"`{reference}` holds {len(tags)} images", code="ambiguous_image",
-                               hint=f"name one: {', '.join(f'`{reference}:{tag}`' for tag in tags[:5])}")  # fmt: skip
-        return store, (found.tag if isinstance(found, ImageFile) else "") or tags[0]
+        Args:     reference: of a registry, a layout or an archive; relative paths are relative to the working directory.
+        Raises:   NotFound: there is no such layout or archive, or it holds no such image.  InvalidReference: it holds several.
+                  Or it is the image of an environment.  BadArchive, InvalidImage: damaged.  DiskFull.
+        """
+        from wardian.image.copy import copy_image, select_image
+        from wardian.image_name import ImageFile, parse_base_image
+
+        images, found = self._parts.images, parse_base_image(reference)
+        with images.places.open(found) as (store, wanted):
+            if not isinstance(found, ImageFile) or not found.is_archive:
+                return store, wanted
+            digest = select_image(store, wanted, None).descriptor.digest
+            copy_image(store, f"sha256:{digest}", images.local, listener=self._parts.listener)
+        return images.local, f"sha256:{digest}"
+
+    def _place_of_pinned(self, version: EnvironmentVersion, pin: BasePin, digest: Digest) -> ImageStore:
+        """Return the store that has a pinned base image. An archive is not read again while this machine's store has what it held."""
+        from wardian.image_name import ImageFile, parse_base_image
+
+        images, found = self._parts.images, parse_base_image(pin.reference)
+        if not isinstance(found, ImageFile) or not found.is_archive:
+            return images.store(found)
+        kept = images.store_named(pin.store)
+        for store in (kept, images.local):
+            if store is not None and store.find(f"sha256:{digest}") is not None:
+                return store
+        with contextlib.suppress(NotFound):
+            self.place_of(pin.reference)
+        if images.local.find(f"sha256:{digest}") is None:
+            raise NotFound(f"the base image of {version}, sha256:{digest} of {pin.reference}, is not on this machine", code="base_image_not_found",
+                           hint=f"bring that archive to where the command runs; `wardian env upgrade {version.name or 'NAME'}` takes what is there now")  # fmt: skip
+        return images.local
 
     def python(self, version: EnvironmentVersion, lock: Lock, base: Base | None) -> BasePython | None:
         """Return the base image's interpreter, checked, where the lock uses it; None: the environment brings its own, or has none.

@@ -96,7 +96,11 @@ class ImageMaker:
         images = self._parts.images
         if version.kind == "user":
             given = (one for one in images.records.list(version.id) if one.origin == "given" and one.platform == platform.name)
-            return next(given, None)
+            found = next(given, None)  # of an archive it was brought into this machine's store, which may have been removed
+            is_gone = (
+                found is not None and found.store == images.local.name and images.local.find(f"sha256:{found.digest}") is None
+            )
+            return None if is_gone else found
         for store, _ in self._places():
             if (known := images.records.find(version.id, platform.name, scheme, store.name)) is None:
                 continue

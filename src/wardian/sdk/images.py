@@ -9,7 +9,6 @@ from wardian.errors import BuildFailed, InvalidInput, NotFound
 from wardian.events import Event
 from wardian.image.copy import select_image
 from wardian.image.oci import Index, read_manifest
-from wardian.sdk.image_base import ImageBases
 from wardian.sdk.image_making import EnvironmentImage, ImageMaker, scheme_text
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from wardian.workspace.builds import Recorder
     from wardian.workspace.images import KnownImage
     from wardian.workspace.version import EnvironmentVersion
+
+
+_NO_IMAGE = ("no_such_layout", "no_such_archive", "image_not_found", "platform_not_found")
 
 
 class ImageCollection:
@@ -121,25 +123,23 @@ class ImageCollection:
         Raises:   Unavailable, Denied: a place cannot say.  InvalidImage: what is there is damaged.
         """
         from wardian.image.reference import EnvironmentImage as Named
-        from wardian.image.reference import parse_image
+        from wardian.image.reference import ImageReference, parse_image
         from wardian.sdk.image_details import ImageDetails, describe
 
         parsed = parse_image(reference) if is_image_reference(reference) else None
         if parsed is None or isinstance(parsed, Named):
             name = str(parsed.environment) if isinstance(parsed, Named) else reference
             return self._show_version(self._environments.get(name), platform)
-        store, wanted = ImageBases(self._parts).place_of(reference)
-        found = store.find(wanted)
-        if found is None:
-            return ImageDetails(reference, exists=False, store=store.name, reason=f"{store.name} has no `{wanted}`")
-        if platform is not None:
-            try:
-                found = select_image(store, wanted, get_platform(platform).name)
-            except NotFound as error:
-                return ImageDetails(reference, exists=False, platform=platform, store=store.name, reason=error.message)
-            wanted = f"sha256:{found.descriptor.digest}"
-        tags = () if wanted.startswith("sha256:") else (wanted,)
-        return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)
+        try:
+            with self._parts.images.places.open(parsed) as (store, wanted):
+                found = select_image(store, wanted, get_platform(platform).name if platform else None)
+                tags = () if platform or wanted.startswith("sha256:") else (wanted,)
+                return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)
+        except NotFound as error:
+            if error.stable_code not in _NO_IMAGE:
+                raise
+            place = parsed.name if isinstance(parsed, ImageReference) else parsed.path
+            return ImageDetails(reference, exists=False, platform=platform or "", store=place, reason=error.message)
 
     def _show_version(self, version: EnvironmentVersion, platform: str | None) -> ImageDetails:
         from wardian.sdk.image_details import ImageDetails, describe

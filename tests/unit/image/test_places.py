@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import socket
+import stat
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +16,7 @@ from tests.support.images import an_image
 
 from wardian.errors import Conflict, InvalidReference, NotFound
 from wardian.image.layout import LayoutImageStore
-from wardian.image.oci import INDEX, Index
+from wardian.image.oci import INDEX, MANIFEST, Index
 from wardian.image.places import ImagePlaces
 from wardian.image.reference import ImageFile, ImageReference, parse_image
 from wardian.tools.registry_http import RegistryHttp
@@ -134,3 +139,113 @@ def test_places_that_are_not_there_are_not_found(places: ImagePlaces, fake: Fake
         with pytest.raises(NotFound) as caught:
             copy(places, source, "oci:end:x")
         assert caught.value.stable_code == code
+
+
+def test_a_copy_into_a_layout_or_an_archive_has_a_name(places: ImagePlaces, tmp_path: Path) -> None:
+    descriptor = an_image().put(LayoutImageStore(tmp_path / "start"))
+    copy(places, f"oci:start@sha256:{descriptor.digest}", "oci:end")
+    assert LayoutImageStore(tmp_path / "end").tags() == ["latest"]
+    copy(places, f"oci:start@sha256:{descriptor.digest}", "oci-archive:end.tar")
+    assert copy(places, "oci-archive:end.tar:latest", "oci:again:x") == descriptor.digest
+    copy(places, "oci:again", "oci:third")
+    assert LayoutImageStore(tmp_path / "third").tags() == ["x"]
+    with pytest.raises(InvalidReference, match="a copy gets a tag"):
+        copy(places, "oci:again", f"oci:fourth@sha256:{descriptor.digest}")
+
+
+def test_images_without_a_name_are_found_and_told_by_their_digests(places: ImagePlaces, tmp_path: Path) -> None:
+    store = LayoutImageStore(tmp_path / "start")
+    digests = [an_image(n).put(store).digest for n in (1, 2)]
+    entries = [{"mediaType": MANIFEST, "digest": f"sha256:{digest}", "size": 1} for digest in digests]
+    (tmp_path / "start" / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    with tarfile.open(tmp_path / "start.tar", "w") as tar:
+        tar.add(tmp_path / "start", ".", filter=lambda member: None if ".wardian" in member.name else member)
+    for source in ("oci:start", "oci-archive:start.tar"):
+        with pytest.raises(InvalidReference) as caught:
+            copy(places, source, "oci:end:x")
+        assert all(f"@sha256:{digest}" in str(caught.value.hint) for digest in digests)
+        assert copy(places, f"{source}@sha256:{digests[0]}", "oci:end:x") == digests[0]
+    (tmp_path / "start" / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries[:1]}))
+    assert copy(places, "oci:start", "oci:end:x") == digests[0]
+
+
+def test_a_layout_that_holds_nothing_is_told(places: ImagePlaces, tmp_path: Path) -> None:
+    LayoutImageStore(tmp_path / "empty").tag(an_image_index(), INDEX)
+    with pytest.raises(NotFound, match="holds no image"):
+        copy(places, "oci:empty", "oci:end:x")
+
+
+def an_image_index() -> bytes:
+    """Return an index of nothing."""
+    return Index(()).to_json()
+
+
+@pytest.fixture(params=["oci-archive", "docker-archive"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    an_image().put(LayoutImageStore(tmp_path / "start"), "1")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a directory", "a socket", "a loop"])
+def test_an_archive_replaces_nothing_that_is_no_file(places: ImagePlaces, tmp_path: Path, archive: str, what: str) -> None:
+    target = tmp_path / "target"
+    if what == "a pipe":
+        os.mkfifo(target)
+    elif what == "a directory":
+        target.mkdir()
+    elif what == "a loop":
+        target.symlink_to(target)
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(os.path.relpath(target))
+    before = os.lstat(target)
+    with pytest.raises(Conflict, match="target") as caught:
+        copy(places, "oci:start", f"{archive}:target")
+    assert caught.value.stable_code == "not_a_file"
+    assert what == "a loop" or what in caught.value.message
+    assert os.path.samestat(os.lstat(target), before)
+
+
+@pytest.mark.root
+def test_an_archive_replaces_no_device(places: ImagePlaces, tmp_path: Path, archive: str) -> None:
+    try:
+        os.mknod(tmp_path / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("no devices can be made here")
+    (tmp_path / "link").symlink_to("null")
+    for name in ("null", "link"):
+        with pytest.raises(Conflict, match="it is a device"):
+            copy(places, "oci:start", f"{archive}:{name}")
+    assert stat.S_ISCHR(os.lstat(tmp_path / "null").st_mode)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_an_archive_is_written_to_what_a_link_leads_to(places: ImagePlaces, tmp_path: Path, archive: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/image.tar")
+    for _ in range(2):
+        copy(places, "oci:start", f"{archive}:link")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "elsewhere/image.tar").is_file()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["image.tar"]
+
+
+@pytest.mark.parametrize(
+    ("target", "code"), [("none/deep/image.tar", "no_such_directory"), (".", "not_a_file"), ("file/x", "not_a_file")]
+)
+def test_where_an_archive_cannot_be_written_is_told(
+    places: ImagePlaces, tmp_path: Path, archive: str, target: str, code: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises((Conflict, NotFound)) as caught:
+        copy(places, "oci:start", f"{archive}:{target}")
+    assert caught.value.stable_code == code
+    assert code != "no_such_directory" or f"mkdir -p {tmp_path}/none/deep" in str(caught.value.hint)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("text", ["containers-storage:x", "dir:x", "dir:/some/where", "docker-daemon:x:1"])
+def test_places_of_other_tools_are_no_names_of_images(text: str) -> None:
+    with pytest.raises(InvalidReference, match="no kind of place") as caught:
+        parse_image(text)
+    assert "oci-archive:FILE" in str(caught.value.hint)

@@ -217,7 +217,7 @@ def test_a_login_is_in_no_setting_and_is_not_repeated(config: ConfigFile, key: s
         ("registry", "https://registry.example/a", "has a scheme"),
         ("registry", "oci-archive:a.tar", "is not a registry"),
         ("global_registry", "registry.example/A", "capital letters"),
-        ("base_image", "docker-archive:a.tar", "none to build on"),
+        ("base_image", "dir:a", "no kind of place"),
         ("base_image", "wardian:sklearn:5", "none to build on"),
         ("base_image", "python 3", "holds spaces"),
         ("insecure_registries", "registry.example/a", "more than a host"),
