@@ -207,6 +207,8 @@ REACHED = {
     "wardian.workspace.build_record": ("BuildRecord", "Phase"),
     "wardian.sdk.sharing": ("Sharing", "Pushed"),
     "wardian.workspace.page": ("Page",),
+    "wardian.lint.files": ("Linted",),
+    "wardian.lint.finding": ("Finding",),
 }
 
 
@@ -277,11 +279,37 @@ def _doc(thing: Any) -> str:
     return summary.replace("\n", " ").replace("``", "`") + (f"\n\n```text\n{rest}\n```" if rest else "")
 
 
+# -- lint --------------------------------------------------------------------------------------------------------------
+
+
+def lint_part() -> str:
+    """Return every rule of lint, by family."""
+    from wardian.lint.registry import FAMILIES
+
+    parts: list[str] = []
+    for family, rules in FAMILIES:
+        parts.append(f"## {family}")
+        for rule in rules:
+            mended = "; `--fix` mends it where that is safe" if rule.fixable else ""
+            parts += [f"### {rule.id}", f"*{rule.severity}*: {rule.finds}{mended}.", rule.why, f"Write: {rule.fix}."]
+    return "\n\n".join(parts)
+
+
+def lint_azure_part() -> str:
+    """Return the table of Azure ML's findings that rules answer to."""
+    from wardian.lint.registry import RULES
+
+    rows = [f"| {rule.azure} | [`{rule.id}`](#{rule.id}) |" for rule in RULES.values() if rule.azure]
+    return "\n".join(["| finding of Azure ML | rule |", "| --- | --- |", *rows])
+
+
 PARTS = {
     "commands": commands_part,
     "settings": settings_part,
     "exits": exits_part,
     "codes": codes_part,
+    "lint": lint_part,
+    "lint-azure": lint_azure_part,
     "sdk": sdk_part,
     "reached": reached_part,
 }

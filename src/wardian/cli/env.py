@@ -22,6 +22,7 @@ COMMANDS = {
     "build": ("wardian.cli.env_build:build", "Install the environment on this machine."),
     "verify": ("wardian.cli.env_build:verify", "Find every changed, missing or extra file."),
     "hash": ("wardian.cli.env_show:hash_", "Print the definition's hash."),
+    "lint": ("wardian.cli.env_lint:lint", "Tell what is wrong or risky in a definition; mend it."),
     "label": ("wardian.cli.env_meta:label", "Move a label to a version."),
     "update": ("wardian.cli.env_meta:update", "Change description and tags; no new version."),
     "archive": ("wardian.cli.env_meta:archive", "Hide a name or a version; it stays usable."),

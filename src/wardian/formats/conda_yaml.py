@@ -15,7 +15,7 @@ from wardian.formats.ledger import Ledger
 from wardian.formats.losses import check_same, refuse_losses
 from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, COMMENT, logical_lines
 from wardian.formats.pip_reading import PipReading
-from wardian.formats.read_definition import ReadDefinition
+from wardian.formats.read_definition import ReadDefinition, places_in
 from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, scalar, table
 from wardian.formats.yaml_fields import Fields, did_you_mean
@@ -116,8 +116,9 @@ class _CondaFile:
             environment = Environment(name=name, python=section, variables=variables)
         faults.raise_if_any()
         alone = not self._pip.includes and not section.local
+        places = {**places_in(faults.file, self._places), **self._pip.places}
         return ReadDefinition(environment, FORMAT, self._standing_alone(), self._pip.local.places, alone, faults.warnings,
-                              self._ledger.losses)  # fmt: skip
+                              self._ledger.losses, places)  # fmt: skip
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from wardian.definition.url_secret import SECRET_HINT, holds_secret
 from wardian.errors import InvalidInput
 from wardian.formats.local_code import LocalCode
 from wardian.formats.pip_lines import BLOCK_END, BLOCK_START, LineParts, LogicalLine, logical_lines, read_parts
+from wardian.formats.read_definition import Place
 from wardian.formats.source_text import LIMIT_BYTES, read_source
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class PipReading:
         self.pip: list[str] = []
         self.constraints: list[str] = []
         self.options: list[str] = []
+        self.places: dict[str, Place] = {}  # ``python.pip[0]`` and so on → where it stands
         self.includes = 0
         self._base = base
         self._characters = 0
@@ -159,8 +161,10 @@ class PipReading:
         text = str(requirement)
         if place.constraint:
             _check_constraint(requirement, editable=parts.editable)
+            self.places[f"python.constraints[{len(self.constraints)}]"] = Place(place.file, line.number, line.field)
             self.constraints.append(text)
         elif self._is_new(requirement, text, line):
+            self.places[f"python.pip[{len(self.pip)}]"] = Place(place.file, line.number, line.field)
             self.pip.append(text)
         else:
             return [(f"# again: {text}{line.logical.comment}", False)]
@@ -212,6 +216,8 @@ class PipReading:
                 if place.folder and name == "--find-links" and (option.value or "").startswith("."):
                     option = replace(option, value=tidy_path(f"{place.folder}/{option.value}"))
                     moved = True
+                here = Place(place.file, line.line_of(name), line.field or name)
+                self.places[f"python.pip_options[{len(self.options) + len(taken)}]"] = here
                 taken.append(str(option))
         self.options += taken
         return [(f"{text}{line.logical.comment}", False) for text in taken] if moved or place.constraint else None

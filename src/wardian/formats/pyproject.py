@@ -69,7 +69,8 @@ def read(
     environment = reading.environment()
     if asked != kept:
         text = _with_selection(text, asked)
-    return ReadDefinition(environment, FORMAT, text, reading.local.places, not environment.python.local, faults.warnings)
+    return ReadDefinition(environment, FORMAT, text, reading.local.places, not environment.python.local, faults.warnings,
+                          places=reading.places)  # fmt: skip
 
 
 def write(env: Environment) -> str:

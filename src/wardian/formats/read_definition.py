@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value was read: the file as people call it, its line from 1, its field path there."""
+
+    file: str
+    line: int | None = None
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadDefinition:
     """A definition that was read.
 
@@ -24,6 +33,7 @@ class ReadDefinition:
     ``sources`` says where the local code of ``environment.python.local`` was found; empty when its digests were given.
     ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read.
     ``warnings`` are what deserves a thought; ``losses`` is all that the file says and the environment does not, or says otherwise.
+    ``places`` says where values of ``environment`` stand, by field path: ``python.pip[2]``.
     """
 
     environment: Environment
@@ -33,3 +43,9 @@ class ReadDefinition:
     self_contained: bool = True
     warnings: tuple[Fault, ...] = ()
     losses: tuple[Loss, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+def places_in(file: str, places: Mapping[str, tuple[int | None, str]]) -> dict[str, Place]:
+    """Return ``places`` (field path of the environment → line, field path in the file) as places in ``file``."""
+    return {path: Place(file, line, name) for path, (line, name) in places.items()}

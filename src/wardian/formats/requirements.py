@@ -57,7 +57,8 @@ def read(
         environment = Environment(python=section)
     faults.raise_if_any()
     alone = not reading.includes and not section.local
-    return ReadDefinition(environment, FORMAT, flat if reading.includes else text, reading.local.places, alone, faults.warnings)
+    text = flat if reading.includes else text
+    return ReadDefinition(environment, FORMAT, text, reading.local.places, alone, faults.warnings, places=reading.places)
 
 
 def write(env: Environment) -> str:

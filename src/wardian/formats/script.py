@@ -70,7 +70,8 @@ def read(
     reading.take_all(("dependencies",))
     environment = reading.environment()
     kept = "".join(f"{line}\n" for line in text.split("\n")[block.first - 1 : block.last])
-    return ReadDefinition(environment, FORMAT, kept, reading.local.places, not environment.python.local, faults.warnings)
+    return ReadDefinition(environment, FORMAT, kept, reading.local.places, not environment.python.local, faults.warnings,
+                          places=reading.places)  # fmt: skip
 
 
 def write(env: Environment) -> str:

@@ -11,6 +11,7 @@ from wardian.definition.pip_option import PipOption
 from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.errors import InvalidInput
 from wardian.formats.local_code import LocalCode
+from wardian.formats.read_definition import places_in
 from wardian.formats.toml_text import field_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from wardian.definition.environment import LocalSource
     from wardian.formats.faults import Faults
+    from wardian.formats.read_definition import Place
     from wardian.formats.toml_text import TomlPath, TomlText
 
 
@@ -41,6 +43,11 @@ class TomlReading:
         self.sources: dict[str, str] = {}  # project → what it comes from, by [tool.uv.sources]
         self._line_offset = line_offset
         self._places: dict[str, tuple[int | None, str]] = {}
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where the values of the environment stand."""
+        return places_in(self.faults.file, self._places)
 
     def line_of(self, path: TomlPath) -> int | None:
         """Return the line of ``path`` in the file; None if it is not there."""
@@ -116,6 +123,7 @@ class TomlReading:
             if requirement.path is not None:
                 self.local.take(requirement.path)
             if (text := str(requirement)) not in self.pip:
+                self._places[f"python.pip[{len(self.pip)}]"] = (self.line_of(path), field_of(path))
                 self.pip.append(text)
 
     def take_all(self, path: TomlPath) -> None:
@@ -127,12 +135,15 @@ class TomlReading:
     def option(self, path: TomlPath, name: str, value: str | None = None) -> None:
         """Add a pip option that the setting at ``path`` means."""
         with self.faults.wrap(self.line_of(path), field_of(path)):
-            self.options.append(str(PipOption.checked(name, value)))
+            option = str(PipOption.checked(name, value))
+            self._places[f"python.pip_options[{len(self.options)}]"] = (self.line_of(path), field_of(path))
+            self.options.append(option)
 
     def constrain(self, path: TomlPath) -> None:
         """Add every requirement of the array at ``path`` as a constraint."""
         for place, text in self.strings(path):
             if requirement := self.parse(place, text):
+                self._places[f"python.constraints[{len(self.constraints)}]"] = (self.line_of(place), field_of(place))
                 self.constraints.append(str(requirement))
 
     def requires_python(self, path: TomlPath) -> None:

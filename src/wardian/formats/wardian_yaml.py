@@ -14,7 +14,7 @@ from wardian.formats.detect import foreign_yaml
 from wardian.formats.edit_yaml import add_to_wardian, remove_from_wardian
 from wardian.formats.faults import Faults
 from wardian.formats.local_code import LocalCode
-from wardian.formats.read_definition import ReadDefinition
+from wardian.formats.read_definition import ReadDefinition, places_in
 from wardian.formats.schema import SCHEMA_URL
 from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, table
@@ -120,7 +120,8 @@ class _WardianFile:
         faults.raise_if_any()
         alone = not environment.local_sources
         sources = {**self._code.places, **self._contexts}
-        return ReadDefinition(environment, FORMAT, self._text, sources, alone, faults.warnings)
+        places = places_in(faults.file, self._places)
+        return ReadDefinition(environment, FORMAT, self._text, sources, alone, faults.warnings, places=places)
 
     # -- sections --------------------------------------------------------------------------------------------------
 

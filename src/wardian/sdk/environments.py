@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.definition.environment import Environment
+    from wardian.lint.files import Linted
     from wardian.lock.lock import Lock
     from wardian.sdk.comparison import Comparison
     from wardian.sdk.sharing import Sharing
@@ -93,6 +94,24 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
 
         first, second = (one.environment if isinstance(one, EnvironmentVersion) else one for one in (left, right))
         return compare(first, second, (name_of(left), name_of(right)), (lock_of(left), lock_of(right)))
+
+    # -- lint ----------------------------------------------------------------------------------------------------------
+
+    def lint(self, reference: str) -> Linted:
+        """Return what is worth a line in a registered version: what is wrong, risky or needless, and what to write."""
+        from wardian.sdk.linting import lint_version
+
+        return lint_version(self._parts, self, reference)
+
+    def lint_file(self, path: str | Path, *, fix: bool = False) -> Linted:
+        """Return the same for a definition file; one that cannot be read has its faults as findings. Nothing is registered.
+
+        Args:     fix: change the file where that is safe; comments stay.
+        Raises:   NotFound, Unavailable: the file.  InvalidInput: it has no format that Wardian reads.
+        """
+        from wardian.sdk.linting import lint_file
+
+        return lint_file(self._parts, path, fix=fix)
 
     # -- change --------------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("env", "history", "host")
     call("env", "diff", "host:1", "host:2")
     call("env", "hash", "host")
+    cli.write("lint.yml", "channels: [conda-forge]\ndependencies: [python=3.12, numpy]\nprefix: /home/ada/x\n")
+    call("env", "lint", "lint.yml", "--fix")
     call("env", "label", "host:1", "stable")
     call("env", "update", "host", "--description", "e")
     call("env", "archive", "host:1")
@@ -130,7 +132,7 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
 NAMES = [
     "build-list", "build-logs", "build-show", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-registry",
-    "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
+    "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "workspace-create",
     "workspace-delete", "workspace-list", "workspace-show", "workspace-use",

@@ -1,0 +1,7 @@
+# /// script
+# requires-python = "==3.12.*"
+# dependencies = [
+#   "numpy",
+# ]
+# ///
+print()
