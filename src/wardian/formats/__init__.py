@@ -1,7 +1,7 @@
 """Text to definition and back, one module per format: found by name or by content.
 
 The formats: ``conda`` (environment.yml), ``requirements`` (requirements.txt), ``pyproject`` (pyproject.toml), ``script``
-(PEP 723) and ``wardian`` (Wardian's own YAML, which holds everything).
+(PEP 723), ``pylock`` (pylock.toml, locked already) and ``wardian`` (Wardian's own YAML, which holds everything).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _MODULES = {
     "requirements": "requirements",
     "pyproject": "pyproject",
     "script": "script",
+    "pylock": "pylock",
     "wardian": "wardian_yaml",
 }
 _IN_A_DIRECTORY = (

@@ -7,10 +7,12 @@ from pathlib import PurePath
 
 from wardian.errors import InvalidInput
 
-FORMATS = ("conda", "requirements", "pyproject", "script", "wardian")
+FORMATS = ("conda", "requirements", "pyproject", "script", "pylock", "wardian")
 SUFFIXES = (".yml", ".yaml", ".txt", ".in", ".toml", ".py")
 
-_WRITE_ONE = "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, PEP 723 scripts and its own YAML"
+_WRITE_ONE = (
+    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts and its own YAML"
+)
 _BY_NAME: dict[str, tuple[str, str]] = {
     "uv.lock": ("uv's lock file", "use the pyproject.toml beside it"),
     "poetry.lock": ("Poetry's lock file", "use the pyproject.toml beside it"),
@@ -19,7 +21,6 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     "Pipfile.lock": ("Pipenv's lock file", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),
     "pixi.toml": ("a pixi manifest", "`pixi workspace export conda-environment` writes an environment.yml"),
     "pixi.lock": ("pixi's lock file", "`pixi workspace export conda-environment` writes an environment.yml"),
-    "pylock.toml": ("a lock file (PEP 751)", "a definition is what a lock is made from: use the file that it came from"),
     "conda-lock.yml": ("conda-lock's lock file", "use the environment.yml that it was made from"),
     "meta.yaml": ("a conda-build recipe", "list what it needs in an environment.yml"),
     "recipe.yaml": ("a rattler-build recipe", "list what it needs in an environment.yml"),
@@ -140,7 +141,7 @@ def _of_toml(file: str, text: str) -> str:
     if re.search(r"^\[(workspace|pypi-dependencies|feature\.)", text, re.MULTILINE):
         raise _not_read(file, *_BY_NAME["pixi.toml"])
     if re.search(r"^lock-version\s*=", text, re.MULTILINE):
-        raise _not_read(file, *_BY_NAME["pylock.toml"])
+        return "pylock"
     raise _not_read(file, "TOML without a [project] table", "the name of a project's file is pyproject.toml")
 
 

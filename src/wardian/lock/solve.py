@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.identity import definition_hash
 from wardian.definition.platform import with_declared
-from wardian.errors import SolveFailed
+from wardian.errors import NotFound, SolveFailed
+from wardian.formats.locked_input import read_locked
 from wardian.lock.lock import Artifact, Lock, Provenance
+from wardian.lock.locked import locked_python, solve_locked
 from wardian.lock.pypi import PipTarget, UvSolver
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.events import Listener
+    from wardian.formats.locked_input import LockedInput
     from wardian.lock.conda import CondaSolver
     from wardian.lock.python import PythonChooser
     from wardian.lock.solver import SolveRequest
@@ -49,6 +52,7 @@ class DefinitionSolver:
                               hint="run it as it is, or use `manager: uv` or `manager: conda`", code="user_managed")  # fmt: skip
         solvers: dict[str, str] = {}
         notes: tuple[str, ...] = ()
+        locked: LockedInput | None = None
         artifacts: tuple[Artifact, ...]
         roots: tuple[str, ...]
         if python.manager == "conda":
@@ -58,10 +62,13 @@ class DefinitionSolver:
             solvers["rattler"] = conda.version
             target = self._conda_target(request, artifacts, listener)
         else:
-            interpreter, notes = self.python.choose(request, listener)
+            locked = self._locked(request)
+            interpreter, notes = (locked and locked_python(locked, request.platform)) or self.python.choose(request, listener)
             artifacts, roots = (interpreter,), ()
             target = PipTarget(interpreter.version, lambda: self._builder(interpreter))
-        found = self.pip.solve(request, target, listener)
+        found = (
+            solve_locked(self.pip, locked, request, target, listener) if locked else self.pip.solve(request, target, listener)
+        )
         if python.pip or python.manager == "uv":
             solvers["uv"] = self.uv.version()
         platform = with_declared(request.platform, request.environment.accelerators)
@@ -76,6 +83,16 @@ class DefinitionSolver:
             build_requirements=dict(found.build_requirements),
         )
         return Lock(platform=request.platform.name, artifacts=(*artifacts, *found.artifacts), provenance=provenance)
+
+    def _locked(self, request: SolveRequest) -> LockedInput | None:
+        digest = request.environment.python.locked_input
+        if digest is None:
+            return None
+        path = self.pip.trees.find(digest, request.sources)
+        if path is None:
+            raise NotFound(f"the lock file of this environment (sha256 {digest.short}) is not in this workspace", code="locked_input_missing",
+                           hint="create the environment from the file again, or pull a version that is locked")  # fmt: skip
+        return read_locked(path)
 
     def _conda_target(self, request: SolveRequest, artifacts: tuple[Artifact, ...], listener: Listener) -> PipTarget:
         if not request.environment.python.pip:

@@ -36,11 +36,10 @@ def write(environment: Environment, locks: Sequence[Lock], url_of: Locate) -> st
     for lock in locks:
         if (python := lock.python) is not None:
             about = {"version": python.version, "build": python.build, "file": python.file, "sha256": python.sha256}
-            lines += [
-                "",
-                f"[tool.wardian.python.{quoted(lock.platform)}]",
-                *(f"{key} = {quoted(value)}" for key, value in about.items() if value),
-            ]
+            lines += ["", f"[tool.wardian.python.{quoted(lock.platform)}]"]
+            lines += [f"{key} = {quoted(value)}" for key, value in about.items() if value]
+            if python.size_bytes is not None:
+                lines.append(f"size = {python.size_bytes}")
     return "\n".join(lines) + "\n"
 
 
