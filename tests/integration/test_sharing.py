@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support import registry as registries
 from tests.support.cli import Cli
+from tests.support.images import an_image
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_sdist, make_wheel
+
+from wardian.image.layout import LayoutImageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,3 +129,54 @@ def test_of_two_pushes_at_once_one_is_refused_and_the_other_stays(tmp_path: Path
     (kept,) = [cli for cli, (*_, code) in zip(homes, ended, strict=True) if code == 0]
     (listed,) = kept.json("env", "list", "--registry", place)["versions"]
     assert listed["definition_hash"] == kept.json("env", "show", "team")["definition_hash"]
+
+
+def test_labels_move_with_pushes_and_pulls(tmp_path: Path, shop: Index, place: str) -> None:
+    one, two = a_home(tmp_path / "one", shop), a_home(tmp_path / "two", shop)
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team", place)
+    two.ok("env", "pull", f"{place}/team")
+    one.ok("env", "label", "team:1", "stable")
+    one.ok("env", "push", "team", place)
+    told = two.ok("env", "pull", f"{place}/team:1").err
+    assert "`stable` is team:1, as in " in told
+    assert two.json("env", "show", "team@stable")["version"] == "1"
+    assert "stable" not in two.ok("env", "pull", f"{place}/team:1").err
+
+    one.write("more.txt", "alpha==1.0\n")
+    one.ok("env", "create", "team", "-r", "more.txt")
+    one.ok("env", "label", "team:2", "stable")
+    assert "it was team:1" in one.ok("env", "push", "team:2", place).err
+    lines = one.ok("env", "list", "--registry", place).out.splitlines()
+    assert [line.split()[0] for line in lines if "stable" in line] == ["team:2"]
+    assert "LABELS" in lines[0]
+    told = two.ok("env", "pull", f"{place}/team@stable").err
+    assert "it was team:1" in told
+    assert two.json("env", "show", "team@stable")["version"] == "2"
+    assert two.run("env", "pull", f"{place}/team@none").code == 4
+
+
+def test_a_directory_that_is_not_there_is_told(tmp_path: Path, shop: Index) -> None:
+    one = a_home(tmp_path / "one", shop)
+    for arguments in (("list", "--registry", "oci:typo"), ("pull", "oci:typo/team")):
+        done = one.run("env", *arguments, "--json")
+        assert (done.code, "no_such_layout" in done.err) == (4, True), done.err
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team", "oci:shared")
+    done = one.run("env", "pull", "oci:shared/nobody")
+    assert "--registry oci:shared`" in done.err
+    assert not (one.directory / "typo").exists()
+
+
+def test_something_else_under_a_versions_tag_is_an_error_for_all(tmp_path: Path, shop: Index) -> None:
+    one = a_home(tmp_path / "one", shop)
+    one.ok("env", "create", "q", "-r", "requirements.txt")
+    an_image().put(LayoutImageStore(one.directory / "shared"), "v-q-1")
+    for arguments in (
+        ("list", "--registry", "oci:shared"),
+        ("pull", "oci:shared/q"),
+        ("pull", "oci:shared/q:1"),
+        ("push", "q:1", "oci:shared"),
+    ):
+        done = one.run("env", *arguments)
+        assert (done.code, "`v-q-1` in shared holds no version" in done.err) == (1, True), done.err

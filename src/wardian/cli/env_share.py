@@ -35,7 +35,7 @@ def push(session: Session, reference: str, registry: str | None) -> None:
 
 
 @click.command(epilog=examples("wardian env pull registry.example.org/team/envs/sklearn:4", "wardian env pull sklearn"))
-@click.argument("reference", metavar="[REGISTRY/]NAME[:V]")
+@click.argument("reference", metavar="[REGISTRY/]NAME[:V|@LABEL]")
 @command
 def pull(session: Session, reference: str) -> None:
     """Bring a shared version into this workspace, with its locks: nothing is solved. Without a registry: from the configured one."""
@@ -55,8 +55,12 @@ def show_shared(session: Session, registry: str | None) -> None:
         for one in found
     ]}  # fmt: skip
     rows = [(f"{one.name}:{one.version}", one.definition_hash.short, one.created[:16].replace("T", " "), ", ".join(sorted(one.locks)),
-             ", ".join(sorted(one.images)), one.description[:50]) for one in found]  # fmt: skip
+             ", ".join(sorted(one.images)), ", ".join(one.labels), one.description[:50]) for one in found]  # fmt: skip
     session.show(
         document,
-        lambda: table(("VERSION", "HASH", "CREATED", "LOCKS", "IMAGES", "DESCRIPTION"), rows) if rows else "no shared versions",
+        lambda: (
+            table(("VERSION", "HASH", "CREATED", "LOCKS", "IMAGES", "LABELS", "DESCRIPTION"), rows)
+            if rows
+            else "no shared versions"
+        ),
     )

@@ -5,7 +5,6 @@ Tags (semantics §5): ``v-<name>-<version>``; a name that is too long for a tag,
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
@@ -30,6 +29,7 @@ SCHEMA = 1
 PREFIX = "v-"
 _LONGEST_BYTES = 16 << 20
 _TRIES = 5
+_DIGEST_TAG = re.compile(rf"{PREFIX}[0-9a-f]{{64}}")
 _PLAIN_VERSION = re.compile(r"[A-Za-z0-9._]+")
 
 
@@ -112,18 +112,34 @@ def find_version(store: ImageStore, name: str, version: str) -> SharedVersion | 
 
 
 def shared_versions(store: ImageStore, name: str | None = None) -> Iterator[SharedVersion]:
-    """Yield the shared versions in ``store``, all or those of ``name``; what cannot be read as one is left out.
+    """Yield the shared versions in ``store``, all or those of ``name``.
 
-    Raises:   Unavailable, Denied.
+    Raises:   InvalidImage: code ``tag_mismatch``: something else is under a tag that is a version's; damaged.  Unavailable, Denied.
     """
     for tag in store.tags(PREFIX):
+        if name is not None and not _may_be_of(name, tag):
+            continue
         found = store.find(tag)
         if found is None:  # removed since
             continue
-        with contextlib.suppress(InvalidImage):
-            shared = _read(store, found, tag)
-            if name is None or shared.name == name:
-                yield shared
+        shared = _read(store, found, tag)
+        if name is None or shared.name == name:
+            yield shared
+
+
+def take_labels(store: ImageStore, shared: SharedVersion) -> dict[str, str]:
+    """Take a version's labels away from the other versions of its name; return label → the version that had it.
+
+    Raises:   as ``shared_versions``.
+    """
+    taken: dict[str, str] = {}
+    for other in list(shared_versions(store, shared.name)) if shared.labels else []:
+        moved = set(other.labels) & set(shared.labels)
+        if moved and other.version != shared.version:
+            manifest = _put(store, replace(other, labels=tuple(label for label in other.labels if label not in moved)))
+            store.tag(manifest.to_json(), manifest.media_type, (version_tag(other.name, other.version),))
+            taken |= dict.fromkeys(sorted(moved), other.version)
+    return taken
 
 
 def share(store: ImageStore, shared: SharedVersion, *, locks: Path, wait: Callable[[float], None] = time.sleep) -> bool:
@@ -171,6 +187,12 @@ def _together(there: SharedVersion, ours: SharedVersion) -> SharedVersion:
     )  # fmt: skip
 
 
+def _may_be_of(name: str, tag: str) -> bool:
+    """Return whether a version of ``name`` may be under ``tag``: one of a version with plain characters, or a digest."""
+    rest = tag.removeprefix(f"{PREFIX}{name}-")
+    return (rest != tag and _PLAIN_VERSION.fullmatch(rest) is not None) or _DIGEST_TAG.fullmatch(tag) is not None
+
+
 def _check_same(store: ImageStore, there: SharedVersion, ours: SharedVersion) -> None:
     hint = f"push it under another version: `wardian env create {ours.name} --from {ours.name}:{ours.version} --version …`"
     if there.content_key != ours.content_key:
@@ -185,5 +207,9 @@ def _check_same(store: ImageStore, there: SharedVersion, ours: SharedVersion) ->
 def _read(store: ImageStore, found: Found, tag: str) -> SharedVersion:
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or len(manifest.layers) != 1:
-        raise InvalidImage(f"`{tag}` in {store.name} holds no version of an environment", code="tag_mismatch")
-    return SharedVersion.from_json(read_whole(store, manifest.layers[0], _LONGEST_BYTES))
+        raise InvalidImage(f"`{tag}` in {store.name} holds no version of an environment", code="tag_mismatch",
+                           hint="such tags are for what `wardian env push` puts there: give it another tag, and delete this one")  # fmt: skip
+    try:
+        return SharedVersion.from_json(read_whole(store, manifest.layers[0], _LONGEST_BYTES))
+    except InvalidImage as error:
+        raise InvalidImage(f"`{tag}` in {store.name}: {error.message}", hint=error.hint, code=error.stable_code) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wardian.definition.reference import LATEST
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
@@ -44,13 +46,13 @@ class Sharing:
     def push(self, reference: str, registry: str | None = None) -> Pushed:
         """Put a version into a registry: its definition, its locks with what was built for them, and the images that it has.
 
-        The version comes last, so nobody finds one whose parts are missing. Idempotent.
+        The version comes last, so nobody finds one whose parts are missing. Its labels are taken from other versions there. Idempotent.
 
         Args:     registry: ``HOST/REPOSITORY`` or ``oci:DIRECTORY``; None: the configured one.
         Raises:   Conflict: code ``version_exists``: other content under this name and version.  Unavailable, Denied.
                   What locking raises: a version is locked before it is shared.
         """
-        from wardian.image.shared_version import SharedVersion, share
+        from wardian.image.shared_version import SharedVersion, share, take_labels
 
         version = self._environments.get(reference)
         named(version)
@@ -65,26 +67,30 @@ class Sharing:
             images = self._push_images(version, store)
             recorder(Event("phase", f"pushing {version} to {store.name}"))
             source = self._parts.environments.source(version)
-            new = share(store, SharedVersion(
+            shared = SharedVersion(
                 version.name or "", version.version or "", version.content_key, version.definition_hash, version.document,
                 source=source or (), description=version.description, tags=version.tags, labels=version.labels,
                 locks={platform: lock.digest for platform, lock in locks.items()}, images=images, created=version.created,
                 bases=self._bases(version, locks),
-            ), locks=self._parts.images.tag_locks)  # fmt: skip
+            )  # fmt: skip
+            new = share(store, shared, locks=self._parts.images.tag_locks)
+            for label, was in take_labels(store, shared).items():
+                recorder(Event("notice", f"`{label}` is {version} in {store.name} now; it was {version.name}:{was}"))
             recorder.outcome |= {"store": store.name, "new": new}
         return Pushed(version, store.name, new, tuple(sorted(locks)), tuple(sorted(images)))
 
     def pull(self, reference: str) -> EnvironmentVersion:
         """Bring a shared version into this workspace, pinned to its locks; return it. Nothing is solved or built.
 
-        Args:     reference: ``REGISTRY/NAME[:VERSION]``; without a registry, NAME in the configured one; without a version, the newest.
+        Its labels come with it, also if the version is here already: they are movable, and a move is told.
+
+        Args:     reference: ``REGISTRY/NAME[:VERSION|@LABEL]``; without a registry, NAME in the configured one; without a version, the newest.
         Raises:   NotFound: code ``shared_version_not_found``.  Conflict: code ``version_exists``: this workspace has another
                   one of that name and version.  InvalidImage: what is there is damaged.  Unavailable, Denied.
         """
         place, slash, last = reference.rpartition("/")
-        store = self.registry(place if slash else None)
-        name, colon, wanted = last.partition(":")
-        shared = self._find(store, name, wanted if colon else None)
+        store = self._to_read(place if slash else None)
+        shared = self._find(store, last)
         with self._parts.builds.record(
             "pull", f"{shared.name}:{shared.version}", shared.definition_hash, self._parts.listener
         ) as recorder:
@@ -93,10 +99,14 @@ class Sharing:
             return self._adopt(store, shared, locks)
 
     def versions(self, registry: str | None = None) -> list[SharedVersion]:
-        """Return the versions in a registry, by name, the newest first."""
+        """Return the versions in a registry, by name, the newest first.
+
+        Raises:   NotFound: code ``no_such_layout``: there is no such directory.  InvalidImage: code ``tag_mismatch``: something else is
+                  under a version's tag.  Unavailable, Denied.
+        """
         from wardian.image.shared_version import shared_versions
 
-        found = sorted(shared_versions(self.registry(registry)), key=_age, reverse=True)
+        found = sorted(shared_versions(self._to_read(registry)), key=_age, reverse=True)
         return sorted(found, key=lambda one: one.name)
 
     def registry(self, text: str | None) -> ImageStore:
@@ -111,6 +121,15 @@ class Sharing:
             raise InvalidInput("no registry is configured", code="no_registry",
                                hint="`wardian config set registry HOST/REPOSITORY`, WARDIAN_REGISTRY, or name one")  # fmt: skip
         return images.workspace_registry
+
+    def _to_read(self, text: str | None) -> ImageStore:
+        from wardian.image.layout import LayoutImageStore
+
+        store = self.registry(text)
+        if isinstance(store, LayoutImageStore) and not store.root.is_dir():
+            raise NotFound(f"there is no directory {store.name}", code="no_such_layout",
+                           hint="check its name; the first `wardian env push` makes it")  # fmt: skip
+        return store
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -146,14 +165,23 @@ class Sharing:
         }  # fmt: skip
 
     @staticmethod
-    def _find(store: ImageStore, name: str, version: str | None) -> SharedVersion:
+    def _find(store: ImageStore, what: str) -> SharedVersion:
+        """Return the version that NAME, NAME:VERSION or NAME@LABEL is in ``store``."""
+        from wardian.image.layout import LayoutImageStore
         from wardian.image.shared_version import find_version, shared_versions
 
-        found = find_version(store, name, version) if version else max(shared_versions(store, name), key=_age, default=None)
+        name, at, label = what.partition("@")
+        name, _, version = (name, "", "") if at else what.partition(":")
+        if version:
+            found = find_version(store, name, version)
+        else:
+            versions = shared_versions(store, name)
+            wanted = (one for one in versions if label in ("", LATEST, *one.labels))
+            found = max(wanted, key=_age, default=None)
         if found is None:
-            what = f"{name}:{version}" if version else name
+            place = f"{'oci:' if isinstance(store, LayoutImageStore) else ''}{store.name}"
             raise NotFound(f"{store.name} has no environment `{what}`", code="shared_version_not_found",
-                           hint=f"`wardian env list --registry {store.name}` shows what it has")  # fmt: skip
+                           hint=f"`wardian env list --registry {shlex.quote(place)}` shows what it has")  # fmt: skip
         return found
 
     def _lock(self, store: ImageStore, shared: SharedVersion, platform: str) -> Lock:
@@ -175,9 +203,7 @@ class Sharing:
             raise InvalidImage(f"{shared.name}:{shared.version} in {store.name} is not what its hash says", code="tag_mismatch",
                                hint="somebody has changed it; push it again from a machine that has it")  # fmt: skip
         origin = f"pulled from {store.name}"
-        version, new = self._parts.environments.register(
-            environment, version=shared.version, source=source, lineage_note=origin
-        )
+        version, _ = self._parts.environments.register(environment, version=shared.version, source=source, lineage_note=origin)
         for lock in locks:
             self._keep_wheels(store, lock)
             self._parts.locks.put(lock)
@@ -191,9 +217,19 @@ class Sharing:
         for platform, base in shared.bases.items():
             digest = Digest(base["digest"]) if base["digest"] else None
             self._parts.images.records.pin_base(version.id, platform, base["reference"], digest, base["store"])
-        for label in shared.labels if new else ():
-            self._parts.environments.label(shared.name, shared.version, label)
+        self._take_labels(store, shared, self._environments.by_id(version.id))
         return self._environments.by_id(version.id)
+
+    def _take_labels(self, store: ImageStore, shared: SharedVersion, version: EnvironmentVersion) -> None:
+        """Give the version here the labels that it has there; those that move are told."""
+        records = self._parts.environments
+        for label in shared.labels:
+            if label in version.labels:
+                continue
+            moves = records.label_history(shared.name, label)
+            was = f"; it was {shared.name}:{moves[0].to_version}" if moves and moves[0].to_version else ""
+            records.label(shared.name, shared.version, label)
+            self._parts.listener(Event("notice", f"`{label}` is {version}, as in {store.name}{was}"))
 
     def _keep_wheels(self, store: ImageStore, lock: Lock) -> None:
         """Keep the wheels that came with a lock: nobody else has them."""

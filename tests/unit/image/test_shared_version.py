@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.builders import an_environment
 from tests.support.fake_registry import FakeRegistry
+from tests.support.images import an_image
 
 from wardian.definition.document import to_document
 from wardian.definition.identity import definition_hash
 from wardian.errors import Conflict
 from wardian.image.layout import LayoutImageStore
+from wardian.image.oci import InvalidImage
 from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_client import RegistryClient
-from wardian.image.shared_version import SharedVersion, find_version, share
+from wardian.image.shared_version import SharedVersion, find_version, share, shared_versions, take_labels
 from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
@@ -139,3 +141,30 @@ def test_in_a_directory_the_first_wins_whatever_the_machine(tmp_path: Path) -> N
     assert sorted(map(str, told)) == ["True", "version_exists"]
     found = find_version(LayoutImageStore(tmp_path / "shared"), "team", "7")
     assert found == a_version("numpy")
+
+
+def test_something_else_under_the_tag_of_a_version_is_named_by_all_who_read_it(tmp_path: Path) -> None:
+    store = LayoutImageStore(tmp_path / "shared")
+    an_image().put(store, "v-team-7")
+    assert share(store, a_version("numpy", name="team-x"), locks=tmp_path / "locks", wait=nothing)
+    for call in (
+        lambda: list(shared_versions(store)),
+        lambda: list(shared_versions(store, "team")),
+        lambda: find_version(store, "team", "7"),
+        lambda: share(store, a_version("numpy"), locks=tmp_path / "locks", wait=nothing),
+    ):
+        with pytest.raises(InvalidImage, match=r"`v-team-7` in .* holds no version") as caught:
+            call()
+        assert caught.value.stable_code == "tag_mismatch"
+    assert [one.name for one in shared_versions(store, "team-x")] == ["team-x"]
+
+
+def test_a_label_is_of_one_version_and_the_last_push_has_it(tmp_path: Path) -> None:
+    store, locks = LayoutImageStore(tmp_path / "shared"), tmp_path / "locks"
+    first = a_version("numpy", labels=("old", "stable"))
+    second = a_version("pandas", version="8", labels=("stable",))
+    for version in (first, second):
+        share(store, version, locks=locks, wait=nothing)
+    assert take_labels(store, second) == {"stable": "7"}
+    assert {one.version: one.labels for one in shared_versions(store, "team")} == {"7": ("old",), "8": ("stable",)}
+    assert take_labels(store, second) == {}
