@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -181,3 +182,15 @@ def test_a_canceled_build_stops_in_the_middle_of_a_silent_step(cli: Cli, base: s
 def latest_log(cli: Cli) -> str:
     builds = cli.json("build", "list", "--kind", "base")["builds"]
     return cli.ok("build", "logs", builds[0]["id"]).out if builds else ""
+
+
+def test_an_image_that_is_here_is_used_whatever_registry_is_configured_by_now(cli: Cli, base: str) -> None:
+    cli.write("env.yml", f"docker: {{base_image: '{base}'}}\npython: {{manager: uv, pip: [alpha]}}\n")
+    cli.ok("env", "create", "here", "-f", "env.yml")
+    cli.ok("env", "build", "here", "--image")
+    elsewhere = {"WARDIAN_REGISTRY": "127.0.0.1:1/nobody-answers"}
+    cli.ok("run", "-e", "here", "-t", "podman", "--", "true", variables=elsewhere)  # from this machine's store
+    shutil.rmtree(cli.cache / "images")
+    cli.ok("run", "-e", "here", "-t", "podman", "--", "true", variables=elsewhere)  # podman has it
+    done = cli.run("env", "build", "here", "--image", variables=elsewhere)  # is to be in that registry
+    assert (done.code, "127.0.0.1:1" in done.err) == (7, True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wardian.bootstrap import Parts
     from wardian.definition.platform import Platform
     from wardian.digest import Digest
+    from wardian.events import Listener
     from wardian.image.base import Base
     from wardian.image.base_python import BasePython
     from wardian.image.store import ImageStore
@@ -25,10 +26,11 @@ SCRATCH = "scratch"
 
 
 class ImageBases:
-    """The base images of versions."""
+    """The base images of versions. ``listener``: hears of it; None: the workspace's own."""
 
-    def __init__(self, parts: Parts):
+    def __init__(self, parts: Parts, listener: Listener | None = None):
         self._parts = parts
+        self._listener = listener or parts.listener
 
     def get(self, version: EnvironmentVersion, platform: Platform) -> Base | None:
         """Return the base image of a version: the one that it is pinned to, or what its reference means now, pinned from then on.
@@ -57,7 +59,7 @@ class ImageBases:
             held = records.pin_base(version.id, platform.name, reference, base.digest, store.name)
             if held.digest != base.digest:  # another process was first
                 base = get_base(store, f"sha256:{held.digest}", platform.name)
-            self._parts.listener(Event("notice", f"{version} is built on {reference}, pinned to sha256:{base.digest[:12]}"))
+            self._listener(Event("notice", f"{version} is built on {reference}, pinned to sha256:{base.digest[:12]}"))
         return base
 
     def _built(self, version: EnvironmentVersion, platform: Platform, pin: BasePin | None) -> Base:
@@ -126,6 +128,6 @@ class ImageBases:
         from wardian.image.base_python import check_base_python
 
         minor = ".".join(python.version.split(".")[:2])
-        found = self._parts.images.base_pythons.ensure(base, minor, self._parts.listener)
+        found = self._parts.images.base_pythons.ensure(base, minor, self._listener)
         check_base_python(found, lock, base, requires=version.environment.python.requires_python)
         return found

@@ -65,7 +65,6 @@ class ImageMaker:
     def __init__(self, parts: Parts, recorder: Recorder | None = None):
         self._parts = parts
         self._recorder = recorder
-        self._bases = ImageBases(parts)
 
     def ensure(self, version: EnvironmentVersion, platform: Platform) -> EnvironmentImage:
         """Return the image of a version for one platform. With the image known, nothing is contacted.
@@ -80,9 +79,13 @@ class ImageMaker:
             return self._given(version, platform, scheme)
         locked = self._parts.locker.ensure(version, platform)
         lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
-        with self._parts.prefixes.work_beside():  # clean-ups leave archives, layers and interpreters alone
-            result, origin, build_id = self._find_or_build(version, self.request(version, platform, lock))
+        with (
+            self._recording(version) as recorder,
+            self._parts.prefixes.work_beside(),
+        ):  # clean-ups leave archives and layers alone
+            result, origin = self._find_or_build(version, self.request(version, platform, lock, recorder), recorder)
             known = self._remember(version, platform, scheme, result, origin)
+        build_id = recorder.id if recorder is not self._recorder and recorder.kept else ""
         if build_id:
             from wardian.sdk.caches import Caches
 
@@ -90,6 +93,22 @@ class ImageMaker:
         return replace(
             _result(version, known, cached=result.cached), lock_digest=lock.digest, notes=result.notes, build_id=build_id
         )
+
+    def had(self, version: EnvironmentVersion, platform: Platform) -> list[EnvironmentImage]:
+        """Return the images that the version has had for a platform, made as they would be now: those of the configured places first.
+
+        Nothing is contacted, and they may be gone.
+        """
+        images = self._parts.images
+        scheme, near = scheme_text(images.scheme), [store.name for store, _ in self._places()]
+        pinned = self._parts.locker.find(version, platform)
+        found = [
+            one for one in images.records.list(version.id)
+            if one.platform == platform.name and (one.origin == "given" if version.kind == "user" else one.scheme == scheme)
+        ]  # fmt: skip
+        found.sort(key=lambda one: near.index(one.store) if one.store in near else len(near))
+        lock_digest = pinned.chosen.lock_digest if pinned else None
+        return [replace(_result(version, one, cached=True), lock_digest=lock_digest) for one in found]
 
     def _known(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> KnownImage | None:
         """Return the image that the version has had, where it still may be: in a registry that is configured, or on this machine."""
@@ -109,39 +128,41 @@ class ImageMaker:
             images.records.forget(version.id, platform.name, scheme, known.store)
         return None
 
-    def _find_or_build(self, version: EnvironmentVersion, request: ImageRequest) -> tuple[StoredImage, str, str]:
-        """Return the image, where it came from, and the id of its build; looked for in each registry before it is built [S13]."""
+    def _find_or_build(self, version: EnvironmentVersion, request: ImageRequest, recorder: Recorder) -> tuple[StoredImage, str]:
+        """Return the image, and where it came from; looked for in each registry before it is built [S13]."""
         from wardian.image.build import find_image
         from wardian.tools.flight import Flight
 
-        images, key = self._parts.images, request.key
+        images, key, under_way = self._parts.images, request.key, recorder is self._recorder
+        if not under_way:
+            recorder.put_key(key)
         for store, origin in self._places():
             if (found := find_image(store, key, request.lock.digest)) is not None:
-                return found, origin, ""
+                recorder.kept = under_way
+                return found, origin
         home = images.home
+        recorder.kept = under_way  # of several who want it at once, the record is that of who makes it
         with Flight.of(self._parts.flights, image_flight(key)).lead(
-            self._recorder or self._parts.listener, lambda: find_image(home, key, request.lock.digest) is not None
+            recorder, lambda: find_image(home, key, request.lock.digest) is not None
         ) as listener:
             if listener is None:
                 made = find_image(home, key, request.lock.digest)
                 if made is None:
                     raise BuildFailed(f"the image of {version} was built, and is gone again", hint="run it again")
-                return made, "built", ""
-            with self._recording(version, key, listener) as (build_id, hears, outcome):
-                built = self._build(version, request, home, hears)
-                outcome |= {"digest": built.descriptor.digest, "store": built.store, "size_bytes": built.size_bytes}
-            return built, "built", build_id
+                return made, "built"
+            recorder.kept = True
+            built = self._build(version, request, home, listener)
+            recorder.outcome |= {"digest": built.descriptor.digest, "store": built.store, "size_bytes": built.size_bytes}
+            return built, "built"
 
     @contextlib.contextmanager
-    def _recording(
-        self, version: EnvironmentVersion, key: Digest, listener: Listener
-    ) -> Iterator[tuple[str, Listener, dict[str, object]]]:
-        """Keep the record of a build, or add to the one that is under way."""
+    def _recording(self, version: EnvironmentVersion) -> Iterator[Recorder]:
+        """Keep the record of a build, or add to the one that is under way; what is found, not built, leaves no record."""
         if self._recorder is not None:
-            yield self._recorder.id, listener, self._recorder.outcome
+            yield self._recorder
             return
-        with self._parts.builds.record("image", str(version), key, listener) as recorder:
-            yield recorder.id, recorder, recorder.outcome
+        with self._parts.builds.record("image", str(version), "", self._parts.listener) as recorder:
+            yield recorder
 
     def _build(self, version: EnvironmentVersion, request: ImageRequest, home: ImageStore, listener: Listener) -> StoredImage:
         from wardian.image.build import build_image
@@ -176,12 +197,15 @@ class ImageMaker:
         self._parts.images.records.put(version.id, known)
         return known
 
-    def request(self, version: EnvironmentVersion, platform: Platform, lock: Lock) -> ImageRequest:
+    def request(
+        self, version: EnvironmentVersion, platform: Platform, lock: Lock, listener: Listener | None = None
+    ) -> ImageRequest:
         """Return what the image of a version is made of; its base is pinned from then on."""
         from wardian.image.build import ImageRequest
 
-        base = self._bases.get(version, platform)
-        return ImageRequest.of(lock, base, self._bases.python(version, lock, base), self._parts.images.scheme)
+        bases = ImageBases(self._parts, listener)
+        base = bases.get(version, platform)
+        return ImageRequest.of(lock, base, bases.python(version, lock, base), self._parts.images.scheme)
 
     def _given(self, version: EnvironmentVersion, platform: Platform, scheme: str) -> EnvironmentImage:
         """Return the image of a user-managed version: the user's own, as it is [S6]."""
@@ -189,7 +213,7 @@ class ImageMaker:
         if docker.base_image is None and not docker.has_steps:
             raise NotFound(f"{version} is user-managed and names no image", hint="`docker.base_image`, or `--image` of `env create`",
                            code="no_image")  # fmt: skip
-        base = self._bases.get(version, platform)
+        base = ImageBases(self._parts, self._recorder).get(version, platform)
         if base is None:
             raise InvalidInput("`scratch` is no image to run in", code="no_image")
         from wardian.workspace.images import KnownImage

@@ -205,15 +205,19 @@ class ImageCollection:
     def prepare(self, version: EnvironmentVersion, target: str) -> tuple[EnvironmentImage, LocalImage]:
         """Return the image of a version and what the engine ``target`` has of it, brought there if need be.
 
-        With the image in the engine nothing is contacted.
+        With the image in the engine, or in this machine's store, nothing is contacted, whatever registry is configured by now.
 
         Raises:   as ``build`` and ``load``.
         """
-        image = self.build(version)[0]
-        engine = self._parts.images.engine(target)
-        if (local := engine.find(f"sha256:{image.config}")) is not None:
-            return image, local
-        store = self._parts.images.store_named(image.store)
+        images = self._parts.images
+        engine = images.engine(target)
+        had = ImageMaker(self._parts).had(version, this_platform())
+        for one in {image.config: image for image in reversed(had)}.values():
+            if (local := engine.find(f"sha256:{one.config}")) is not None:
+                return one, local
+        here = (one for one in had if one.store == images.local.name and images.local.find(f"sha256:{one.digest}") is not None)
+        image = next(here, None) or self.build(version)[0]
+        store = images.store_named(image.store)
         if store is None:
             raise NotFound(f"{image.store} is gone", code="image_not_found", hint=f"`wardian env build {version} --image`")
         return image, self._bring(engine, store, image.digest, image.config)

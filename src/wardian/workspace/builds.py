@@ -83,12 +83,18 @@ class Builds:
                     yield recorder
             except BaseException as error:
                 recorder.close()
+                if not recorder.kept:
+                    self._drop(build_id)
+                    raise
                 self._end_failed(build_id, recorder, error)
                 if isinstance(error, WardianError):
                     error.details.setdefault("build_id", build_id)
                 raise
             recorder.close()
-            self._end(build_id, COMPLETED, recorder)
+            if recorder.kept:
+                self._end(build_id, COMPLETED, recorder)
+            else:
+                self._drop(build_id)
 
     @contextlib.contextmanager
     def _stopped_if_canceled(self, recorder: Recorder) -> Iterator[None]:
@@ -155,6 +161,18 @@ class Builds:
                 "UPDATE builds SET state = ?, ended = ?, code = ?, reason = ?, results = ? WHERE id = ? AND state = ?",
                 state, moment_text(self._now()), code, reason, recorder.results(), build_id, RUNNING,
             )  # fmt: skip
+
+    def _drop(self, build_id: str) -> None:
+        """Remove the record of what turned out to be no build: what it would have made was there."""
+        with contextlib.suppress(WardianError), self._database.write():
+            self._database.execute("DELETE FROM builds WHERE id = ? AND state = ?", build_id, RUNNING)
+        with contextlib.suppress(OSError):
+            self.log_path(build_id).unlink()
+
+    def put_key(self, build_id: str, key: str) -> None:
+        """Record what is made, where that was known only after the build began."""
+        with self._database.write():
+            self._database.execute("UPDATE builds SET key = ? WHERE id = ? AND state = ?", key, build_id, RUNNING)
 
     def note(self, build_id: str, results: str) -> None:
         """Record how far a build has come."""
@@ -235,12 +253,16 @@ class Recorder:
     """A listener that keeps the phases and the log of a build. What it cannot write, on a full disk, it leaves out.
 
     Events: ``phase`` begins a phase; ``data`` of any event may add ``bytes``, ``made`` and ``cached`` to it.
+
+    Attributes:
+        kept: False if nothing is made after all: no record stays then, however it ends.
     """
 
     def __init__(self, builds: Builds, build_id: str, listener: Listener, log: IO[str]):
         self.id = build_id
         self.outcome: dict[str, Any] = {}
         self.error: dict[str, Any] = {}
+        self.kept = True
         self._builds = builds
         self._listener = listener
         self._log = log
@@ -277,6 +299,10 @@ class Recorder:
             if self._log.tell() < _LONGEST_LOG_BYTES:
                 self._log.write(f"{moment_text(utc_now())[:23]}Z {text}\n")
                 self._log.flush()
+
+    def put_key(self, key: str) -> None:
+        """Record what is made, once that is known."""
+        self._builds.put_key(self.id, key)
 
     def close(self) -> None:
         """The phase that lasts ends now."""

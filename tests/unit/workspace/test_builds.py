@@ -180,3 +180,21 @@ def test_a_build_whose_process_did_not_start_says_so(builds: Builds) -> None:
     builds.end_unstarted(build_id, BuildFailed("no shell", code="build_not_started"))
     record = builds.get(build_id)
     assert (record.state, record.code, record.reason) == ("failed", "build_not_started", "no shell")
+
+
+def test_what_turns_out_to_be_no_build_leaves_no_record(builds: Builds) -> None:
+    with builds.record("image", "sklearn:4", "") as recorder:
+        recorder.put_key("key")
+        assert builds.get("b1").key == "key"
+        recorder.kept = False
+    error = BuildFailed("somebody else's build failed")
+    with pytest.raises(BuildFailed, match="somebody else"):
+        _given_up(builds, error)
+    assert (builds.list().items, error.details) == ([], {})
+    assert not builds.log_path("b1").exists()
+
+
+def _given_up(builds: Builds, error: BuildFailed) -> None:
+    with builds.record("image", "sklearn:4", "") as recorder:
+        recorder.kept = False
+        raise error
