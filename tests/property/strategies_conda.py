@@ -193,7 +193,7 @@ docker_sections = st.one_of(
     st.builds(DockerSection, base_image=st.just("ubuntu:24.04"), platform=st.none() | st.just("linux/amd64"), credentials=st.none() | st.just("acr")),
     st.builds(
         DockerSection,
-        dockerfile=nasty_text.map(lambda text: f"FROM scratch\n{text}"),
+        dockerfile=nasty_text.map(lambda text: "FROM scratch\n# " + text.replace("\n", "\n# ")),
         build_args=_variables(),
         build_secrets=st.dictionaries(st.sampled_from(["token", "npm.rc", "0"]), st.sampled_from(["team", "a-b_c.d"]), max_size=2),
     ),

@@ -110,6 +110,9 @@ def _from_scratch(options: dict[str, Any]) -> Environment:
                 text = options["dockerfile"].read_text()
             except (OSError, UnicodeDecodeError) as error:
                 raise InvalidInput(f"{options['dockerfile']} cannot be read: {error}", code="unreadable_file") from error
+            from wardian.definition.dockerfile import parse_dockerfile
+
+            parse_dockerfile(text, str(options["dockerfile"]))  # its faults at its own lines
         return Environment(
             python=PythonSection(manager="user"), docker=DockerSection(base_image=options["image"], dockerfile=text)
         )

@@ -76,6 +76,8 @@ def checked_docker(section: DockerSection, faults: FaultList) -> DockerSection:
 
 
 def _check_steps(section: DockerSection, given: list[str], faults: FaultList) -> None:
+    if section.dockerfile:
+        _check_dockerfile(section.dockerfile, faults)
     for field_name in ("build_args", "build_secrets"):
         if getattr(section, field_name) and not {"dockerfile", "build_context"} & set(given):
             faults.add("no_docker_steps", f"docker.{field_name}", "there are no Docker steps that could use them",
@@ -98,6 +100,18 @@ def _check_steps(section: DockerSection, given: list[str], faults: FaultList) ->
         elif not SECRET_NAME.fullmatch(name):
             faults.add("bad_build_secret", f"docker.build_secrets.{key}", "this is no name of a stored secret",
                        "give the name that `wardian secret set NAME` keeps it under, never the value")  # fmt: skip
+
+
+def _check_dockerfile(text: str, faults: FaultList) -> None:
+    """Note each fault of a Dockerfile; its field path ends in the line: ``docker.dockerfile:3``."""
+    from wardian.definition.dockerfile import parse_dockerfile
+    from wardian.errors import InvalidDefinition
+
+    try:
+        parse_dockerfile(clean_text(text))
+    except InvalidDefinition as error:
+        for fault in error.faults:
+            faults.add(fault.code, f"docker.dockerfile:{fault.line}", fault.message, fault.hint)
 
 
 def _checked_context(context: BuildContext, faults: FaultList) -> BuildContext:

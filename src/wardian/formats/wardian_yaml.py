@@ -19,7 +19,7 @@ from wardian.formats.schema import SCHEMA_URL
 from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, table
 from wardian.formats.yaml_fields import Fields
-from wardian.formats.yaml_text import YamlMapping, compose
+from wardian.formats.yaml_text import YamlMapping, YamlScalar, compose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "docker.build_context": ("path", "dockerfile"),
     "spark": ("packages", "repositories"),
 }  # fmt: skip
+_LARGEST_DOCKERFILE_BYTES = 4 << 20
 _UNREAD = {
     "version": "the version of Python is `python: {version: …}`; the environment's own is given when it is created",
     "requires_python": "write `version`",
@@ -190,24 +191,32 @@ class _WardianFile:
         if fields is None:
             return DockerSection()
         fields.check_keys(KEYS["docker"], {})
-        dockerfile = fields.text("dockerfile", as_="docker.dockerfile")
-        if (
-            dockerfile is not None
-            and "\n" not in dockerfile.strip()
-            and not dockerfile.strip().upper().startswith(("FROM", "#", "ARG"))
-        ):
-            line, path = self._places["docker.dockerfile"]
-            self._faults.warn("dockerfile_without_from", f"`{dockerfile.strip()[:80]}` is taken for the text of a Dockerfile",
-                              line=line, field=path, hint="a Dockerfile beside the definition is `build_context: {path: .}`")  # fmt: skip
         return DockerSection(
             base_image=fields.text("base_image", as_="docker.base_image"),
-            dockerfile=dockerfile,
+            dockerfile=self._dockerfile(fields),
             build_context=self._build_context(fields),
             platform=fields.text("platform", as_="docker.platform"),
             credentials=fields.text("credentials", as_="docker.credentials"),
             build_args=fields.strings("build_args", as_="docker.build_args"),
             build_secrets=fields.strings("build_secrets", as_="docker.build_secrets"),
         )
+
+    def _dockerfile(self, fields: Fields) -> str | None:
+        text = fields.text("dockerfile", as_="docker.dockerfile")
+        if text is None:
+            return None
+        line, path = self._places["docker.dockerfile"]
+        if "\n" not in text.strip() and not text.strip().upper().startswith(("FROM", "#", "ARG")):
+            self._faults.add("dockerfile_without_from", f"`{text.strip()[:80]}` is taken for the text of a Dockerfile, and starts from no image",
+                             line=line, field=path, hint="a Dockerfile beside the definition is `build_context: {path: .}`")  # fmt: skip
+            return "FROM scratch"  # stands for it: it has its fault
+        node = fields.node.find("dockerfile")
+        if isinstance(node, YamlScalar) and (node.style == "|" or "\n" not in text.strip()):
+            first = node.line + (node.style == "|")
+            self._places |= {f"docker.dockerfile:{n + 1}": (first + n, path) for n in range(text.count("\n") + 1)}
+        else:  # folded or quoted: lines of the file are not those of the text
+            self._places |= {f"docker.dockerfile:{n + 1}": (line, f"{path}:{n + 1}") for n in range(text.count("\n") + 1)}
+        return text
 
     def _build_context(self, docker: Fields) -> BuildContext | None:
         fields = docker.table("build_context", as_="docker.build_context")
@@ -234,6 +243,7 @@ class _WardianFile:
         if not (place / checked_path(dockerfile)).is_file():
             raise NotFound(f"there is no `{dockerfile}` in the build context `{path}`", code="no_such_path",
                            hint="`dockerfile:` is relative to the build context")  # fmt: skip
+        _check_dockerfile(place / dockerfile, f"{path}/{dockerfile}".removeprefix("./"))
         from wardian.formats.tree import tree_digest
 
         digest = tree_digest(place)
@@ -249,6 +259,21 @@ class _WardianFile:
             fields.texts("packages", example="org.apache.spark:spark-avro_2.13:4.0.0", as_="spark.packages"),
             fields.texts("repositories", example="https://maven.example.org/repo", as_="spark.repositories"),
         )
+
+
+def _check_dockerfile(place: Path, file: str) -> None:
+    """Check a build context's Dockerfile.
+
+    Raises:   InvalidDefinition: every fault, at its own line.  InvalidInput: it cannot be read.
+    """
+    from wardian.definition.dockerfile import parse_dockerfile
+    from wardian.small_file import read_small
+
+    try:
+        text = read_small(place, _LARGEST_DOCKERFILE_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise InvalidInput(f"`{file}` cannot be read: {error.strerror}", code="unreadable_file") from error
+    parse_dockerfile(text, file)
 
 
 def write(env: Environment) -> str:

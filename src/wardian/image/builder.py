@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from wardian.definition.dockerfile import Dockerfile, parse_dockerfile
 from wardian.definition.secret_text import looks_secret
 from wardian.errors import BuildFailed, InvalidInput
 from wardian.events import Event, silent
 from wardian.image.archives import open_docker_archive, open_oci_archive
 from wardian.image.context import stage_context
 from wardian.image.copy import copy_image
-from wardian.image.dockerfile import Dockerfile, parse_dockerfile
 from wardian.image.engine import EngineUnavailable
 from wardian.tools.disk import disk_errors
 

@@ -89,8 +89,8 @@ def _secrets(parts: Parts, version: EnvironmentVersion) -> dict[str, str]:
 
 def _logins(parts: Parts, docker: DockerSection, context: Path | None) -> dict[str, Login]:
     """Return the logins for the registries that the steps name."""
+    from wardian.definition.dockerfile import parse_dockerfile
     from wardian.errors import InvalidReference
-    from wardian.image.dockerfile import parse_dockerfile
     from wardian.image.reference import parse_image_reference
     from wardian.sdk.base_login import check_login
 

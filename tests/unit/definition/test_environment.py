@@ -100,6 +100,8 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("too_many_docker_options", "docker", {"docker": D(base_image="a", build_context=BuildContext(Digest.of(b"")))}),
     ("no_docker_steps", "docker.build_args", {"docker": D(base_image="a", build_args={"A": "1"})}),
     ("no_docker_steps", "docker.build_secrets", {"docker": D(build_secrets={"a": "b"})}),
+    ("unknown_instruction", "docker.dockerfile:2", {"docker": D(dockerfile="FROM b\nRUM x\n")}),
+    ("no_from", "docker.dockerfile:1", {"docker": D(dockerfile="RUN x\n")}),
     ("bad_build_arg", "docker.build_args.A-B", {"docker": D(dockerfile="FROM b", build_args={"A-B": "1"})}),
     ("secret_in_definition", "docker.build_args.API_KEY", {"docker": D(dockerfile="FROM b", build_args={"API_KEY": "abc"})}),
     ("bad_build_secret", "docker.build_secrets.a b", {"docker": D(dockerfile="FROM b", build_secrets={"a b": "c"})}),

@@ -179,7 +179,7 @@ DIFFERENT: list[tuple[Environment, Environment]] = [
     (conda(channels=("https://conda.example.org/conda-forge",)), conda(channels=("conda-forge",))),
     (conda(channels=("https://conda.anaconda.org",)), conda(channels=())),
     (conda(channels=("https://repo.anaconda.com/pkgs/mainline",)), conda(channels=("pkgs/mainline",))),
-    (docker(base_image="ubuntu"), docker(dockerfile="ubuntu")),
+    (docker(base_image="ubuntu"), docker(dockerfile="FROM ubuntu")),
     (uv(requires_python="3.11"), uv(requires_python="3.11.0")),
 ]
 

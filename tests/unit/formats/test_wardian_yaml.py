@@ -118,12 +118,10 @@ def test_a_docker_section_alone_is_an_environment() -> None:
     assert read("docker: {base_image: ubuntu}").environment == Environment(docker=DockerSection(base_image="ubuntu"))
 
 
-def test_a_dockerfile_is_its_text_and_a_name_is_warned_about() -> None:
+def test_a_dockerfile_is_its_text() -> None:
     found = read("docker:\n  dockerfile: |\n    FROM ubuntu\n    RUN true\n")
     assert found.environment.docker.dockerfile == "FROM ubuntu\nRUN true\n"
     assert found.warnings == ()
-    (warning,) = read("docker:\n  dockerfile: ./Dockerfile\n").warnings
-    assert (warning.code, warning.line, warning.field) == ("dockerfile_without_from", 2, "docker.dockerfile")
 
 
 @pytest.fixture
@@ -137,6 +135,15 @@ def place(tmp_path: Path) -> Path:
         "python: {pip: [./pkg]}\ndocker: {build_context: {path: docker, dockerfile: Dockerfile.gpu}}\n"
     )
     return tmp_path
+
+
+def test_the_faults_of_a_contexts_dockerfile_have_its_own_lines(place: Path) -> None:
+    (place / "docker/Dockerfile.gpu").write_text("FROM gpu\nRUM x\n\nCOPY\n")
+    with pytest.raises(InvalidDefinition) as caught:
+        formats.read(place / "wardian.yml")
+    assert [(fault.code, fault.file, fault.line) for fault in caught.value.faults] == [
+        ("unknown_instruction", "docker/Dockerfile.gpu", 2), ("missing_argument", "docker/Dockerfile.gpu", 4)
+    ]  # fmt: skip
 
 
 def test_build_contexts_and_local_code_enter_by_digest(place: Path) -> None:
@@ -214,6 +221,14 @@ WRONG: list[tuple[str, list[tuple[str, int | None, str]]]] = [
     ("docker:\n  base_image: a\n  dockerfile: FROM b\n", [("too_many_docker_options", 1, "docker")]),
     ("docker:\n  dockerfile: FROM b\n  build_args:\n    DB_PASSWORD: hunter2\n", [("secret_in_definition", 4, "docker.build_args.DB_PASSWORD")]),
     ("docker:\n  dockerfile: FROM b\n  build_secrets: [token]\n", [("wrong_type", 3, "docker.build_secrets")]),
+    ("docker:\n  dockerfile: ./Dockerfile\n", [("dockerfile_without_from", 2, "docker.dockerfile")]),
+    ("docker:\n  dockerfile: |\n    BOGUS x\n", [("dockerfile_without_from", 2, "docker.dockerfile")]),
+    ("docker:\n  dockerfile: FROM a b\n", [("missing_argument", 2, "docker.dockerfile")]),
+    (
+        "docker:\n  dockerfile: |\n\n    FROM a\n    RUM x\n    # none\n    COPY x\n",
+        [("unknown_instruction", 5, "docker.dockerfile"), ("missing_argument", 7, "docker.dockerfile")],
+    ),
+    ('docker:\n  dockerfile: "FROM a\\nRUM x\\n"\n', [("unknown_instruction", 2, "docker.dockerfile:2")]),
     ("docker:\n  base_image: a b\n", [("bad_image", 2, "docker.base_image")]),
     ("docker:\n  base_image: a\n  platform: linux/riscv\n", [("unknown_platform", 3, "docker.platform")]),
     ("docker:\n  build_context:\n    path: /abs\n", [("absolute_path", 3, "docker.build_context.path")]),

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wardian.definition.dockerfile import parse_dockerfile
 from wardian.errors import BuildFailed
 from wardian.image.builder import Recipe
 from wardian.image.builder_buildah import BuildahBuilder
-from wardian.image.dockerfile import parse_dockerfile
 from wardian.image.engine_way import Way
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wardian.definition.dockerfile import parse_dockerfile
 from wardian.errors import NotFound
 from wardian.image.builder import Recipe, choose_builder
 from wardian.image.builder_buildah import BuildahBuilder, PodmanBuilder
-from wardian.image.dockerfile import parse_dockerfile
 from wardian.image.engine import EngineUnavailable
 from wardian.image.engine_list import ENGINES, engine_named, first_engine, image_builders
 from wardian.image.engine_way import Way

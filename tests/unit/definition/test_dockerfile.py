@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardian.definition.dockerfile import parse_dockerfile
 from wardian.errors import InvalidDefinition
-from wardian.image.dockerfile import parse_dockerfile
 
 WHOLE = """# syntax=docker/dockerfile:1
 ARG TAG=3.11
