@@ -189,7 +189,11 @@ class ImageParts:
     def _login(self) -> Callable[[str, str], RegistryLogin | None]:
         from wardian.image.docker_config import EngineLogins, registry_logins
 
-        return registry_logins(self._parts.credentials, EngineLogins(self._parts.environ))
+        def hear(event: Event) -> None:
+            self._parts.listener(event)  # the one of that moment
+
+        engines = EngineLogins(self._parts.environ, listener=hear)
+        return registry_logins(self._parts.credentials, engines)
 
     def _hear(self, event: Event) -> None:
         self._parts.listener(event)  # whoever that is by then

@@ -186,6 +186,12 @@ def test_more_memory_than_its_limit_ends_a_script(runs: Runs) -> None:
     assert (record.state, record.signal) == ("failed", signal.SIGKILL)
 
 
+def test_a_limit_that_is_too_small_for_an_interpreter_is_named(runs: Runs) -> None:
+    with pytest.raises(RunFailed, match=r"the job's memory limit of 5,242,880 bytes is too small") as caught:
+        runs.run("print('ran')", resources=Resources(memory_bytes=5 << 20))
+    assert caught.value.stable_code == "memory_limit_too_small"
+
+
 @pytest.mark.parametrize("interpreter", ["/opt/no/such/python", "no-such-python", "/etc/passwd"])
 def test_a_wrong_interpreter_is_named_before_the_script_runs(runs: Runs, interpreter: str) -> None:
     with pytest.raises(RunFailed, match=interpreter) as caught:

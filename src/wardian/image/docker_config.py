@@ -11,12 +11,15 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import Denied
+from wardian.errors import Denied, wrong_in
+from wardian.events import Event, silent
 from wardian.image.registry_auth import RegistryLogin
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from wardian.events import Listener
     from wardian.tools.http import Credentials
 
 _RUN = Path("/run/containers")
@@ -32,18 +35,24 @@ class EngineLogins:
     """Looks up a registry in the files of podman and docker: their entries, and the credential helpers that they name. Reads, never writes.
 
     ``$REGISTRY_AUTH_FILE`` alone, if it is set; else podman's ``containers/auth.json`` (run-time directory, then configuration), then
-    docker's ``config.json``. A file that cannot be read counts as empty: its own tool complains of it.
+    docker's ``config.json``. A file that cannot be read counts as empty, with a warning that names it, once.
 
     Args:     environ: the caller's environment: where the files are; helpers are executed with it.
-              timeout_s: seconds that a helper may take.
+              timeout_s: seconds that a helper may take.  said_after_s: seconds after which it is said that one is waited for.
+              listener: hears of damaged files and slow helpers.
               run: where podman keeps logins until the next start of the machine, for a user without a run-time directory.
     Source:   containers-auth.json(5); docker's credential-helper protocol
     """
 
-    def __init__(self, environ: Mapping[str, str], *, timeout_s: float = 30.0, run: Path = _RUN):
+    def __init__(
+        self, environ: Mapping[str, str], *, timeout_s: float = 30.0, said_after_s: float = 2.0, run: Path = _RUN, listener: Listener = silent
+    ):  # fmt: skip
         self._environ = environ
         self._run = run
         self._timeout_s = timeout_s
+        self._said_after_s = said_after_s
+        self._listener = listener
+        self._warned: set[str] = set()
 
     def find(self, host: str, repository: str = "") -> RegistryLogin | None:
         """Return the login for a repository of ``host``, the most specific first; None: there is none.
@@ -51,10 +60,15 @@ class EngineLogins:
         Raises:   Denied: code ``credential_helper_failed``: nothing else has a login, and a helper that might did not work.
         """
         failed: Denied | None = None
-        for document in self._documents():
+        for path, document in self._documents():
             entries = {_key(str(name)): entry for name, entry in _table(document, "auths").items()}
             for name in _names(host, repository):
-                if (login := _login(entries.get(name))) is not None:
+                try:
+                    login = _login(entries.get(name))
+                except ValueError as error:
+                    self._warn(f"the login for `{name}` in {path} is damaged, and counts as none: {error}")
+                    continue
+                if login is not None:
                     return login
             helpers = {_key(str(name)): helper for name, helper in _table(document, "credHelpers").items()}
             helper = helpers.get(_key(host)) or document.get("credsStore")
@@ -71,15 +85,28 @@ class EngineLogins:
             raise failed
         return None
 
-    def _documents(self) -> Iterator[dict[str, Any]]:
+    def _documents(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in self._files():
             try:
-                with path.open("rb") as stream:
-                    document = json.loads(stream.read(_LARGEST_BYTES))
-            except (OSError, ValueError, RecursionError):
+                content = read_small(path, _LARGEST_BYTES)
+                document = json.loads(content) if content.strip() else {}
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                self._warn(f"{path} cannot be read, and no login of it is used: {error.strerror}")
+                continue
+            except (ValueError, RecursionError) as error:
+                self._warn(f"{path} is damaged, and no login of it is used: {_no_json(error)}")
                 continue
             if isinstance(document, dict):
-                yield document
+                yield path, document
+            else:
+                self._warn(f"{path} is damaged, and no login of it is used: it is not a JSON object")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._listener(Event("warning", text))
 
     def _files(self) -> Iterator[Path]:
         env = self._environ
@@ -102,14 +129,7 @@ class EngineLogins:
         server = _DOCKER_HUB_KEY if host in _DOCKER_HUB else host
         command = [f"docker-credential-{helper}", "get"]
         try:
-            done = subprocess.run(
-                command,
-                input=server.encode(),
-                capture_output=True,
-                timeout=self._timeout_s,
-                check=False,
-                env=dict(self._environ),
-            )
+            done = self._call(command, server.encode())
         except FileNotFoundError:
             raise _failed(helper, "it is not installed") from None
         except OSError as error:
@@ -131,6 +151,23 @@ class EngineLogins:
         if not isinstance(user, str) or not isinstance(secret, str) or not secret:
             return None
         return RegistryLogin(identity_token=secret) if user == _TOKEN_USER else RegistryLogin(user, secret)
+
+    def _call(self, command: list[str], question: bytes) -> subprocess.CompletedProcess[bytes]:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(self._environ)) as process:
+            soon = min(self._said_after_s, self._timeout_s)
+            try:
+                try:
+                    out, err = process.communicate(question, timeout=soon)
+                except subprocess.TimeoutExpired:
+                    if soon < self._timeout_s:
+                        text = f"waiting for the credential helper `{command[0]}`, up to {self._timeout_s:g} s"
+                        self._listener(Event("notice", text))
+                    out, err = process.communicate(timeout=self._timeout_s - soon)
+            except BaseException:
+                process.kill()
+                raise
+            return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def registry_logins(
@@ -167,16 +204,26 @@ def _names(host: str, repository: str) -> Iterator[str]:
         name = name.rpartition("/")[0]
 
 
+def _no_json(error: ValueError | RecursionError) -> str:
+    return "it is no text" if isinstance(error, UnicodeDecodeError) else wrong_in(error)
+
+
 def _login(entry: Any) -> RegistryLogin | None:
+    """Return what an entry holds; None: no login.
+
+    Raises:   ValueError: ``auth`` is damaged; what it holds is not repeated.
+    """
     if not isinstance(entry, dict):
         return None
     user, password = entry.get("username"), entry.get("password")
     auth = entry.get("auth")
     if isinstance(auth, str) and auth:
         try:
-            user, _, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
+            user, colon, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            return None
+            colon = ""
+        if not colon:
+            raise ValueError("`auth` is not USER:PASSWORD in base64")
     if isinstance(token := entry.get("registrytoken"), str) and token:
         return RegistryLogin(bearer_token=token)
     if isinstance(token := entry.get("identitytoken"), str) and token:

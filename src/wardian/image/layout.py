@@ -23,6 +23,7 @@ from wardian.image.oci import (
     read_manifest,
 )
 from wardian.image.store import Found
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import FileLock, disk_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -178,14 +179,15 @@ class LayoutImageStore:
     def _entries(self) -> list[dict[str, Any]]:
         path = self.root / "index.json"
         try:
-            with path.open("rb") as stream:
-                state = os.fstat(stream.fileno())
-                key = (state.st_ino, state.st_mtime_ns, state.st_size)
-                if self._read is not None and self._read[0] == key:
-                    return self._read[1]
-                content = stream.read(_LARGEST_INDEX_BYTES)
+            state = path.stat()
+            key = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if self._read is not None and self._read[0] == key:
+                return self._read[1]
+            content = read_small(path, _LARGEST_INDEX_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except NoSmallFile as error:
+            raise self._damaged(f"index.json cannot be read: {error.strerror}") from error
         try:
             document = json.loads(content)
             entries = document["manifests"]
@@ -217,9 +219,11 @@ class LayoutImageStore:
             raise self._damaged(f"the manifest sha256:{digest} is damaged")
         try:
             parsed = read_manifest(content, media_type)
-        except InvalidImage:
+        except InvalidImage as error:
             if media_type:
-                raise
+                raise InvalidImage(
+                    f"{self.name}@sha256:{digest}: {error.message}", hint=error.hint, code=error.stable_code
+                ) from error
             return None
         return Found(Descriptor(parsed.media_type, digest, len(content)), content)
 

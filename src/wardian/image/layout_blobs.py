@@ -58,14 +58,15 @@ class BlobDirectory:
     def size_of(self, digest: Digest) -> int | None:
         """Return the size of a blob's file, bytes; None: there is none."""
         try:
-            return (self._blobs / digest).stat().st_size
+            found = (self._blobs / digest).stat()
+            return found.st_size if stat.S_ISREG(found.st_mode) else None
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def read(self, digest: Digest, limit_bytes: int) -> tuple[bytes, os.stat_result] | None:
         """Return a blob's content, unchecked, and the file that it came from; None: it is not here, or longer than ``limit_bytes``."""
         try:
-            with (self._blobs / digest).open("rb") as stream:
+            with _open_file(self._blobs / digest) as stream:
                 content, seen = stream.read(limit_bytes + 1), os.fstat(stream.fileno())
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -79,7 +80,7 @@ class BlobDirectory:
         """
         path = self._blobs / blob.digest
         try:
-            stream = path.open("rb")
+            stream = _open_file(path)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{self._root} has no blob sha256:{blob.digest}", code="no_such_blob") from None
         with stream:
@@ -160,7 +161,7 @@ class BlobDirectory:
     def _is_whole(self, path: Path, blob: Descriptor) -> bool:
         """Return whether the blob is here as it should be; note that it was asked for."""
         try:
-            with path.open("rb") as stream:
+            with _open_file(path) as stream:
                 state = os.fstat(stream.fileno())
                 if state.st_size != blob.size_bytes:
                     return False
@@ -227,6 +228,18 @@ class BlobDirectory:
     def _note(self, digest: Digest, state: os.stat_result) -> None:
         with contextlib.suppress(OSError):  # not durable, and not needed: without a note the blob is hashed
             (self._own / "notes" / digest).write_text(_signature(state))
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    """Open a regular file; what else stands there (a pipe would be waited for) is as if nothing did.
+
+    Raises:   FileNotFoundError, NotADirectoryError.
+    """
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise FileNotFoundError(path)
+    return stream
 
 
 def _signature(state: os.stat_result) -> str:

@@ -51,19 +51,18 @@ def _record(name: str, path: Path, *, digest: bool) -> InputRecord:
         ) from None
     except OSError as error:
         raise Unavailable(f"the input `{name}` cannot be read: {path}: {error.strerror}", code="unreadable_file") from error
-    if stat.S_ISDIR(found.st_mode):
-        size_bytes, newest_ns, files, is_partial = _directory(path)
-    elif stat.S_ISREG(found.st_mode):
-        size_bytes, newest_ns, files, is_partial = found.st_size, found.st_mtime_ns, 1, False
-    else:
+    if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
         raise InvalidInput(f"the input `{name}` is neither a file nor a directory: {path}", code="bad_input")
+    try:
+        size_bytes, newest_ns, files, is_partial = (
+            _directory(path) if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns, 1, False)
+        )
+        content = _digest(path) if digest else None
+    except OSError as error:
+        what = f"{error.filename or path}: {error.strerror}"
+        raise Unavailable(f"the input `{name}` cannot be read: {what}", code="unreadable_file") from error
     return InputRecord(
-        str(path),
-        size_bytes,
-        moment_text(datetime.fromtimestamp(newest_ns / 1e9, UTC)),
-        files,
-        is_partial,
-        _digest(path) if digest else None,
+        str(path), size_bytes, moment_text(datetime.fromtimestamp(newest_ns / 1e9, UTC)), files, is_partial, content
     )
 
 
@@ -82,7 +81,10 @@ def _directory(path: Path) -> tuple[int, int, int, bool]:
                 continue
             if files == LOOKED_AT_FILES:
                 return size_bytes, newest_ns, files, True
-            found = entry.stat(follow_symlinks=False)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # removed since the directory was read
+                continue
             files += 1
             size_bytes += found.st_size
             newest_ns = max(newest_ns, found.st_mtime_ns)

@@ -84,5 +84,6 @@ def environment_variables(prepared: Prepared, environ: Mapping[str, str]) -> dic
     if prepared.prefix is not None:
         variables["PYTHONDONTWRITEBYTECODE"] = "1"
     variables |= prepared.variables
-    variables["PATH"] = ":".join([*map(str, prepared.path_entries), prepared.variables.get("PATH", SYSTEM_PATH)])
+    entries = [*map(str, prepared.path_entries), *prepared.variables.get("PATH", SYSTEM_PATH).split(":")]
+    variables["PATH"] = ":".join(dict.fromkeys(entries))  # an image's own PATH names its environment already
     return variables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,8 @@ from wardian.tools.http import Credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wardian.events import Event
 
 
 def auth(user: str = "user", password: str = "secret") -> dict[str, str]:  # noqa: S107
@@ -135,6 +138,42 @@ def test_a_file_that_is_none_counts_as_empty(home: Path, text: str) -> None:
     assert logins(home).find("ghcr.io", "a") is None
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"auths": {', "is damaged.*: line 1 is no JSON"),
+        (b"[]", "is damaged.*: it is not a JSON object"),
+        (b"\xff\xfe\x00\x01\x80", "is damaged.*: it is no text"),
+        (b'{"auths": {"ghcr.io": {"auth": "%%%"}}}', "`ghcr.io` in .* is damaged.*: `auth` is not USER:PASSWORD in base64"),
+        (b'{"auths": {"ghcr.io": {"auth": "aHVudGVyMg=="}}}', "`ghcr.io` in .* is damaged"),
+        (None, "cannot be read.*: it is no regular file"),
+    ],
+)
+def test_a_damaged_file_is_named_once(home: Path, content: bytes | None, why: str) -> None:
+    path = home / ".docker/config.json"
+    path.parent.mkdir(parents=True)
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    heard: list[Event] = []
+    asked = EngineLogins({"HOME": str(home), "PATH": ""}, run=home / "run", listener=heard.append)
+    assert [asked.find("ghcr.io", "a"), asked.find("ghcr.io", "a")] == [None, None]
+    (event,) = heard
+    assert event.kind == "warning"
+    assert str(path) in event.text
+    assert re.search(why, event.text)
+    assert "hunter2" not in event.text
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"auths": {"ghcr.io": {}}}'])
+def test_a_file_without_logins_is_no_reason_to_warn(home: Path, content: str) -> None:
+    write(home / ".docker/config.json", content)
+    heard: list[Event] = []
+    assert EngineLogins({"HOME": str(home)}, run=home / "run", listener=heard.append).find("ghcr.io") is None
+    assert heard == []
+
+
 # -- helpers -----------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +223,21 @@ def test_a_helper_that_hangs_is_given_up(home: Path) -> None:
     asked = EngineLogins({"HOME": str(home), "PATH": path}, run=home / "run", timeout_s=0.2)
     with pytest.raises(Denied, match=r"more than 0\.2 s"):
         asked.find("ghcr.io", "a")
+
+
+def test_it_is_said_which_helper_is_waited_for(home: Path) -> None:
+    write(home / ".docker/config.json", {"credsStore": "mine"})
+    answer = '{"Username": "u", "Secret": "p"}'
+    path = helper(home, "mine", f"cat > /dev/null; while ! test -e {home}/said; do sleep 0.01; done; echo '{answer}'")
+    heard: list[Event] = []
+
+    def hear(event: Event) -> None:
+        heard.append(event)
+        (home / "said").touch()
+
+    asked = EngineLogins({"HOME": str(home), "PATH": path}, run=home / "run", said_after_s=0.05, listener=hear)
+    assert asked.find("ghcr.io", "a") == RegistryLogin("u", "p")
+    assert [event.text for event in heard] == ["waiting for the credential helper `docker-credential-mine`, up to 30 s"]
 
 
 @pytest.mark.parametrize("name", ["missing", "../../bin/sh", "a b", "", "x;y", "-x"])

@@ -296,3 +296,36 @@ def test_a_file_in_place_of_the_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WardianError) as caught:
         LayoutImageStore(tmp_path / "file").put(*blob(DATA))
     assert caught.value.stable_code == "not_writable"
+
+
+def test_a_pipe_in_place_of_the_index_or_a_blob_is_not_waited_for(store: LayoutImageStore) -> None:
+    image = an_image()
+    put = image.put(store, "t")
+    descriptor, source = blob(DATA)
+    store.put(descriptor, source)
+    path_of(store, descriptor.digest).unlink()
+    os.mkfifo(path_of(store, descriptor.digest))
+    with pytest.raises(NotFound):
+        read(store, descriptor)
+    assert store.put(descriptor, source) == "sent"
+    assert read(store, descriptor) == DATA
+    manifest = path_of(store, put.digest)
+    manifest.unlink()
+    os.mkfifo(manifest)
+    with pytest.raises(InvalidImage, match="is missing or is none"):
+        store.find("t")
+    (store.root / "index.json").unlink()
+    os.mkfifo(store.root / "index.json")
+    with pytest.raises(InvalidImage, match=r"index\.json cannot be read: it is no regular file"):
+        store.find("t")
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"schemaVersion": 2, "config": {}, "layers": 1}'])
+def test_what_is_wrong_with_a_manifest_names_the_image(store: LayoutImageStore, content: bytes) -> None:
+    digest = Digest.of(content)
+    store.put(Descriptor(MANIFEST, digest, len(content)), lambda: io.BytesIO(content))
+    entry = {"mediaType": MANIFEST, "digest": f"sha256:{digest}", "size": len(content)}
+    (store.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    with pytest.raises(InvalidImage) as caught:
+        store.find("")
+    assert caught.value.message.startswith(f"{store.root}@sha256:{digest}: ")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +9,6 @@ from wardian.digest import Digest
 from wardian.errors import InvalidInput, NotFound
 from wardian.formats.tree import tree_digest
 from wardian.run.inputs import LOOKED_AT_FILES, changed_inputs, record_inputs
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_files_and_directories_are_recorded_by_size_and_time(tmp_path: Path) -> None:
@@ -53,3 +50,7 @@ def test_what_is_no_input(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidInput, match="neither a file nor a directory"):
         record_inputs({"data": tmp_path / "pipe"})
+
+
+def test_files_that_go_while_a_directory_is_looked_at_do_not_count() -> None:
+    assert record_inputs({"data": Path("/proc/self")})["data"].files  # its list of open files names that of the list itself

@@ -72,3 +72,10 @@ def test_a_name_that_is_not_set_is_an_error() -> None:
 
 def test_records_hold_the_names_of_secrets_alone() -> None:
     assert recorded({"HF_TOKEN": "x", "EPOCHS": "3", "URL": "https://u:p@h/"}) == {"EPOCHS": "3", "HF_TOKEN": None, "URL": None}
+
+
+def test_an_entry_stands_on_the_path_once() -> None:
+    prepared = Prepared(
+        None, "/opt/env/bin/python", variables={"PATH": "/opt/env/bin:/usr/bin:/bin"}, path_entries=(Path("/opt/env/bin"),)
+    )
+    assert variables(prepared)["PATH"] == "/opt/env/bin:/usr/bin:/bin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,8 @@ class ContainerTarget:
                 if pump.pid or stop.cause:
                     return _killed(pump.ended, stop)
                 failed = pump.ended["said"] or f"it ends with {pump.ended['code']} at once, and says nothing"
+                if container.memory_bytes is not None and _ran_out_of_memory(pump.ended["code"], failed):
+                    raise _too_little_memory(container.memory_bytes, failed)
                 if pump.ended["code"] not in ENGINE_CODES:
                     raise _failure(_no_python(failed, container), image)
             finally:
@@ -147,6 +150,21 @@ def _no_python(said: str, container: Container) -> ContainerFailed:
     program = container.command[0]
     return ContainerFailed(
         f"`{program}` in the image {container.image} is no Python: {words(said)}", code="program_not_executable"
+    )
+
+
+def _ran_out_of_memory(code: int, said: str) -> bool:
+    """Whether a container with a limit was killed by the system before the job began, or its engine says that of it."""
+    return code == 128 + signal.SIGKILL or bool(
+        re.search(r"(?i)out of memory|\boom\b|memory limit|cannot allocate memory", said)
+    )
+
+
+def _too_little_memory(limit_bytes: int, said: str) -> RunFailed:
+    return RunFailed(
+        f"the job's memory limit of {limit_bytes:,} bytes is too small: the container ended before the job began: {words(said)}",
+        hint="give it more with --memory: an interpreter alone takes about 20M",
+        code="memory_limit_too_small",
     )
 
 
