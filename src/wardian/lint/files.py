@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,8 @@ def lint_text(
         read = formats.read_text(text, format_name, file=file, local=local)
     except InvalidDefinition as error:
         return Linted(file, of_faults(error.faults, file))
-    return Linted(file, lint(Subject(read, file, {file: text}, tuple(locks))), text, text)
+    found = lint(Subject(read, file, {file: text}, tuple(locks)))
+    return Linted(file, tuple(replace(one, fixable=False) for one in found), text, text)  # there is no file to mend
 
 
 def _fixed(linted: Linted, format_name: str, again: Callable[[str], tuple[Finding, ...]]) -> Linted:
@@ -125,7 +126,8 @@ def _fixed(linted: Linted, format_name: str, again: Callable[[str], tuple[Findin
             continue
         text, findings = new, after
         done.append(one)
-    return Linted(linted.file, findings, linted.text, text, tuple(done))
+    left = tuple(replace(one, fixable=False) if (one.id, one.message) in refused else one for one in findings)
+    return Linted(linted.file, left, linted.text, text, tuple(done))
 
 
 def _spelling(path: Path, text: str) -> Callable[[str], bytes]:

@@ -49,8 +49,12 @@ class Subject:
 
     def line(self, place: Place) -> str:
         """Return the text of the line at ``place``, an empty one if it has none."""
-        lines = self.texts.get(place.file, "").split("\n")
+        lines = self._lines.get(place.file, [])
         return lines[place.line - 1] if place.line is not None and 0 < place.line <= len(lines) else ""
+
+    @cached_property
+    def _lines(self) -> dict[str, list[str]]:
+        return {file: text.split("\n") for file, text in self.texts.items()}
 
     @cached_property
     def whole(self) -> Place:

@@ -148,8 +148,20 @@ def test_fixes_in_conda_files(tmp_path: Path, text: str, fixed: str) -> None:
     assert path.read_text(encoding="utf-8") == fixed
 
 
+def test_what_a_fix_leaves_is_not_offered_again(tmp_path: Path) -> None:
+    path = _write(tmp_path / "requirements.txt", "--pre --prefer-binary\n")
+    [one] = [one for one in lint_file(path, fix=True).findings if one.id == "option-without-effect"]
+    assert not one.fixable
+
+
+def test_a_long_file_takes_time_with_its_length_alone(tmp_path: Path) -> None:
+    lines = "".join(f"package{i}==1.0\n" for i in range(5000))
+    assert [one.line for one in lint_file(_write(tmp_path / "requirements.txt", lines)).findings] == [None, None]
+
+
 def test_a_text_that_stands_alone_is_linted(tmp_path: Path) -> None:
-    linted = lint_text("numpy\n", "requirements", file="sklearn:3")
+    linted = lint_text("numpy\n--prefer-binary\n", "requirements", file="sklearn:3")
+    assert not any(one.fixable for one in linted.findings)  # versions never change
     assert str(linted.findings[0]) == "sklearn:3:1: requirements[0]: `numpy` has no version [unpinned-requirement]"
     assert linted.count("warning") == 1
     assert lint_text("numpy =\n", "requirements", file="x").findings[0].severity == "error"
