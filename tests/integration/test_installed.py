@@ -54,6 +54,7 @@ def test_the_environment_in_use_rebuilt_elsewhere(exact: bool, venv: Path, index
     before = sorted(venv.rglob("*"))
     done = cli.ok("env", "create", "mine", "--here", *(["--exact"] if exact else []))
     assert sorted(venv.rglob("*")) == before, "reading an environment writes nothing into it"
+    assert "dropped: " in done.err
     assert "gone 0.1 is left out" in done.err
     for name in ("far 3.0", "near 4.0", "mine 0.1"):
         assert f"{name}: no index serves it" in done.err

@@ -14,7 +14,10 @@ _WRITE_ONE = (
     "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts and its own YAML"
 )
 _BY_NAME: dict[str, tuple[str, str]] = {
-    "uv.lock": ("uv's lock file", "use the pyproject.toml beside it"),
+    "uv.lock": (
+        "uv's lock file",
+        "`uv export --format pylock.toml --no-emit-project -o pylock.toml` writes a file that Wardian reads",
+    ),
     "poetry.lock": ("Poetry's lock file", "use the pyproject.toml beside it"),
     "pdm.lock": ("PDM's lock file", "use the pyproject.toml beside it"),
     "Pipfile": ("a Pipfile", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),

@@ -12,6 +12,7 @@ from wardian.errors import InvalidInput, NotFound
 from wardian.formats.asked_for import asked_for
 from wardian.formats.distributions import read_distributions, shown
 from wardian.formats.faults import Faults
+from wardian.formats.ledger import Ledger
 from wardian.formats.origin import Origins
 from wardian.formats.read_definition import ReadDefinition
 from wardian.small_file import read_small
@@ -20,6 +21,10 @@ from wardian.tools.interpreter import ask_interpreter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_LOSSES = {
+    "left_out": "dropped", "not_taken_over": "dropped", "broken_metadata": "dropped", "unknown_spec": "dropped",
+    "system_packages": "dropped", "login_left_out": "stripped",
+}  # fmt: skip
 FORMAT = "wardian"  # what such a definition is kept as
 
 
@@ -95,12 +100,16 @@ def read_installed(prefix: Path, *, exact: bool = False, home: Path | None = Non
 
 
 def as_read(environment: Environment, origins: Origins, faults: Faults) -> ReadDefinition:
-    """Return ``environment`` as a definition that was read; it is kept as Wardian's own YAML."""
+    """Return ``environment`` as a definition that was read; it is kept as Wardian's own YAML. What is left out is a loss."""
     from wardian.formats.wardian_yaml import write
 
-    return ReadDefinition(
-        environment, FORMAT, write(environment), origins.places, self_contained=False, warnings=faults.warnings
-    )
+    ledger = Ledger(faults.file)
+    for fault in faults.warnings:
+        if (kind := _LOSSES.get(fault.code)) is not None:
+            ledger.note(kind, "packages", fault.message, hint=fault.hint)
+    others = tuple(fault for fault in faults.warnings if fault.code not in _LOSSES)
+    return ReadDefinition(environment, FORMAT, write(environment), origins.places, self_contained=False, warnings=others,
+                          losses=ledger.losses)  # fmt: skip
 
 
 def _venv(prefix: Path, faults: Faults) -> tuple[str, list[Path]]:

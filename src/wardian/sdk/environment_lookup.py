@@ -66,6 +66,8 @@ class EnvironmentLookup:
             self._parts.listener(Event("notice", said, data={"prefix": os.fspath(prefix)}))
         for fault in found.warnings:
             self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
+        for loss in found.losses:
+            self._parts.listener(Event("loss", str(loss), data=loss.as_document()))
         return found
 
     def get(self, reference: str) -> EnvironmentVersion:

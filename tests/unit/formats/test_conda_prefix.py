@@ -118,4 +118,4 @@ def test_a_spec_that_is_none_is_reported(prefix: Path) -> None:
     (prefix / "conda-meta" / "history").write_text("# create specs: ['python=3.11', '=[=']\n")
     read = read_conda(prefix)
     assert read.environment.python.conda == ("python=3.11",)
-    assert [fault.code for fault in read.warnings] == ["unknown_spec"]
+    assert [loss.kind for loss in read.losses] == ["dropped"]

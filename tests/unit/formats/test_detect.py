@@ -62,7 +62,7 @@ def test_the_format_is_found_by_name_and_content(file: str, text: str, expected:
         ("pixi.lock", "", "pixi's lock file", "pixi workspace export"),
         ("pixi.toml", "[workspace]\n", "pixi manifest", "pixi workspace export"),
         ("other.toml", "[workspace]\n", "pixi manifest", ""),
-        ("uv.lock", "", "uv's lock file", "pyproject.toml"),
+        ("uv.lock", "", "uv's lock file", "uv export --format pylock.toml"),
         ("poetry.lock", "", "Poetry", "pyproject.toml"),
         ("other.toml", "a = 1\n", "without a [project] table", "pyproject.toml"),
         ("Pipfile", "", "Pipfile", "pipenv requirements"),

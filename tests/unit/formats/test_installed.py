@@ -51,7 +51,9 @@ def venv(tmp_path: Path) -> Venv:
 
 
 def codes(read: ReadDefinition) -> dict[str, str]:
-    return {fault.message.split(" ")[0].rstrip(":"): fault.code for fault in read.warnings}
+    """What is said of each package: the code of a warning, the kind of a loss."""
+    said = [(fault.message, fault.code) for fault in read.warnings] + [(loss.why, loss.kind) for loss in read.losses]
+    return {message.split(" ")[0].rstrip(":"): word for message, word in said}
 
 
 def test_what_was_asked_for_of_a_virtual_environment(venv: Venv) -> None:
@@ -64,7 +66,7 @@ def test_what_was_asked_for_of_a_virtual_environment(venv: Venv) -> None:
     python = read.environment.python
     assert (python.manager, python.requires_python) == ("uv", "==3.11.*")
     assert python.pip == ("web-app[fast]==2.0",)
-    assert codes(read) == {"pip": "left_out", "orphan": "left_out"}
+    assert codes(read) == {"pip": "dropped", "orphan": "dropped"}
 
 
 def test_exactly_what_is_there(venv: Venv) -> None:
@@ -102,12 +104,13 @@ def test_what_no_index_serves_is_taken_over_and_reported(venv: Venv, tmp_path: P
         f"repo @ git+https://git.example/repo@{commit}#subdirectory=py",
     )
     assert set(read.sources.values()) == {tree, wheel}
-    found = [(fault.message.split(" ")[0].rstrip(":"), fault.code) for fault in read.warnings]
-    assert found == [
-        ("far", "login_left_out"), ("far", "not_on_an_index"), ("gone", "not_taken_over"), ("made", "not_on_an_index"),
-        ("mine", "not_on_an_index"), ("repo", "not_on_an_index"),
-    ]  # fmt: skip
-    assert "pw" not in read.text + "".join(map(str, read.warnings))
+    found = [(fault.message.split(" ")[0], fault.code) for fault in read.warnings]
+    assert found == [(name, "not_on_an_index") for name in ("far", "made", "mine", "repo")]
+    assert [(loss.kind, loss.why.split(" ")[0].rstrip(":")) for loss in read.losses] == [
+        ("stripped", "far"),
+        ("dropped", "gone"),
+    ]
+    assert "pw" not in read.text + "".join(map(str, (*read.warnings, *read.losses)))
 
 
 def test_damaged_and_hostile_metadata_are_reported_and_stop_nothing(venv: Venv, tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_damaged_and_hostile_metadata_are_reported_and_stop_nothing(venv: Venv, 
     (deep / "direct_url.json").write_text("[" * 100_000)
     read = read_installed(venv.root, exact=True)
     assert read.environment.python.pip == ("deep==1", "good==1.0", "pipe==1")
-    messages = "\n".join(map(str, read.warnings))
+    messages = "\n".join(map(str, (*read.warnings, *read.losses)))
     assert messages.isprintable() or set(messages) - {"\n"} == {c for c in messages if c.isprintable()}
     for name in ("bad", "empty", "fifo", "huge", "loop", "~ip", "old", "\\xff", "pipe", "deep"):
         assert name in messages, name
@@ -150,7 +153,7 @@ def test_packages_of_the_base_are_not_taken_over_in_silence(tmp_path: Path) -> N
     venv = Venv(tmp_path / "venv", config="include-system-site-packages = true\nversion_info = 3.12.1.final.0\n")
     read = read_installed(venv.root)
     assert read.environment.python.requires_python == "==3.12.*"
-    assert [fault.code for fault in read.warnings] == ["system_packages"]
+    assert [loss.kind for loss in read.losses] == ["dropped"]
 
 
 def test_an_interpreter_is_asked_and_nothing_of_its_environment_is_run(venv: Venv, tmp_path: Path) -> None:
