@@ -30,6 +30,8 @@ _ONE_SYSTEM = {
 
 
 def _unpinned(subject: Subject) -> Iterator[Problem]:
+    if subject.environment.python.locked_input:
+        return  # a lock file: every version is in it
     bounded = {PipRequirement.parse(text).name for text in subject.environment.python.constraints}
     for place, spec in subject.conda:
         if spec.name not in ("python", "pip") and not _asks_for_version(spec):
@@ -52,6 +54,8 @@ def _unpinned_pip(subject: Subject) -> Iterator[Problem]:
 
 
 def _unpinned_repository(subject: Subject) -> Iterator[Problem]:
+    if subject.environment.python.locked_input:
+        return
     for place, requirement in subject.pip:
         if requirement.url is not None and requirement.url.startswith("git+") and not _COMMIT.search(requirement.url):
             yield Problem(place, f"`{requirement.name or requirement.url}` comes from a branch or tag of a repository")

@@ -79,6 +79,8 @@ def _none(subject: Subject) -> Iterator[Problem]:
 
 
 def _no_upper_bound(subject: Subject) -> Iterator[Problem]:
+    if subject.environment.python.locked_input:
+        return  # a lock file: nothing is taken that it does not hold
     for place, text, sets in _asked(subject):
         if _allows(sets, (3, 99)) or _allows(sets, (4, 0)):
             yield Problem(place, f"`{text}` allows every later Python")
