@@ -207,23 +207,28 @@ def _verify_image(session: Session, version: EnvironmentVersion) -> int:
 
 @click.command(epilog=examples(
     "wardian env export sklearn --to requirements -o locked.txt", "wardian env export sklearn:2 --to pylock -o pylock.toml",
-    "wardian env export geo --to explicit", "wardian env export geo --to source",
+    "wardian env export geo --to explicit", "wardian env export geo --to source", "wardian env export geo --to azureml-v2 -o azureml.yml",
 ))  # fmt: skip
 @click.argument("target", metavar="REF", shell_complete=complete_reference)
-@click.option("--to", "to", required=True, type=click.Choice(["conda", "requirements", "pylock", "pixi", "explicit", "wardian", "source"]),
-              help="conda: pinned environment.yml; source: as it was written.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: stdout.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--to", "to", required=True, type=click.Choice(["conda", "requirements", "pylock", "pixi", "explicit", "wardian", "source", "azureml-v2", "azureml-v1"]),
+              help="conda: pinned environment.yml; source: as it was written; azureml-v1: a directory.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A file, or azureml-v1's directory; default: stdout.")
+@click.option("--force", is_flag=True, help="Write over what is there.")
 @command
 def export(session: Session, target: str, to: str, output: Path | None, force: bool) -> None:
     """Write the lock, or the definition, in another format."""
     environments = session.workspace.environments
     version = version_of(session, target)
     if output is not None:
+        if to != "azureml-v1" and output.is_dir():
+            raise click.UsageError(f"`{output}` is a directory: name a file")
         check_output(output, force=force)
+    if to.startswith("azureml-"):
+        _export_definition(session, version, to, output, force=force)
+        return
     text = environments.export(version, to)
     if output is None:
-        session.show({"format": to, "text": text}, lambda: text)
+        session.show({"format": to, "text": text, "losses": session.progress.losses}, lambda: text)
         return
     from wardian.tools.disk import write_atomically
 
@@ -232,5 +237,18 @@ def export(session: Session, target: str, to: str, output: Path | None, force: b
     for path, archive in beside.items():
         write_atomically(place.parent / path, archive.read_bytes())
     write_atomically(place, text.encode())
-    document = {"output": str(output), "format": to, "archives": sorted(beside)}
+    document = {"output": str(output), "format": to, "archives": sorted(beside), "losses": session.progress.losses}
     session.show(document, lambda: [f"wrote {output}", *(f"wrote {path}" for path in sorted(beside))])
+
+
+def _export_definition(session: Session, version: EnvironmentVersion, to: str, output: Path | None, *, force: bool) -> None:
+    environments = session.workspace.environments
+    written = environments.export_definition(version, to)
+    if output is None:
+        session.show({"format": to, "text": written.text, "losses": session.progress.losses}, lambda: written.text)
+        if not written.is_directory and (beside := [*(written.files or ()), *(written.trees or ())]):
+            session.say(f"hint:  `-o FILE` writes {' and '.join(beside)} beside it")
+        return
+    paths = environments.write_definition(written, output.absolute(), force=force)
+    document = {"output": str(output), "format": to, "archives": paths, "losses": session.progress.losses}
+    session.show(document, lambda: [f"wrote {(output if written.is_directory else output.parent) / path}" for path in paths])

@@ -17,6 +17,12 @@ KINDS = ("run", "model", "endpoint", "azureml")
 _HASH = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock")
+_AZURE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]{1,255})(?::(?P<version>[\w.-]{1,64})|@(?P<label>[\w.-]{1,64}))?", re.ASCII)
+_AZURE_REGISTRY = re.compile(
+    r"azureml://registries/(?P<registry>[\w.-]{1,255})/environments/(?P<name>[\w.-]{1,255})"
+    r"/(?:versions/(?P<version>[\w.-]{1,64})|labels/(?P<label>[\w.-]{1,64}))",
+    re.ASCII,
+)
 _SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID"
 
 
@@ -83,6 +89,17 @@ def file_hint(text: str) -> str:
     return f"a file is given with -f: `wardian env create NAME -f {_cut(text)}` registers what it defines"
 
 
+def azure_hint(text: str) -> str:
+    """Return how an environment of Azure ML is brought here: ``text`` is a reference of Azure's, or a name."""
+    found = _AZURE.fullmatch(text) or _AZURE_REGISTRY.fullmatch(text)
+    parts = found.groupdict() if found else {}
+    words = ["az ml environment show --name", parts.get("name") or "NAME"]
+    words += ["--version", parts["version"]] if parts.get("version") else ["--label", parts.get("label") or "latest"]
+    words += ["--registry-name", parts["registry"]] if parts.get("registry") else []
+    return (f"`{' '.join(words)} -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`; "
+            "`wardian env list --kind curated` shows those that are here")  # fmt: skip
+
+
 def check_version(text: str) -> str:
     """Return ``text`` if it can be a version.
 
@@ -126,7 +143,7 @@ def _checked_hash(text: str, part: str) -> str:
 def _checked_run(text: str, kind: str, rest: str) -> str:
     if kind == "azureml":
         raise _bad(text, "environments of Azure ML are not read from its service",
-                   "export it there, then `wardian env create NAME -f FILE`")  # fmt: skip
+                   azure_hint(text))  # fmt: skip
     if kind != "run":
         raise _bad(text, f"nothing is known of {kind}s here", f"a reference is {_SHAPES}")
     if not _ID.fullmatch(rest):

@@ -1,7 +1,8 @@
 """Text to definition and back, one module per format: found by name or by content.
 
 The formats: ``conda`` (environment.yml), ``requirements`` (requirements.txt), ``pyproject`` (pyproject.toml), ``script``
-(PEP 723), ``pylock`` (pylock.toml, locked already) and ``wardian`` (Wardian's own YAML, which holds everything).
+(PEP 723), ``pylock`` (pylock.toml, locked already), ``azureml-v2`` and ``azureml-v1`` (environments of Azure ML) and
+``wardian`` (Wardian's own YAML, which holds everything).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.definition.environment import Environment, LocalSource
+    from wardian.formats.azureml import Written
     from wardian.formats.read_definition import ReadDefinition
 
-__all__ = ["FORMATS", "add", "detect", "read", "read_text", "remove", "write"]
+__all__ = ["FORMATS", "add", "detect", "export", "read", "read_text", "remove", "write"]
 
 _MODULES = {
     "conda": "conda_yaml",
@@ -29,6 +31,8 @@ _MODULES = {
     "script": "script",
     "pylock": "pylock",
     "wardian": "wardian_yaml",
+    "azureml-v2": "azureml_v2",
+    "azureml-v1": "azureml_v1",
 }
 _IN_A_DIRECTORY = (
     "pyproject.toml",
@@ -67,7 +71,7 @@ def read(
     groups: Sequence[str] = (),
     base: Path | None = None,
 ) -> ReadDefinition:
-    """Return the definition in the file at ``path``, or in the directory ``path``: a project's, or an MLflow model.
+    """Return the definition in the file at ``path``, or in the directory ``path``: a project's, an MLflow model, or one of Azure ML's SDK.
 
     Args:     format_name: one of `FORMATS`; None finds it by the file's name and content.
               extras, groups: of a project, those that are wanted too.
@@ -120,6 +124,20 @@ def write(env: Environment, format_name: str) -> str:
     return _module(format_name).write(env)
 
 
+def export(env: Environment, format_name: str) -> Written:
+    """Return ``env`` in a format of others, ``azureml-v2`` or ``azureml-v1``, with a ledger of what that format cannot say.
+
+    Raises:   InvalidInput: ``not_expressible``: nothing would be left of it; ``unknown_format``.
+    """
+    from wardian.formats import azureml_v1, azureml_v2
+
+    known = {"azureml-v2": azureml_v2.export, "azureml-v1": azureml_v1.export}
+    if format_name not in known:
+        raise InvalidInput(f"`{format_name}` is no format that a definition is exported to", hint=f"known ones: {', '.join(known)}",
+                           code="unknown_format")  # fmt: skip
+    return known[format_name](env)
+
+
 def add(text: str, format_name: str, requirements: Sequence[str], *, manager: str) -> str:
     """Return ``text`` with ``requirements``, each in the place of the one for the same package, new ones at the end.
 
@@ -154,10 +172,10 @@ def _model(path: Path) -> Path | None:
 
 
 def _file_in(directory: Path, format_name: str | None) -> Path:
-    """Return the pyproject.toml in ``directory``; any other file there is named by the user."""
-    project = directory / "pyproject.toml"
-    if format_name in (None, "pyproject") and project.exists():
-        return project
+    """Return the pyproject.toml in ``directory``, or what Azure ML's SDK saved there; any other file is named by the user."""
+    for name, kind in (("pyproject.toml", "pyproject"), ("azureml_environment.json", "azureml-v1")):
+        if format_name in (None, kind) and (directory / name).exists():
+            return directory / name
     found = [name for name in _IN_A_DIRECTORY if (directory / name).is_file()]
     if not found:
         raise NotFound(f"the directory `{directory}` holds no definition", hint=f"known names: {', '.join(_IN_A_DIRECTORY)}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
 from wardian.errors import InvalidDefinition
-from wardian.formats.detect import foreign_yaml
+from wardian.formats.detect import other_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
 from wardian.formats.ledger import Ledger
@@ -22,13 +23,15 @@ from wardian.formats.yaml_fields import Fields, did_you_mean
 from wardian.formats.yaml_text import YamlMapping, YamlScalar, compose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from wardian.definition.environment import LocalSource
+    from wardian.digest import Digest
+    from wardian.formats.read_definition import Place
     from wardian.formats.yaml_text import YamlNode
 
-__all__ = ["FORMAT", "KEYS", "add", "read", "remove", "write"]
+__all__ = ["FORMAT", "KEYS", "CondaPart", "add", "constraint_block", "lines_of", "read", "read_part", "remove", "write"]
 
 FORMAT = "conda"
 KEYS = ("name", "channels", "dependencies", "variables", "prefix")
@@ -74,27 +77,58 @@ def read(
     if not isinstance(root, YamlMapping):
         _note_no_mapping(root, faults)
         raise InvalidDefinition(faults.found)
-    _check_kind(root, faults)
-    return _CondaFile(text, root, faults, PipReading(faults, base, local)).definition()
+    _check_kind(root, text, faults)
+    ledger = Ledger(file)
+    conda_file = _CondaFile(text, root, faults, PipReading(faults, base, local), ledger)
+    part = conda_file.part()
+    faults.raise_if_any()
+    environment = replace(part.environment, name=part.name)
+    return ReadDefinition(
+        environment, FORMAT, conda_file.standing_alone(), part.sources, part.alone, faults.warnings, ledger.losses, part.places
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CondaPart:
+    """What a conda file states, wherever it stands: packages and variables in a nameless environment, and the file's name.
+
+    ``sources``, ``alone`` and ``places`` are as `ReadDefinition` has them.
+    """
+
+    environment: Environment
+    name: str | None
+    sources: Mapping[Digest, Path]
+    alone: bool
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+def read_part(
+    root: YamlMapping, *, text: str, path: str, faults: Faults, ledger: Ledger, base: Path | None, local: Sequence[LocalSource]
+) -> CondaPart:
+    """Return what the mapping ``root``, a conda file or a part of another file, states. Faults go to ``faults``.
+
+    Args:     text: the text that may hold a constraints block.  path: the mapping's field path, ``""`` for a whole file.
+    """
+    return _CondaFile(text, root, faults, PipReading(faults, base, local), ledger, path).part()
 
 
 class _CondaFile:
     """One file while it is read."""
 
-    def __init__(self, text: str, root: YamlMapping, faults: Faults, pip: PipReading) -> None:
+    def __init__(self, text: str, root: YamlMapping, faults: Faults, pip: PipReading, ledger: Ledger, path: str = "") -> None:
         self._text = text
         self._faults = faults
-        self._ledger = Ledger(faults.file)
+        self._ledger = ledger
         self._pip = pip
         self._places: dict[str, tuple[int | None, str]] = {}
-        self._fields = Fields(root, "", faults, self._places)
+        self._fields = Fields(root, path, faults, self._places)
         self._conda: list[str] = []
         self._names: set[str] = set()
         self._pip_item: int | None = None  # where in the dependencies
         self._standalone: list[tuple[int, str]] = []  # pip items that other lines replace
         self._constraints: list[str] = []  # lines of included constraints, comments among them
 
-    def definition(self) -> ReadDefinition:
+    def part(self) -> CondaPart:
         fields, faults = self._fields, self._faults
         fields.check_keys(KEYS, _UNREAD)
         name = fields.text("name", as_="name")
@@ -112,19 +146,18 @@ class _CondaFile:
             channels=channels, conda=tuple(self._conda), pip=tuple(self._pip.pip), pip_options=tuple(self._pip.options),
             constraints=tuple(self._pip.constraints), local=self._pip.local.sources,
         )  # fmt: skip
+        environment = Environment()
         with faults.wrap(places=self._places):
-            environment = Environment(name=name, python=section, variables=variables)
-        faults.raise_if_any()
+            environment = Environment(name=name, python=section, variables=variables).renamed(None)
         alone = not self._pip.includes and not section.local
         places = {**places_in(faults.file, self._places), **self._pip.places}
-        return ReadDefinition(environment, FORMAT, self._standing_alone(), self._pip.local.places, alone, faults.warnings,
-                              self._ledger.losses, places)  # fmt: skip
+        return CondaPart(environment, name, self._pip.local.places, alone, places)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _read_prefix(self) -> None:
         if (prefix := self._fields.node.find("prefix")) is not None and self._fields.text("prefix") is not None:
-            self._ledger.note("dropped", "prefix", "Wardian chooses where an environment is installed", line=prefix.line)
+            self._ledger.note("dropped", self._fields.field_path("prefix"), "Wardian chooses where an environment is installed", line=prefix.line)  # fmt: skip
 
     def _check_channels(self, channels: Sequence[str]) -> None:
         for i, channel in enumerate(channels):
@@ -189,19 +222,19 @@ class _CondaFile:
     def _warn(self, channels: Sequence[str]) -> None:
         if self._pip.pip and not self._names & {"python", "pip"}:
             self._faults.warn("no_python", "there are packages for pip, but neither python nor pip among the dependencies",
-                              line=self._fields.node.line, field="dependencies", hint="add the python that you want: `- python=3.11`")  # fmt: skip
+                              line=self._fields.node.line, field=self._fields.field_path("dependencies"), hint="add the python that you want: `- python=3.11`")  # fmt: skip
         if self._conda and not channels and not all("::" in spec or "://" in spec for spec in self._conda):
             self._faults.warn("no_channels", "no channels are named: conda would take `defaults`, whatever that is on a machine",
-                              line=self._fields.node.line, field="channels", hint="name them: `channels: [conda-forge]`")  # fmt: skip
+                              line=self._fields.node.line, field=self._fields.field_path("channels"), hint="name them: `channels: [conda-forge]`")  # fmt: skip
 
     # -- the text that is kept -------------------------------------------------------------------------------------
 
-    def _standing_alone(self) -> str:
+    def standing_alone(self) -> str:
         """Return the text with included files in the place of the lines that name them."""
         if not self._pip.includes:
             return self._text
         body, block = _split_constraints(self._text)
-        return with_pip_lines(body, self._standalone) + _constraint_block([*self._constraints, *block])
+        return with_pip_lines(body, self._standalone) + constraint_block([*self._constraints, *block])
 
 
 def write(env: Environment) -> str:
@@ -215,21 +248,27 @@ def write(env: Environment) -> str:
     keeps = {"channels", "conda", "pip", "pip_options", "constraints", "local", "variables"}
     refuse_losses(env, "a conda file", keeps=keeps, manager="conda")
     lines = entry("name", env.name, 0) if env.name is not None else []
-    lines += listing("channels", python.channels, 0)
-    lines += ["dependencies:" if python.conda or python.pip or python.pip_options else "dependencies: []"]
-    lines += [f"  - {scalar(spec)}" for spec in python.conda]
-    if python.pip or python.pip_options:
-        lines += ["  - pip:", *(f"      - {scalar(line)}" for line in (*python.pip_options, *python.pip))]
-    lines += table("variables", env.variables, 0)
-    text = "".join(f"{line}\n" for line in lines) + _constraint_block(python.constraints)
+    lines += lines_of(python, env.variables)
+    text = "".join(f"{line}\n" for line in lines) + constraint_block(python.constraints)
     check_same(env, lambda: read(text, file="environment.yml", base=None, local=python.local).environment, "a conda file")
     return text
 
 
-def _check_kind(root: YamlMapping, faults: Faults) -> None:
+def lines_of(python: PythonSection, variables: Mapping[str, str], indent: int = 0) -> list[str]:
+    """Return the lines of a conda file's keys, those of ``python`` without its constraints."""
+    pad = " " * indent
+    lines = listing("channels", python.channels, indent)
+    lines += [f"{pad}dependencies:" if python.conda or python.pip or python.pip_options else f"{pad}dependencies: []"]
+    lines += [f"{pad}  - {scalar(spec)}" for spec in python.conda]
+    if python.pip or python.pip_options:
+        lines += [f"{pad}  - pip:", *(f"{pad}      - {scalar(line)}" for line in (*python.pip_options, *python.pip))]
+    return [*lines, *table("variables", variables, indent)]
+
+
+def _check_kind(root: YamlMapping, text: str, faults: Faults) -> None:
     """Raise if the file is of another format: its faults as a conda file would say nothing."""
     keys = set(root.keys)
-    if found := foreign_yaml(keys):
+    if found := other_yaml(keys, text):
         faults.add("format_not_read", f"this is {found[0]}, not a conda file", line=root.line, hint=found[1])
         faults.raise_if_any()
     if "dependencies" not in keys and (
@@ -274,5 +313,6 @@ def _split_constraints(text: str) -> tuple[str, list[str]]:
     return "\n".join([*lines[:start], *lines[end + 1 :]]), [line[1:].removeprefix(" ") for line in lines[start + 1 : end]]
 
 
-def _constraint_block(lines: Sequence[str]) -> str:
+def constraint_block(lines: Sequence[str]) -> str:
+    """Return the block of comments that holds constraints in a YAML file; empty if there are none."""
     return "\n".join([BLOCK_START, *(f"# {text}".rstrip() for text in lines), BLOCK_END, ""]) if lines else ""

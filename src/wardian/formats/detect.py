@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from wardian.definition.reference import azure_hint
 from wardian.errors import InvalidInput
 
-FORMATS = ("conda", "requirements", "pyproject", "script", "pylock", "wardian")
-SUFFIXES = (".yml", ".yaml", ".txt", ".in", ".toml", ".py")
+FORMATS = ("conda", "requirements", "pyproject", "script", "pylock", "wardian", "azureml-v2", "azureml-v1")
+SUFFIXES = (".yml", ".yaml", ".json", ".txt", ".in", ".toml", ".py")
 
 _WRITE_ONE = (
-    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts and its own YAML"
+    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts, environments of Azure ML "
+    "and its own YAML"
 )
 _BY_NAME: dict[str, tuple[str, str]] = {
     "uv.lock": (
@@ -34,10 +36,8 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     "MLproject": ("an MLflow project", "use the conda or Python environment file that it names"),
     "python_env.yaml": ("an MLflow Python environment", "name the model's directory: the one that holds MLmodel"),
     "conanfile.txt": ("a Conan recipe", _WRITE_ONE),
-    "azureml_environment.json": ("an Azure ML environment (SDK v1)", "use the conda_dependencies.yml beside it"),
 }
 _SUFFIXES_OF_OTHERS = {
-    ".json": ("JSON", _WRITE_ONE),
     ".lock": ("a lock file", "use the file that it was made from"),
     ".whl": ("a wheel", "put its path into a requirements.txt: `./name.whl`"),
     ".conda": ("a conda package", "name it in an environment.yml by its channel or URL"),
@@ -49,9 +49,16 @@ _SUFFIXES_OF_OTHERS = {
 }
 # top-level keys of YAML files that are not ours: any of the first set (and all of the second) tells
 _BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
-    (frozenset({"conda_file"}), "an Azure ML environment (v2)", "use the conda file that `conda_file` names"),
-    (frozenset({"condaDependencies"}), "an Azure ML environment (v1)", "write its conda dependencies to an environment.yml"),
-    (frozenset({"inference_config"}), "an Azure ML environment (v2)", "write `docker: {base_image: …}` in Wardian's own YAML"),
+    (
+        frozenset({"command", "environment"}),
+        "a job of Azure ML",
+        "`wardian run` takes the command; its `environment`, if it stands there in full, into a file of its own",
+    ),
+    (
+        frozenset({"condaDependencies"}),
+        "the Python section of an Azure ML environment (v1)",
+        "write its conda dependencies to an environment.yml",
+    ),
     (frozenset({"services"}), "a Docker Compose file", "`wardian env create NAME --image IMAGE` takes the image of a service"),
     (frozenset({"jobs"}), "a workflow of a CI service", _WRITE_ONE),
     (frozenset({"apiVersion", "kind"}), "a Kubernetes manifest", _WRITE_ONE),
@@ -60,8 +67,14 @@ _BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"package", "requirements"}), "a conda-build recipe", "list what it needs in an environment.yml"),
     (frozenset({"build_dependencies"}), "an MLflow Python environment", "list its dependencies in a requirements.txt"),
     (frozenset({"repos"}), "a pre-commit configuration", _WRITE_ONE),
-    (frozenset({"image"}), "an Azure ML environment (v2)", "in Wardian's own YAML an image is `docker: {base_image: …}`"),
 )
+_OF_AZURE = {"azureml-v2": "an Azure ML environment (v2)", "azureml-v1": "an Azure ML environment (v1)"}
+_V2_KEYS = {"conda_file", "inference_config", "image", "build"}
+_V1_KEYS = {"environmentVariables", "inferencingStackVersion", "databricks"}
+_V1_SECTIONS = re.compile(
+    r"""^[^#\n]*?["']?\b(?i:userManagedDependencies|condaDependencies|baseImage|baseDockerfile)["']?\s*:""", re.MULTILINE
+)
+_SCHEMA = re.compile(r"""^["']?\$schema["']?\s*:\s*["']?\S*?/(environment|commandJob|\w+)\.schema\.json""", re.MULTILINE)
 _CONDA_KEYS = {"dependencies", "channels", "prefix"}
 _WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
 _TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
@@ -79,6 +92,8 @@ def detect(file: str, text: str) -> str:
     name, suffix = path.name, path.suffix.lower()
     if suffix in (".yml", ".yaml"):
         return _of_yaml(file, text)
+    if suffix == ".json":
+        return _of_json(file, text)
     if suffix == ".toml":
         return _of_toml(file, text)
     if suffix == ".py" or _SCRIPT_BLOCK.search(text):
@@ -104,6 +119,9 @@ def refuse_by_name(file: str) -> None:
     """
     path = PurePath(file)
     name, suffix = path.name, path.suffix.lower()
+    if file.startswith("azureml:"):
+        reference = file.replace("azureml:/", "azureml://").replace("///", "//")  # a path has lost a slash
+        raise _not_read(reference, "an environment in Azure ML's service", azure_hint(reference))
     if name.startswith(("Dockerfile.", "Containerfile.")) or suffix == ".dockerfile":
         name = "Dockerfile"
     if found := _BY_NAME.get(name) or _SUFFIXES_OF_OTHERS.get(suffix):
@@ -117,6 +135,25 @@ def foreign_yaml(keys: set[str]) -> tuple[str, str] | None:
     return next(((what, hint) for tell, what, hint in _BY_KEYS if tell <= keys), None)
 
 
+def other_yaml(keys: set[str], text: str) -> tuple[str, str] | None:
+    """Return what a YAML file is that a reader of another format got, and what to do; None if it may be that reader's."""
+    kind = azure_format(keys, text)
+    return (_OF_AZURE[kind], f"leave the format out, or name it `{kind}`") if kind else foreign_yaml(keys)
+
+
+def azure_format(keys: set[str], text: str) -> str | None:
+    """Return which environment of Azure ML a YAML or JSON text with these top-level keys is; None: none."""
+    schema = _SCHEMA.search(text)
+    if schema is not None and schema[1] == "environment":
+        return "azureml-v2"
+    lower = {key[:1].lower() + key[1:] for key in keys}
+    if lower & {"python", "docker"} and (lower & _V1_KEYS or _V1_SECTIONS.search(text)):
+        return "azureml-v1"
+    if keys & (_CONDA_KEYS | _WARDIAN_KEYS) or not keys & _V2_KEYS:
+        return None
+    return "azureml-v2" if keys & {"conda_file", "inference_config"} or foreign_yaml(keys) is None else None
+
+
 def top_level_keys(text: str) -> set[str]:
     """Return the keys of a YAML mapping that begin in the first column."""
     return set(_TOP_KEY.findall(text))
@@ -126,6 +163,8 @@ def _of_yaml(file: str, text: str) -> str:
     keys = top_level_keys(text)
     if not keys and text.lstrip().startswith("{"):  # a mapping in flow style, JSON among them
         keys = set(re.findall(r"[\"']?([A-Za-z_]\w*)[\"']?\s*:", text))
+    if kind := azure_format(keys, text):
+        return kind
     if found := foreign_yaml(keys):
         raise _not_read(file, *found)
     if keys & _CONDA_KEYS:
@@ -134,6 +173,15 @@ def _of_yaml(file: str, text: str) -> str:
         return "wardian"
     # nothing tells them apart: the usual name of a conda file decides; each reader says what is missing
     return "wardian" if PurePath(file).name.startswith("wardian") else "conda"
+
+
+def _of_json(file: str, text: str) -> str:
+    keys = set(re.findall(r"[\"']([A-Za-z_$]\w*)[\"']\s*:", text))
+    if PurePath(file).name == "azureml_environment.json" or "name" in {key.lower() for key in keys}:
+        kind = "azureml-v1" if PurePath(file).name == "azureml_environment.json" else azure_format(keys, text)
+        if kind:
+            return kind
+    raise _not_read(file, "JSON", _WRITE_ONE)
 
 
 def _of_toml(file: str, text: str) -> str:

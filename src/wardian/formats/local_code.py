@@ -1,11 +1,11 @@
-"""The local code that one definition points at: found, checked, digested."""
+"""The local code and the build context that one definition points at: found, checked, digested."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import LocalSource
-from wardian.definition.local_path import is_archive_name
+from wardian.definition.local_path import checked_path, is_archive_name
 from wardian.errors import InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.digest import Digest
+
+_LARGEST_DOCKERFILE_BYTES = 4 << 20
 
 
 class LocalCode:
@@ -62,6 +64,58 @@ class LocalCode:
         digest = tree_digest(place)
         self._digests[path] = digest
         self.places[digest] = place
+
+
+class BuildContexts:
+    """Finds the build context that a definition names.
+
+    Args:     base, known: as `LocalCode` has them.  key: what the format calls the path of the Dockerfile.
+    """
+
+    def __init__(self, base: Path | None, known: Iterable[LocalSource] = (), *, key: str) -> None:
+        self._base = base
+        self._known = {source.path: source.digest for source in known}
+        self._key = key
+        self.places: dict[Digest, Path] = {}
+
+    def take(self, path: str, dockerfile: str) -> Digest:
+        """Return the digest of the directory at ``path``, in which ``dockerfile`` lies.
+
+        Raises:   NotFound: code ``no_such_path``.  InvalidInput: ``not_a_directory``, or a code of `tree_digest`.
+        """
+        place = self._base / path if self._base is not None else None
+        if place is None or not place.exists():
+            if path in self._known:
+                return self._known[path]
+            raise NotFound(f"there is no build context `{path}` beside the definition", code="no_such_path",
+                           hint="paths are relative to the definition's file")  # fmt: skip
+        if not place.is_dir():
+            raise InvalidInput(f"the build context `{path}` is not a directory", code="not_a_directory",
+                               hint=f"name the directory; the Dockerfile in it is `{self._key}:`")  # fmt: skip
+        if not (place / checked_path(dockerfile)).is_file():
+            raise NotFound(f"there is no `{dockerfile}` in the build context `{path}`", code="no_such_path",
+                           hint=f"`{self._key}:` is relative to the build context")  # fmt: skip
+        _check_dockerfile(place / dockerfile, f"{path}/{dockerfile}".removeprefix("./"))
+        from wardian.formats.tree import tree_digest
+
+        digest = tree_digest(place)
+        self.places[digest] = place
+        return digest
+
+
+def _check_dockerfile(place: Path, file: str) -> None:
+    """Check a build context's Dockerfile.
+
+    Raises:   InvalidDefinition: every fault, at its own line.  InvalidInput: it cannot be read.
+    """
+    from wardian.definition.dockerfile import parse_dockerfile
+    from wardian.small_file import read_small
+
+    try:
+        text = read_small(place, _LARGEST_DOCKERFILE_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise InvalidInput(f"`{file}` cannot be read: {error.strerror}", code="unreadable_file") from error
+    parse_dockerfile(text, file)
 
 
 def _missing(path: str, place: Path | None) -> NotFound:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
+    from wardian.formats.azureml import Written
+
 _HINT = "Wardian's own YAML holds everything"
 
 
@@ -32,6 +34,17 @@ def refuse_losses(env: Environment, what: str, *, keeps: AbstractSet[str], manag
     lost += [name for name in sections if getattr(env, name) != getattr(empty, name)]
     if lost:
         raise InvalidInput(f"{what} cannot hold {', '.join(lost)}", hint=_HINT, code="not_expressible")
+
+
+def refuse_ledger(written: Written, what: str) -> str:
+    """Return the text of ``written`` if it stands alone and nothing is lost in it.
+
+    Raises:   InvalidInput: code ``not_expressible``.
+    """
+    lost = [loss.field for loss in written.losses] + list(written.files or ()) + list(written.trees or ())
+    if lost and not (written.is_directory and not written.losses):
+        raise InvalidInput(f"{what} in one text cannot hold {', '.join(lost)}", hint=_HINT, code="not_expressible")
+    return written.text
 
 
 def check_same(env: Environment, read_back: Callable[[], Environment], what: str) -> None:

@@ -9,11 +9,11 @@ from wardian.definition.environment import Environment, PythonSection, SparkSect
 from wardian.definition.local_path import checked_path
 from wardian.definition.requirement import PipRequirement
 from wardian.digest import Digest
-from wardian.errors import InvalidDefinition, InvalidInput, NotFound, WardianError
-from wardian.formats.detect import foreign_yaml
+from wardian.errors import InvalidDefinition, WardianError
+from wardian.formats.detect import other_yaml
 from wardian.formats.edit_yaml import add_to_wardian, remove_from_wardian
 from wardian.formats.faults import Faults
-from wardian.formats.local_code import LocalCode
+from wardian.formats.local_code import BuildContexts, LocalCode
 from wardian.formats.read_definition import ReadDefinition, places_in
 from wardian.formats.schema import SCHEMA_URL
 from wardian.formats.source_text import plain_text
@@ -38,7 +38,6 @@ KEYS: dict[str, tuple[str, ...]] = {
     "docker.build_context": ("path", "dockerfile"),
     "spark": ("packages", "repositories"),
 }  # fmt: skip
-_LARGEST_DOCKERFILE_BYTES = 4 << 20
 _UNREAD = {
     "version": "the version of Python is `python: {version: …}`; the environment's own is given when it is created",
     "requires_python": "write `version`",
@@ -87,7 +86,7 @@ def read(
             faults.add("wrong_type", f"a definition is a mapping, not {root.kind}", line=root.line,
                        hint="begin with `python:` or `docker:`")  # fmt: skip
         raise InvalidDefinition(faults.found)
-    if found := foreign_yaml(set(root.keys)):
+    if found := other_yaml(set(root.keys), text):
         faults.add("format_not_read", f"this is {found[0]}, not Wardian's own YAML", line=root.line, hint=found[1])
     elif "dependencies" in root.keys and not {"python", "docker", "spark"} & set(root.keys):
         faults.add("wrong_format", "this is a conda file, not Wardian's own YAML", line=root.line,
@@ -103,11 +102,10 @@ class _WardianFile:
         self._text = text
         self._faults = faults
         self._base = base
-        self._known = {source.path: source.digest for source in local}
         self._code = LocalCode(base, local)
         self._places: dict[str, tuple[int | None, str]] = {}
         self._fields = Fields(root, "", faults, self._places)
-        self._contexts: dict[Digest, Path] = {}
+        self._contexts = BuildContexts(base, local, key="dockerfile")
 
     def definition(self) -> ReadDefinition:
         fields, faults = self._fields, self._faults
@@ -120,7 +118,7 @@ class _WardianFile:
             environment = Environment(name, python, docker, spark, accelerators, variables, description, tags)
         faults.raise_if_any()
         alone = not environment.local_sources
-        sources = {**self._code.places, **self._contexts}
+        sources = {**self._code.places, **self._contexts.places}
         places = places_in(faults.file, self._places)
         return ReadDefinition(environment, FORMAT, self._text, sources, alone, faults.warnings, places=places)
 
@@ -227,28 +225,8 @@ class _WardianFile:
         dockerfile = fields.text("dockerfile", as_="docker.build_context.dockerfile") or "Dockerfile"
         with self._faults.wrap(*self._places.get("docker.build_context.path", self._places["docker.build_context"])):
             path = checked_path(path)
-            return BuildContext(self._context_digest(path, dockerfile), path, dockerfile)
+            return BuildContext(self._contexts.take(path, dockerfile), path, dockerfile)
         return None
-
-    def _context_digest(self, path: str, dockerfile: str) -> Digest:
-        place = self._base / path if self._base is not None else None
-        if place is None or not place.exists():
-            if path in self._known:
-                return self._known[path]
-            raise NotFound(f"there is no build context `{path}` beside the definition", code="no_such_path",
-                           hint="paths are relative to the definition's file")  # fmt: skip
-        if not place.is_dir():
-            raise InvalidInput(f"the build context `{path}` is not a directory", code="not_a_directory",
-                               hint="name the directory; the Dockerfile in it is `dockerfile:`")  # fmt: skip
-        if not (place / checked_path(dockerfile)).is_file():
-            raise NotFound(f"there is no `{dockerfile}` in the build context `{path}`", code="no_such_path",
-                           hint="`dockerfile:` is relative to the build context")  # fmt: skip
-        _check_dockerfile(place / dockerfile, f"{path}/{dockerfile}".removeprefix("./"))
-        from wardian.formats.tree import tree_digest
-
-        digest = tree_digest(place)
-        self._contexts[digest] = place
-        return digest
 
     def _spark(self) -> SparkSection:
         fields = self._fields.table("spark")
@@ -259,21 +237,6 @@ class _WardianFile:
             fields.texts("packages", example="org.apache.spark:spark-avro_2.13:4.0.0", as_="spark.packages"),
             fields.texts("repositories", example="https://maven.example.org/repo", as_="spark.repositories"),
         )
-
-
-def _check_dockerfile(place: Path, file: str) -> None:
-    """Check a build context's Dockerfile.
-
-    Raises:   InvalidDefinition: every fault, at its own line.  InvalidInput: it cannot be read.
-    """
-    from wardian.definition.dockerfile import parse_dockerfile
-    from wardian.small_file import read_small
-
-    try:
-        text = read_small(place, _LARGEST_DOCKERFILE_BYTES).decode(errors="replace")
-    except OSError as error:
-        raise InvalidInput(f"`{file}` cannot be read: {error.strerror}", code="unreadable_file") from error
-    parse_dockerfile(text, file)
 
 
 def write(env: Environment) -> str:

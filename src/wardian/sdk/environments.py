@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.definition.environment import Environment
+    from wardian.formats.azureml import Written
     from wardian.lint.files import Linted
     from wardian.lock.lock import Lock
     from wardian.sdk.comparison import Comparison
@@ -188,8 +189,10 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
     def export(self, version: EnvironmentVersion, to: str) -> str:
         """Return the version in another format.
 
+        What the format cannot say is told as it is written (events ``loss``).
+
         Args:     to: ``requirements``, ``pylock``, ``pixi``, ``explicit`` or ``conda`` (pinned): the lock; ``source``: the
-                  definition as written; ``wardian``: the definition in Wardian's own YAML.
+                  definition as written; ``wardian``: the definition in Wardian's own YAML; ``azureml-v2``, ``azureml-v1``: in one text, as far as it goes.
         Raises:   InvalidInput: an unknown format, or one that cannot hold this environment.
         """
         if to == "source":
@@ -200,7 +203,28 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
             return formats.write(version.environment, "wardian")
         from wardian.sdk.exporting import export
 
+        if to.startswith("azureml-"):
+            return self.export_definition(version, to).text
         return export(self._parts, version.environment, self.lock(version), to)
+
+    def export_definition(self, version: EnvironmentVersion, to: str) -> Written:
+        """Return the definition in a format of others, with what lies beside it and what that format cannot say.
+
+        Args:     to: ``azureml-v2`` or ``azureml-v1``.
+        Raises:   InvalidInput: an unknown format, or one that cannot hold this environment.
+        """
+        from wardian.sdk.exporting import export_definition
+
+        return export_definition(self._parts, version.environment, to)
+
+    def write_definition(self, written: Written, output: Path, *, force: bool = False) -> list[str]:
+        """Write what `export_definition` gave to the file ``output`` and beside it, or into the directory; return the paths.
+
+        Raises:   Conflict: something else is there.
+        """
+        from wardian.sdk.exporting import write_definition
+
+        return write_definition(self._parts, written, output, force=force)
 
     def export_archives(self, version: EnvironmentVersion, to: str) -> dict[str, Path]:
         """Return what has to lie beside an export: relative path → the archive on this machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.definition.reference import Reference, file_hint, is_file_reference
+from wardian.definition.reference import Reference, azure_hint, file_hint, is_file_reference
 from wardian.errors import Conflict, InvalidReference, NotFound
 from wardian.workspace.version import LATEST, VERSIONS, EnvironmentVersion
 
@@ -123,6 +123,9 @@ def label_missing(database: Database, name: str, label: str) -> NotFound:
 
 def _name_missing(database: Database, name: str) -> NotFound:
     close = closest(name, _neighbours(database, name))
+    if not close and name.lower().startswith("azureml-"):
+        return NotFound(f"there is no environment `{name}`: Azure ML's curated ones are in its service", hint=azure_hint(name),
+                        code="environment_not_found")  # fmt: skip
     if not close and is_file_reference(name):
         return NotFound(f"there is no environment `{name}`", hint=file_hint(name), code="environment_not_found")
     hint = f"did you mean {' or '.join(f'`{n}`' for n in close)}?" if close else "`wardian env list` shows what there is"

@@ -106,3 +106,57 @@ def test_what_a_file_loses_is_told_once_on_stderr_and_in_json(host: Cli) -> None
     (loss,) = done.document["losses"]
     assert (loss["kind"], loss["field"], loss["file"], loss["line"]) == ("dropped", "prefix", "left.yml", 2)
     assert host.json("env", "create", "host", "--interpreter", sys.executable)["losses"] == []
+
+
+V2 = "name: conda-on-image\nversion: 3\nimage: ubuntu:22.04\nconda_file:\n  channels: [conda-forge]\n  dependencies: [python=3.11]\n"
+
+
+def test_an_azure_environment_is_created_and_written_again(host: Cli) -> None:
+    host.write("azureml.yml", V2)
+    done = host.ok("env", "create", "geo", "-f", "azureml.yml", "--json")
+    assert [loss["field"] for loss in done.document["losses"]] == ["version"]
+    assert "# read from azureml.yml, an Azure ML environment (v2)" in host.ok("env", "export", "geo", "--to", "source").out
+    text = host.ok("env", "export", "geo", "--to", "azureml-v2").out
+    assert "\nimage: ubuntu:22.04\nconda_file:\n" in text
+    document = host.json("env", "export", "geo", "--to", "azureml-v1")
+    assert json.loads(document["text"])["docker"]["baseImage"] == "ubuntu:22.04"
+    assert document["losses"] == []
+
+
+def test_azures_directory_is_written_whole_and_leaves_nothing_old(host: Cli) -> None:
+    host.write("azureml.yml", V2)
+    host.ok("env", "create", "geo", "-f", "azureml.yml")
+    assert host.ok("env", "export", "geo", "--to", "azureml-v1", "-o", "saved").out.split() == [
+        "wrote", "saved/azureml_environment.json", "wrote", "saved/conda_dependencies.yml",
+    ]  # fmt: skip
+    assert host.run("env", "export", "geo", "--to", "azureml-v1", "-o", "saved").code == 5
+    host.write("saved/BaseDockerfile", "FROM old\n")
+    host.ok("env", "export", "geo", "--to", "azureml-v1", "-o", "saved", "--force")
+    assert not (host.directory / "saved/BaseDockerfile").exists()
+    assert host.ok("env", "create", "geo", "-f", "saved").out.endswith("(unchanged)\n")
+    assert host.run("env", "export", "geo", "--to", "azureml-v2", "-o", "saved").code == 2
+
+
+def test_docker_steps_are_written_beside_azures_file(host: Cli) -> None:
+    host.write("ctx/Dockerfile", "FROM ubuntu:22.04\n")
+    host.write("azureml.yml", "name: steps\nbuild: {path: ctx}\n")
+    host.ok("env", "create", "steps", "-f", "azureml.yml")
+    assert "writes ctx beside it" in host.ok("env", "export", "steps", "--to", "azureml-v2").err
+    (host.directory / "out").mkdir()
+    host.ok("env", "export", "steps", "--to", "azureml-v2", "-o", "out/azureml.yml")
+    assert (host.directory / "out/ctx/Dockerfile").read_text() == "FROM ubuntu:22.04\n"
+    assert host.ok("env", "create", "steps", "-f", "out/azureml.yml").out.endswith("(unchanged)\n")
+    host.write("out/ctx/Dockerfile", "FROM other\n")
+    assert host.run("env", "export", "steps", "--to", "azureml-v2", "-o", "out/azureml.yml", "--force").code == 5
+    host.write("Dockerfile", "FROM ubuntu:24.04\n")
+    host.ok("env", "create", "text", "--dockerfile", "Dockerfile")
+    done = host.ok("env", "export", "text", "--to", "azureml-v2", "-o", "out/text.yml")
+    assert done.err.startswith("changed: docker.dockerfile: a Dockerfile stands in a directory: text-context/Dockerfile\n")
+    assert (host.directory / "out/text-context/Dockerfile").read_text() == "FROM ubuntu:24.04\n"
+
+
+@pytest.mark.parametrize("reference", ["AzureML-sklearn-1.5", "azureml:AzureML-sklearn-1.5@latest"])
+def test_a_curated_environment_of_azure_is_told_how_it_comes_here(host: Cli, reference: str) -> None:
+    done = host.run("env", "show", reference)
+    assert "`az ml environment show --name AzureML-sklearn-1.5 --label latest -o yaml > azureml.yml`" in done.err
+    assert "`wardian env create NAME -f azureml.yml`" in done.err

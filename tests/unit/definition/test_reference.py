@@ -64,8 +64,12 @@ def test_references(text: str, expected: Reference) -> None:
         ("run:a b", "`a b` is not the id of a run", "wardian runs list"),
         ("model:m:1", "nothing is known of models", "NAME"),
         ("endpoint:e", "nothing is known of endpoints", "NAME"),
-        ("azureml:AzureML-sklearn:3", "Azure ML", "wardian env create NAME -f FILE"),
-        ("azureml://registries/r/environments/e/versions/1", "Azure ML", "wardian env create NAME -f FILE"),
+        (
+            "azureml:AzureML-sklearn:3",
+            "Azure ML",
+            "`az ml environment show --name AzureML-sklearn --version 3 -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`",
+        ),
+        ("azureml://registries/r/environments/e/versions/1", "Azure ML", "--name e --version 1 --registry-name r -o yaml"),
     ],
 )
 def test_what_is_none_says_why_and_what_to_write(text: str, message: str, hint: str) -> None:

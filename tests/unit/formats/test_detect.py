@@ -40,6 +40,15 @@ SCRIPT = "# /// script\n# dependencies = []\n# ///\nprint()\n"
         ("train", "#!/usr/bin/env -S uv run\n" + SCRIPT, "script"),
         ("env", "dependencies: [numpy]\n", "conda"),
         ("env", "python: {pip: [a]}\n", "wardian"),
+        ("env.yml", "$schema: https://azuremlschemas.example/latest/environment.schema.json\nname: x\n", "azureml-v2"),
+        ("env.yml", "image: x\nconda_file: conda.yml\n", "azureml-v2"),
+        ("env.yml", "name: x\nversion: 1\nimage: x\n", "azureml-v2"),
+        ("env.yml", "name: x\nbuild:\n  path: .\n", "azureml-v2"),
+        ("env.yml", "image: x\nconda_file:\n  dependencies: []\n", "azureml-v2"),
+        ("azureml_environment.json", "{}", "azureml-v1"),
+        ("saved.json", '{"name": "x", "docker": {"baseImage": "y"}}', "azureml-v1"),
+        ("env.yml", "name: x\npython: {userManagedDependencies: true}\n", "azureml-v1"),
+        ("env.yml", "docker: {base_image: x}  # was baseImage\n", "wardian"),
     ],
 )
 def test_the_format_is_found_by_name_and_content(file: str, text: str, expected: str) -> None:
@@ -50,9 +59,9 @@ def test_the_format_is_found_by_name_and_content(file: str, text: str, expected:
 @pytest.mark.parametrize(
     ("file", "text", "what", "hint"),
     [
-        ("env.yml", "$schema: https://azuremlschemas.example/environment\nimage: x\nconda_file: conda.yml\n", "Azure ML environment (v2)", "`conda_file` names"),
-        ("env.yml", "name: x\nversion: 1\nimage: x\n", "Azure ML environment (v2)", "base_image"),
-        ("azureml_environment.json", "{}", "Azure ML environment (SDK v1)", "conda_dependencies.yml"),
+        ("azureml:AzureML-x:1", "", "Azure ML's service", "`az ml environment show --name AzureML-x --version 1"),
+        ("job.yml", "$schema: x/commandJob.schema.json\ncommand: x\nenvironment: azureml:x:1\n", "a job of Azure ML", "`wardian run`"),
+        ("other.json", '{"name": "x", "docker": 1}', "JSON", ""),
         ("environment.json", "{}", "JSON", "environment.yml"),
         ("docker-compose.yml", "services:\n  web:\n    image: x\n", "Docker Compose", "--image"),
         ("pod.yml", "apiVersion: v1\nkind: Pod\n", "Kubernetes", ""),
