@@ -327,7 +327,7 @@ def test_every_fault_has_its_line_field_and_code(text: str, expected: list[tuple
         ("channels: conda-forge\n", "write it as a list: `channels: [conda-forge]`"),
         ("python=3.10\nnumpy\n", "requirements.txt"),
         ("- numpy\n", "put `dependencies:` above"),
-        ("conda_file: x.yml\n", "`conda_file` names"),
+        ("conda_file: x.yml\n", "name it `azureml-v2`"),
         (D + "- numpy\npip: [requests]\n", "an item of `dependencies`"),
         (D + "- numpy >=1 <2\n", "a comma between"),
         (P + "  - a: b\n", "quotes"),
