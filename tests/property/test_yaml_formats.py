@@ -24,7 +24,7 @@ from wardian.definition.environment import Environment
 from wardian.definition.identity import definition_hash
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
-from wardian.errors import Conflict, InvalidDefinition
+from wardian.errors import Conflict, InvalidDefinition, InvalidInput
 from wardian.formats.faults import Faults
 from wardian.formats.schema import load_schema
 from wardian.formats.yaml_emit import entry, listing, scalar
@@ -66,6 +66,30 @@ def test_a_conda_file_gives_back_every_conda_environment(env: Environment) -> No
     document = yaml.safe_load(text)
     assert document.get("channels", []) == list(env.python.channels)
     assert [item for item in document["dependencies"] if isinstance(item, str)] == list(env.python.conda)
+
+
+@settings(max_examples=100)
+@given(environments)
+@pytest.mark.parametrize("to", ["azureml-v2", "azureml-v1"])
+def test_what_is_written_for_azure_is_a_fixed_point(to: str, env: Environment) -> None:
+    try:
+        written = formats.export(env, to)
+    except InvalidInput:
+        return
+    if to == "azureml-v2" and (written.files or written.trees):
+        return
+    try:
+        read = formats.read_text(written.text, to, local=env.local_sources)
+    except InvalidDefinition as error:
+        if {fault.code for fault in error.faults} == {"duplicate_requirement"}:
+            return  # as a value may have it, and no file of conda's or pip's
+        raise
+    assert read.losses == ()
+    again = formats.export(read.environment, to)
+    assert formats.read_text(again.text, to, local=env.local_sources).environment == read.environment
+    told = {loss.field.split(".")[0] for loss in written.losses}
+    for field in ("name", "description", "tags", "docker", "spark", "accelerators"):
+        assert field in told or getattr(read.environment, field) == getattr(env, field), field
 
 
 @settings(max_examples=150)

@@ -197,9 +197,14 @@ def shown(node: YamlNode, *, secrets: Sequence[str] = ()) -> str:
 
     def bare(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: "***" if key in secrets and item is not None else bare(item) for key, item in value.items()}
+            return {
+                key: "***" if item and (key in secrets or looks_secret(key, str(item))) else bare(item)
+                for key, item in value.items()
+            }
         if isinstance(value, list):
             return [bare(item) for item in value]
+        if isinstance(value, str) and looks_secret(*value.partition("=")[::2]):
+            return "***"
         return without_secrets(value) if isinstance(value, str) and holds_conda_secret(value) else value
 
     value = bare(plain_value(node))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import Environment, PythonSection, SparkSection
+from wardian.definition.local_path import checked_path
 from wardian.definition.secret_text import looks_secret
 from wardian.definition.values import FrozenMap
 from wardian.errors import InvalidDefinition
@@ -115,16 +116,16 @@ class _SavedEnvironment:
         self._note_what_is_not_kept()
         name = fields.text("name", as_="name")
         variables = self._variables()
-        docker, beside = read_docker(fields, ledger, self._base, in_its_directory=self._directory is not None)
+        docker = read_docker(fields, ledger, self._base, in_its_directory=self._directory is not None)
         part, python = self._python(docker)
         spark = self._spark()
         with faults.wrap(places=self._places):
             environment = Environment(name, python, docker, spark, variables={**part.environment.variables, **variables})
         faults.raise_if_any()
         kept = kept_text(environment, "an Azure ML environment (v1)", faults.file, ledger.losses)
-        alone = part.alone and not beside and self._directory is None
-        return ReadDefinition(environment, "wardian", kept, part.sources, alone, faults.warnings, ledger.losses,
-                              {**part.places, **places_in(faults.file, self._places)})  # fmt: skip
+        # never alone: what lies beside it counts, or not, by the file's name
+        places = {**part.places, **places_in(faults.file, self._places)}
+        return ReadDefinition(environment, "wardian", kept, part.sources, False, faults.warnings, ledger.losses, places)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +208,7 @@ class _SavedEnvironment:
         def from_file(path: str, line: int | None) -> CondaPart:
             assert self._base is not None  # noqa: S101 - asked for by the callers
             with self._faults.wrap(line, "python"):
+                path = checked_path(path).removeprefix("./")
                 return self._conda.file("python", self._base / path, f"{beside}/{path}" if beside else path)
             return NO_CONDA
 

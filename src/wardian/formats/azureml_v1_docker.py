@@ -25,26 +25,27 @@ _OF_A_RUN = {
 }
 _SAY_NOTHING = {"enabled": ("false",), "sharedVolumes": ("true",), "gpuSupport": ("false",)}
 _KNOWN = ("baseImage", "baseDockerfile", "baseImageRegistry", "buildContext", "platform")
+_LONGEST_PATH = 1000
 _STARTS = ("FROM", "ARG")
 
 
-def read_docker(root: Fields, ledger: Ledger, base: Path | None, *, in_its_directory: bool) -> tuple[DockerSection, bool]:
-    """Return the Docker section of the environment ``root``, and whether another file was read for it.
+def read_docker(root: Fields, ledger: Ledger, base: Path | None, *, in_its_directory: bool) -> DockerSection:
+    """Return the Docker section of the environment ``root``.
 
     Args:     base: the directory of the file.  in_its_directory: whether a ``BaseDockerfile`` there belongs to it.
     """
     fields = root.table("docker", as_="docker")
     if fields is None:
-        return DockerSection(), False
+        return DockerSection()
     for key, node in fields.node.entries:
         if key.value not in _KNOWN and not is_empty(node):
             _note_unread(fields, key.value, node, key.line, ledger)
     image = fields.text("baseImage", as_="docker.base_image")
-    text, beside = _dockerfile(fields, ledger, base, image=image, in_its_directory=in_its_directory)
+    text = _dockerfile(fields, ledger, base, image=image, in_its_directory=in_its_directory)
     _refuse_context(fields)
     if image is not None:
         image = _with_registry(fields, image, ledger)
-    return DockerSection(base_image=image, dockerfile=text, platform=_platform(fields)), beside
+    return DockerSection(base_image=image, dockerfile=text, platform=_platform(fields))
 
 
 def _note_unread(fields: Fields, key: str, node: YamlNode, line: int, ledger: Ledger) -> None:
@@ -55,33 +56,44 @@ def _note_unread(fields: Fields, key: str, node: YamlNode, line: int, ledger: Le
     ledger.note("dropped", fields.field_path(key), why, hint=hint, value=value, line=line)
 
 
-def _dockerfile(
-    fields: Fields, ledger: Ledger, base: Path | None, *, image: str | None, in_its_directory: bool
-) -> tuple[str | None, bool]:
+def _dockerfile(fields: Fields, ledger: Ledger, base: Path | None, *, image: str | None, in_its_directory: bool) -> str | None:
     text = fields.text("baseDockerfile", as_="docker.dockerfile")
     if in_its_directory and base is not None and (place := base / DOCKERFILE).is_file():
         if image is None:
             with fields.faults.wrap(fields.node.line, "docker"):
-                return read_source(place, file=f"{fields.faults.file.rpartition('/')[0]}/{DOCKERFILE}".removeprefix("/")), True
-            return None, True
+                return read_source(place, file=f"{fields.faults.file.rpartition('/')[0]}/{DOCKERFILE}".removeprefix("/"))
+            return None
         ledger.note("dropped", DOCKERFILE, f"it is left from an earlier save: the environment has the base image `{image[:120]}`",
                     hint="delete the file, or `baseImage` if it is the file that counts")  # fmt: skip
     if text is None:
-        return None, False
+        return None
     line, path = fields.places["docker.dockerfile"]
     bare = text.strip()
     if "\n" in bare or bare.split(maxsplit=1)[0].upper() in _STARTS or bare.startswith("#"):
-        return text, False
-    if base is not None and not bare.startswith(("/", "~")) and ".." not in bare and (base / bare).is_file():
+        return text
+    if (
+        base is not None
+        and len(bare) <= _LONGEST_PATH
+        and not bare.startswith(("/", "~"))
+        and ".." not in bare
+        and _is_file(base / bare)
+    ):
         ledger.note(
             "changed", path, "it is the path of a Dockerfile beside this file, whose text is taken", value=bare, line=line
         )
         with fields.faults.wrap(line, path):
-            return read_source(base / bare, file=bare), True
-        return None, True
+            return read_source(base / bare, file=bare)
+        return None
     fields.faults.add("dockerfile_is_a_path", f"`{bare[:80]}` is no text of a Dockerfile: the SDK keeps a path that it does not find as it is",
                       line=line, field=path, hint="put the Dockerfile's text there, or the file beside this one")  # fmt: skip
-    return None, False
+    return None
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except (OSError, ValueError):  # a part too long for a file system, a NUL
+        return False
 
 
 def _refuse_context(fields: Fields) -> None:
@@ -95,7 +107,7 @@ def _refuse_context(fields: Fields) -> None:
 
 
 def _with_registry(fields: Fields, image: str, ledger: Ledger) -> str:
-    """Return ``image`` with the address of its registry; logins are noted and left out."""
+    """Return ``image`` with the address of its registry, if it names none itself; logins are noted and left out."""
     registry = fields.table("baseImageRegistry")
     if registry is None:
         return image
@@ -107,7 +119,14 @@ def _with_registry(fields: Fields, image: str, ledger: Ledger) -> str:
                         hint="`wardian secret set NAME`, and `docker: {credentials: NAME}` in Wardian's own YAML", line=key.line)  # fmt: skip
         elif key.value != "address" and not is_empty(node):
             ledger.note("dropped", path, "it is a login in Azure", line=key.line)
-    return f"{address}/{image}" if address and not image.startswith(f"{address}/") else image
+    if not address or image.startswith(f"{address}/"):
+        return image
+    host, slash, _ = image.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        ledger.note("dropped", registry.field_path("address"), f"the image names its own registry, `{host[:120]}`", value=address,
+                    line=registry.node.line)  # fmt: skip
+        return image
+    return f"{address}/{image}"
 
 
 def _platform(fields: Fields) -> str | None:

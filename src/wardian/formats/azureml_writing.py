@@ -34,6 +34,8 @@ def write_v2(env: Environment) -> Written:
         raise InvalidInput("an Azure ML environment (v2) is an image or Docker steps, and this one is a machine's own Python",
                            hint="`--to azureml-v1` keeps its interpreter", code="not_expressible")  # fmt: skip
     lines = [f"$schema: {SCHEMA_V2}"]
+    if env.name is None:
+        ledger.note("changed", "name", "it has none, and Azure ML asks for one in a file of its own", hint="write `name:`")
     lines += entry("name", env.name, 0) if env.name is not None else []
     lines += entry("description", env.description, 0) if env.description else []
     lines += table("tags", env.tags, 0)
@@ -143,7 +145,7 @@ def write_v1(env: Environment) -> Written:
 
 
 def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=4) + "\n"  # ASCII, as the SDK writes it: every reader of JSON and of YAML takes it alike
 
 
 def _conda_document(python: PythonSection) -> dict[str, Any]:

@@ -84,7 +84,12 @@ class BuildContexts:
         Raises:   NotFound: code ``no_such_path``.  InvalidInput: ``not_a_directory``, or a code of `tree_digest`.
         """
         place = self._base / path if self._base is not None else None
-        if place is None or not place.exists():
+        try:
+            there = place is not None and place.exists()
+            has_file = place is not None and (place / checked_path(dockerfile)).is_file()
+        except OSError as error:  # too long a name, or a directory that may not be searched
+            raise Unavailable(f"`{path[:120]}` cannot be read: {error.strerror}", code="unreadable_file") from error
+        if place is None or not there:
             if path in self._known:
                 return self._known[path]
             raise NotFound(f"there is no build context `{path}` beside the definition", code="no_such_path",
@@ -92,7 +97,7 @@ class BuildContexts:
         if not place.is_dir():
             raise InvalidInput(f"the build context `{path}` is not a directory", code="not_a_directory",
                                hint=f"name the directory; the Dockerfile in it is `{self._key}:`")  # fmt: skip
-        if not (place / checked_path(dockerfile)).is_file():
+        if not has_file:
             raise NotFound(f"there is no `{dockerfile}` in the build context `{path}`", code="no_such_path",
                            hint=f"`{self._key}:` is relative to the build context")  # fmt: skip
         _check_dockerfile(place / dockerfile, f"{path}/{dockerfile}".removeprefix("./"))

@@ -159,6 +159,7 @@ def test_no_secret_of_a_file_is_anywhere_in_what_was_read(monkeypatch: pytest.Mo
         ("build: {path: nowhere, dockerfile: x}\n", [(1, "build.dockerfile", "unknown_key"), (1, "build.path", "no_such_path")]),
         ("image: a\ndependencies: [numpy]\n", [(2, "dependencies", "unknown_key")]),
         ("image: a\ntags: [a]\n", [(2, "tags", "wrong_type")]),
+        (f"build: {{path: {'x' * 500}}}\n", [(1, "build.path", "unreadable_file")]),
         ("- image\n", [(1, "", "wrong_type")]),
     ],
 )  # fmt: skip
@@ -195,6 +196,9 @@ def test_a_fault_of_the_conda_file_stands_in_that_file(tmp_path: Path) -> None:
         ({"python": {"condaDependenciesFile": "gone.yml"}}, [("python", "no_such_file")]),
         ({"spark": {"packages": ["a:b:1"]}}, [("spark.packages[0]", "wrong_type")]),
         ({"spark": {"packages": [{"group": "a"}]}}, [("spark.packages[0]", "bad_spark_package")]),
+        ({"python": {"condaDependenciesFile": "/etc/conda.yml"}}, [("python", "absolute_path")]),
+        ({"docker": {"baseDockerfile": "x" * 5000}}, [("docker.baseDockerfile", "dockerfile_is_a_path")]),
+        ({"docker": {"baseDockerfile": "y" * 500}}, [("docker.baseDockerfile", "dockerfile_is_a_path")]),
         ({"environmentVariables": {"A-B": "1"}}, [("environmentVariables.A-B", "bad_variable")]),
     ],
 )  # fmt: skip
@@ -208,6 +212,52 @@ def test_every_fault_of_a_v1_file_has_its_place(
     assert [(fault.field, fault.code) for fault in caught.value.faults] == expected
     assert all(fault.line for fault in caught.value.faults)
     assert "sig=" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected", "fields"),
+    [
+        ("team/base:1", "contoso.azurecr.io/team/base:1", []),
+        ("contoso.azurecr.io/team/base:1", "contoso.azurecr.io/team/base:1", []),
+        ("mcr.microsoft.com/azureml/x:1", "mcr.microsoft.com/azureml/x:1", ["docker.baseImageRegistry.address"]),
+        ("localhost/x", "localhost/x", ["docker.baseImageRegistry.address"]),
+    ],
+)
+def test_the_address_of_a_registry_stands_before_an_image_that_names_none(
+    image: str, expected: str, fields: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "azureml_environment.json"
+    docker = {"baseImage": image, "baseImageRegistry": {"address": "https://contoso.azurecr.io/"}}
+    file.write_text(json.dumps({"python": {"userManagedDependencies": True}, "docker": docker}))
+    found = formats.read(file)
+    assert found.environment.docker.base_image == expected
+    assert [loss.field for loss in found.losses] == fields
+
+
+def test_what_a_loss_shows_holds_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "azureml.yml"
+    file.write_text("image: a\nproperties: {api_token: fern, plain: x}\n")
+    (loss,) = formats.read(file).losses
+    assert loss.value == '{"api_token": "***", "plain": "x"}'
+    file = tmp_path / "azureml_environment.json"
+    file.write_text(
+        '{"docker": {"baseImage": "a", "arguments": ["-e", "DB_PASSWORD=fern"]}, "python": {"userManagedDependencies": true}}'
+    )
+    assert [loss.value for loss in formats.read(file).losses] == ['["-e", "***"]']
+
+
+def test_the_same_bytes_mean_what_lies_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "conda_dependencies.yml").write_text("channels: [c]\ndependencies: [python]\n")
+    for name in ("azureml_environment.json", "other.json"):
+        (tmp_path / name).write_text('{"name": "a", "docker": {"baseImage": "b"}}')
+    both = [formats.read(tmp_path / name) for name in ("azureml_environment.json", "other.json")]
+    assert [found.environment.python.manager for found in both] == ["conda", "user"]
+    assert not any(found.self_contained for found in both)
+
+
+def test_an_environment_without_a_name_is_told_that_azure_asks_for_one() -> None:
+    environment = formats.read_text("docker: {base_image: a}\npython: {manager: user}\n", "wardian").environment
+    assert [(loss.kind, loss.field) for loss in formats.export(environment, "azureml-v2").losses] == [("changed", "name")]
 
 
 def test_a_surrogate_pair_of_json_is_one_character(tmp_path: Path) -> None:
