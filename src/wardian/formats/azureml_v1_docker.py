@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.definition.docker_section import DockerSection
+from wardian.definition.dockerfile import parse_dockerfile
 from wardian.formats.azureml import is_empty, shown
 from wardian.formats.azureml_writing import DOCKERFILE
 from wardian.formats.source_text import read_source
@@ -60,16 +61,18 @@ def _dockerfile(fields: Fields, ledger: Ledger, base: Path | None, *, image: str
     text = fields.text("baseDockerfile", as_="docker.dockerfile")
     if in_its_directory and base is not None and (place := base / DOCKERFILE).is_file():
         if image is None:
+            name = f"{fields.faults.file.rpartition('/')[0]}/{DOCKERFILE}".removeprefix("/")
             with fields.faults.wrap(fields.node.line, "docker"):
-                return read_source(place, file=f"{fields.faults.file.rpartition('/')[0]}/{DOCKERFILE}".removeprefix("/"))
+                return _checked(read_source(place, file=name), name)
             return None
         ledger.note("dropped", DOCKERFILE, f"it is left from an earlier save: the environment has the base image `{image[:120]}`",
                     hint="delete the file, or `baseImage` if it is the file that counts")  # fmt: skip
-    if text is None:
+    if text is None or not text.strip():
         return None
     line, path = fields.places["docker.dockerfile"]
     bare = text.strip()
     if "\n" in bare or bare.split(maxsplit=1)[0].upper() in _STARTS or bare.startswith("#"):
+        fields.places.update({f"docker.dockerfile:{n + 1}": (line, f"{path}:{n + 1}") for n in range(text.count("\n") + 1)})
         return text
     if (
         base is not None
@@ -82,11 +85,20 @@ def _dockerfile(fields: Fields, ledger: Ledger, base: Path | None, *, image: str
             "changed", path, "it is the path of a Dockerfile beside this file, whose text is taken", value=bare, line=line
         )
         with fields.faults.wrap(line, path):
-            return read_source(base / bare, file=bare)
+            return _checked(read_source(base / bare, file=bare), bare)
         return None
     fields.faults.add("dockerfile_is_a_path", f"`{bare[:80]}` is no text of a Dockerfile: the SDK keeps a path that it does not find as it is",
                       line=line, field=path, hint="put the Dockerfile's text there, or the file beside this one")  # fmt: skip
     return None
+
+
+def _checked(text: str, file: str) -> str:
+    """Return the text of the Dockerfile ``file``.
+
+    Raises:   InvalidDefinition: every fault, at its own line.
+    """
+    parse_dockerfile(text, file)
+    return text
 
 
 def _is_file(place: Path) -> bool:

@@ -234,6 +234,20 @@ def test_the_address_of_a_registry_stands_before_an_image_that_names_none(
     assert [loss.field for loss in found.losses] == fields
 
 
+def test_a_fault_of_a_dockerfile_has_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "azureml_environment.json"
+    file.write_text('{"docker": {"baseImage": null},\n "python": {"userManagedDependencies": true}}')
+    (tmp_path / "BaseDockerfile").write_text("FROM a\nRUM b\n")
+    with pytest.raises(InvalidDefinition) as caught:
+        formats.read(file)
+    assert [(Path(fault.file).name, fault.line) for fault in caught.value.faults] == [("BaseDockerfile", 2)]
+    file.write_text('{"name": "a",\n "docker": {"baseDockerfile": "FROM a\\nRUM b"}}')
+    (tmp_path / "BaseDockerfile").unlink()
+    with pytest.raises(InvalidDefinition) as caught:
+        formats.read(file)
+    assert [(fault.line, fault.field) for fault in caught.value.faults] == [(2, "docker.baseDockerfile:2")]
+
+
 def test_what_a_loss_shows_holds_no_secret(tmp_path: Path) -> None:
     file = tmp_path / "azureml.yml"
     file.write_text("image: a\nproperties: {api_token: fern, plain: x}\n")
@@ -244,6 +258,12 @@ def test_what_a_loss_shows_holds_no_secret(tmp_path: Path) -> None:
         '{"docker": {"baseImage": "a", "arguments": ["-e", "DB_PASSWORD=fern"]}, "python": {"userManagedDependencies": true}}'
     )
     assert [loss.value for loss in formats.read(file).losses] == ['["-e", "***"]']
+
+
+def test_an_empty_dockerfile_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "azureml_environment.json"
+    file.write_text('{"docker": {"baseImage": "a", "baseDockerfile": " "}, "python": {"userManagedDependencies": true}}')
+    assert formats.read(file).environment.docker.dockerfile is None
 
 
 def test_the_same_bytes_mean_what_lies_beside_them(tmp_path: Path) -> None:
