@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from wardian.errors import Unavailable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     import requests
 
+_CONNECTION = re.compile(r"^\w+\(host='[^']*', port=\d+\): ")
 NO_ANSWER = "no answer in time"
 _BLOCK = 1 << 18
 _LITTLE = 64 << 10
@@ -195,4 +197,5 @@ def _plainly(error: BaseException) -> str:
     while reason.args and isinstance(inner := getattr(reason.args[0], "reason", None) or reason.args[0], BaseException):
         reason = inner
     text = str(reason.args[-1] if reason.args and isinstance(reason.args[-1], BaseException) else reason)
-    return (text.rpartition(">: ")[2] or type(reason).__name__)[:200]
+    said = text.rpartition(">: ")[2]  # urllib3 begins with the connection: as `<…>: ` or as `…(host=…): `
+    return (_CONNECTION.sub("", said) or type(reason).__name__)[:200]

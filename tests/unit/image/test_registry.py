@@ -203,6 +203,7 @@ def test_a_registry_that_is_not_there_is_unavailable(fake: FakeRegistry) -> None
         with pytest.raises(Unavailable) as caught:
             call()
         assert caught.value.stable_code == "registry_unavailable"
+        assert caught.value.message.startswith(f"{other.host}/team/envs cannot be reached: Failed to establish")
 
 
 def test_an_answer_that_does_not_come_to_an_end_is_given_up(fake: FakeRegistry) -> None:
