@@ -22,7 +22,7 @@ demo: .demo/venv/.ready ## create an environment from examples/, run it cold and
 test: .venv/.ready ## everything: format, lint, types, import rules, documentation, tests
 	@scripts/test-tools $(ARGS)
 	$(MAKE) --no-print-directory lint docs
-	$(PYTEST) -n $(WORKERS) $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-all
 test-all: .venv/.ready ## the same, with the tests that take longer than a minute
