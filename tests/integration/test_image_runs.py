@@ -156,8 +156,9 @@ def test_options_of_the_target_are_taken_and_recorded(cli: Cli) -> None:
 
 
 def test_what_wardian_cannot_do_is_125(cli: Cli) -> None:
-    done = cli.run("run", "-t", "podman", "-r", "requirements.txt", "train.py", variables={"WARDIAN_REGISTRY": "127.0.0.1:1/envs",
-                                                                                           "WARDIAN_TIMEOUT_S": "2"})  # fmt: skip
+    cli.write("others.txt", "alpha>=1\n")  # of which nothing is here yet: what is known needs no registry
+    done = cli.run("run", "-t", "podman", "-r", "others.txt", "--", "true", variables={"WARDIAN_REGISTRY": "127.0.0.1:1/envs",
+                                                                                       "WARDIAN_TIMEOUT_S": "2"})  # fmt: skip
     assert done.code == 125
     assert "127.0.0.1:1" in done.err
 
