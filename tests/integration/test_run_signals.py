@@ -181,7 +181,7 @@ def test_a_timeout_ends_what_ignores_it(drive: list[Driven], tmp_path: Path) -> 
     assert run.end() == 124
     record = run.record()
     assert (record.state, record.code, record.signal) == ("failed", "timeout", signal.SIGKILL)
-    assert "1 seconds" in record.reason
+    assert "1 second:" in record.reason
     assert still_there(noted_pids(run.directory)) == []
 
 

@@ -125,6 +125,9 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+_HOLDER_LOOKS, _HOLDER_LOOK_S = 5, 0.005
+
+
 class FileLock:
     """A lock between processes, held on an open file; the kernel lets go when the holder ends, however it ends.
 
@@ -236,9 +239,11 @@ class FileLock:
             return False
 
     def _holder(self, descriptor: int) -> str:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            owner = json.loads(os.pread(descriptor, 1000, 0))
-            return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+        for _ in range(_HOLDER_LOOKS):  # who has just taken it writes its name in a moment
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                owner = json.loads(os.pread(descriptor, 1000, 0))
+                return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+            time.sleep(_HOLDER_LOOK_S)
         return "another process"
 
     def __enter__(self) -> Self:
