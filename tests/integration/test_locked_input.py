@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +79,19 @@ def test_its_packages_are_not_changed_here(cli: Cli) -> None:
     assert "those of a lock file" in cli.run("env", "add", "second", "gamma").err
     cli.write("a.py", "pass\n")
     assert "`gamma` is not in the lock file" in cli.run("run", "-e", "second", "--with", "gamma", "a.py").err
+
+
+@pytest.mark.parametrize("marker", ["os_name ~= 'x'", "(" * 5000])
+def test_a_marker_that_nobody_can_evaluate_is_refused(cli: Cli, marker: str) -> None:
+    text = (cli.directory / "pylock.toml").read_text()
+    cli.write("pylock.toml", text.replace('name = "beta"\n', f'name = "beta"\nmarker = "{marker}"\n', 1))
+    done = cli.run("env", "lock", "pylock.toml", "--platform", "linux/amd64")
+    assert (done.code, "a marker that is none" in done.err) == (1, True), done.err
+
+
+def test_a_version_of_python_without_an_operator_means_that_minor_version(cli: Cli) -> None:
+    text = (cli.directory / "pylock.toml").read_text()
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    cli.write("pylock.toml", re.sub('requires-python = ".*"', f'requires-python = "{minor}"', text))
+    assert f'requires-python = "{minor}"' in (cli.directory / "pylock.toml").read_text()
+    assert cli.ok("env", "lock", "pylock.toml", "--platform", "linux/amd64").code == 0

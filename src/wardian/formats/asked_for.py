@@ -62,16 +62,23 @@ class _Needs:
         for text in distribution.requires:
             try:
                 self._requires.append(Requirement(text))
-            except InvalidRequirement:
+            except (InvalidRequirement, RecursionError):
                 continue  # whoever installs it says so
 
     def of(self, extras: Iterable[str]) -> set[tuple[str, tuple[str, ...]]]:
         found = set()
         for requirement in self._requires:
-            marker = requirement.marker
-            if marker is None or any(marker.evaluate({**self._environment, "extra": extra}) for extra in ("", *extras)):
+            if any(self._holds(requirement, extra) for extra in ("", *extras)):
                 found.add((canonical_name(requirement.name), tuple(sorted(requirement.extras))))
         return found
+
+    def _holds(self, requirement: Requirement, extra: str) -> bool:
+        from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+
+        try:
+            return requirement.marker is None or requirement.marker.evaluate({**self._environment, "extra": extra})
+        except (UndefinedComparison, UndefinedEnvironmentName):  # such as `os_name ~= "x"`: no installer has heeded it
+            return False
 
 
 def _reached(known: Mapping[str, _Needs], roots: Mapping[str, set[str]]) -> set[str]:

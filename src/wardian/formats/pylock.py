@@ -54,8 +54,10 @@ def read(
     locked = parse(text, file)
     place = base / PurePath(file).name if base is not None else None
     digest = Digest.of_file(place) if place is not None and place.is_file() else Digest.of(text.encode())
-    versions = {name: {package.version for package in locked.packages if package.name == name} for name in locked.roots}
-    pip = tuple(name if len(found) > 1 else f"{name}=={next(iter(found))}" for name, found in versions.items())
+    versions: dict[str, set[str]] = {}
+    for package in locked.packages:
+        versions.setdefault(package.name, set()).add(package.version)
+    pip = tuple(name if len(versions[name]) > 1 else f"{name}=={next(iter(versions[name]))}" for name in locked.roots)
     indexes = dict.fromkeys(package.index for package in locked.packages)
     first = "--extra-index-url" if None in indexes else "--index-url"
     options = [f"{'--extra-index-url' if i else first} {url}" for i, url in enumerate(url for url in indexes if url)]

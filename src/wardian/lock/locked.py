@@ -53,7 +53,7 @@ def solve_locked(
     python = request.environment.python
     check_aliases(python.pip_options, solver.indexes)
     platform = with_declared(request.platform, request.environment.accelerators)
-    packages = _wanted(locked, request.platform, target.version)
+    packages = _wanted(locked, request.platform, target.version, python.requires_python)
     _check_roots(python.pip, locked)
     plan = solver.plan(request)
     listener(Event("phase", f"looking up {len(packages)} locked packages for {request.platform}"))
@@ -80,12 +80,12 @@ def solve_locked(
     return PipSolution(tuple(artifacts), roots, plan.notes, sources.build_requirements)
 
 
-def _wanted(locked: LockedInput, platform: Platform, version: str) -> list[LockedPackage]:
+def _wanted(locked: LockedInput, platform: Platform, version: str, requires_python: str) -> list[LockedPackage]:
     from packaging.specifiers import SpecifierSet
 
-    if locked.requires_python and not SpecifierSet(locked.requires_python).contains(version, prereleases=True):
+    if requires_python and not SpecifierSet(requires_python).contains(version, prereleases=True):
         raise SolveFailed(
-            f"the lock file is for Python {locked.requires_python}, not for {version}", code="locked_elsewhere", hint=_HINT
+            f"the lock file is for Python {requires_python}, not for {version}", code="locked_elsewhere", hint=_HINT
         )
     system = {
         "linux": ("linux", "Linux", "posix"),
@@ -112,12 +112,12 @@ def _wanted(locked: LockedInput, platform: Platform, version: str) -> list[Locke
 
 
 def _holds(text: str, environment: Mapping[str, str]) -> bool:
-    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 
     values: dict[str, Any] = {**environment, "extras": frozenset(), "dependency_groups": frozenset()}
     try:
         return Marker(text).evaluate(values, context="lock_file")
-    except (InvalidMarker, UndefinedEnvironmentName):
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError):
         raise SolveFailed(f"the lock file has a marker that is none: {text[:200]!a}", code="bad_marker", hint=_HINT) from None
 
 

@@ -206,3 +206,13 @@ def test_which_environment_is_in_use(tmp_path: Path) -> None:
     assert "Wardian itself" in (said or "")
     with pytest.raises(NotFound):
         find_in_use({"PATH": ""}, own)
+
+
+@pytest.mark.parametrize("marker", ['os_name ~= "x"', 'python_version ~= "abc"', "(" * 5000])
+def test_a_marker_that_nobody_can_evaluate_needs_nothing(venv: Venv, marker: str) -> None:
+    venv.add("alpha", "1.0", requested=True, requires=(f"beta; {marker}", "gamma"))
+    venv.add("beta", "1.0")
+    venv.add("gamma", "1.0")
+    read = read_installed(venv.root)
+    assert read.environment.python.pip == ("alpha==1.0",)
+    assert codes(read) == {"beta": "dropped"}
