@@ -84,6 +84,7 @@ def _fields(document: dict[str, Any]) -> dict[str, Any]:
     if "build_context" in docker:
         context = docker["build_context"]
         docker["build_context"] = BuildContext(Digest(context["digest"]), context["path"], context["dockerfile"])
+    docker.update({key: FrozenMap(docker[key]) for key in ("build_args", "build_secrets") if key in docker})
     return {
         "name": document.get("name"),
         "description": document.get("description", ""),
