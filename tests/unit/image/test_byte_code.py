@@ -170,7 +170,12 @@ def no_process_is_left() -> object:
 
 
 def _children() -> set[str]:
-    return {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
+    while True:
+        try:
+            tasks = list(Path("/proc/self/task").iterdir())
+            return {child for task in tasks for child in (task / "children").read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):  # a thread ended meanwhile: another one has its children now
+            continue
 
 
 @pytest.mark.usefixtures("no_process_is_left")
