@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from tests.support.cli import end_started
 from tests.support.index import Index
 from tests.support.pythons import Catalogue, installed_pythons, make_standalone
 from tests.support.registry import DockerRegistry
@@ -83,6 +84,7 @@ def own_home(
             monkeypatch.setenv(name, value)
     before = _fingerprint()
     yield home
+    end_started()
     if changed := sorted(before ^ _fingerprint()):
         pytest.fail(f"the test touched the real home: {', '.join(path for path, _ in changed)}")
 

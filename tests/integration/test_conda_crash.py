@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.conda_channel import Channel, File, Package, greeter, python_package
 from tests.support.conda_solving import archives_in, solved
-from tests.support.jobs import still_there
+from tests.support.jobs import still_there, wait_until
 
 from wardian.digest import Digest
 from wardian.errors import DiskFull, InstallFailed
@@ -29,16 +28,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
-
-
-def until(happened: Callable[[], Any], what: str) -> Any:
-    """Return the first true answer of ``happened``; there is nothing to wait on for what another process does."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if answer := happened():
-            return answer
-        time.sleep(0.001)
-    pytest.fail(f"{what} did not happen within {DEADLINE_S:g} s")
 
 
 def workers(parent: int) -> list[int]:
@@ -100,7 +89,7 @@ class Place:
 
     def started_pid(self) -> int:
         """Wait for the blocking package's script, and return its process id."""
-        return int(until(lambda: self.started.exists() and self.started.read_text(), "the link script"))
+        return int(str(wait_until(self.started.read_text, pause_s=0.001)))
 
 
 @pytest.fixture
@@ -151,7 +140,7 @@ def test_a_worker_that_dies_while_it_links_fails_the_installation(place: Place, 
     assert [error.stable_code for error in errors] == ["linker_died"]
     assert how.name in errors[0].message
     assert not prefix.exists()
-    until(lambda: not still_there([script]), "the end of the link script")
+    wait_until(lambda: not still_there([script]), pause_s=0.001)
     place.install(prefix, place.solved("greeter"))
     assert_clean(prefix)
 
@@ -164,8 +153,8 @@ def test_a_parent_that_is_killed_takes_worker_and_link_scripts_along(
     script = place.started_pid()
     (worker,) = workers(parent.pid)
     os.kill(parent.pid, signal.SIGKILL)
-    until(lambda: not still_there([worker]), "the end of the worker")
-    until(lambda: not still_there([script]), "the end of the link script")
+    wait_until(lambda: not still_there([worker]), pause_s=0.001)
+    wait_until(lambda: not still_there([script]), pause_s=0.001)
     assert (prefix / "conda-meta").is_dir()  # left behind, for the next installer to remove
     shutil.rmtree(prefix)
     place.install(prefix, place.solved("greeter"))
@@ -179,7 +168,7 @@ def test_an_interrupt_leaves_nothing_behind(place: Place, processes: list[subpro
     os.kill(parent.pid, signal.SIGINT)
     assert parent.wait(DEADLINE_S) != 0
     assert not prefix.exists()
-    until(lambda: not still_there([script]), "the end of the link script")
+    wait_until(lambda: not still_there([script]), pause_s=0.001)
 
 
 @pytest.mark.parametrize("victim", ["worker", "group"])
@@ -194,7 +183,7 @@ def test_a_kill_while_packages_are_unpacked_does_no_harm(
     for attempt in range(3):
         prefix = place.root / f"prefix{attempt}"
         parent = start(place.command(prefix, "greeter", "large"), processes)
-        until(half_unpacked, "unpacking")
+        wait_until(half_unpacked, pause_s=0.001)
         for worker in workers(parent.pid):
             os.kill(worker, signal.SIGKILL)
         if victim == "group":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import Cli
+from tests.support.jobs import wait_until
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -42,15 +43,9 @@ def cli(tmp_path: Path, shop: Index) -> Cli:
     return found
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str], timeout_s: float = 60) -> None:
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait until ``condition`` holds; fail if the process ends before."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if process.poll() is not None:
-            pytest.fail(f"it ended before: {process.communicate()}")
-        if time.monotonic() > deadline:
-            pytest.fail("it never came so far")
-        time.sleep(0.0005)
+    wait_until(condition, process=process, pause_s=0.0005)
 
 
 def kill(process: subprocess.Popen[str], victim: str, pid: int | None = None) -> None:

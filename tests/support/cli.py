@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+_started: list[subprocess.Popen[str]] = []
+
+
+def end_started() -> None:
+    """End what a test has started and left behind, as one that failed does: else the next one is blamed for it."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None and not stream.closed:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        process.wait()
 
 
 @dataclass
@@ -71,7 +88,9 @@ class Cli:
         """Start a call and return its process."""
         defaults: dict[str, Any] = {"cwd": self.directory, "env": self.environ, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
                                     "stderr": subprocess.PIPE, "text": True}  # fmt: skip
-        return subprocess.Popen(self.argv(*arguments), **{**defaults, **options})
+        process = subprocess.Popen(self.argv(*arguments), **{**defaults, **options})
+        _started.append(process)
+        return process
 
     def run(
         self,

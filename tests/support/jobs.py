@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.run.configuration import Command, Prepared, RunConfiguration, RunEnvironment
 from wardian.run.targets.target import Job
 from wardian.tools import processes
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -83,12 +84,32 @@ def still_there(pids: Iterable[int]) -> list[int]:
     return [pid for pid in pids if processes.identify(pid) is not None]
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    """Wait for something in another process that cannot be waited for in any other way."""
+def wait_until(
+    condition: Callable[[], object],
+    timeout_s: float = 60.0,
+    *,
+    process: subprocess.Popen[Any] | None = None,
+    pause_s: float = 0.01,
+) -> object:
+    """Wait for something in another process that cannot be waited for in any other way; return what ``condition`` returned.
+
+    What vanishes while ``condition`` looks at it (a temporary directory of the other process) has not happened yet.
+
+    Args:     process: that must not end before.
+    """
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not (found := _look(condition)):
+        assert process is None or process.poll() is None, f"it ended before: {process and process.communicate()}"
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+    return found
+
+
+def _look(condition: Callable[[], object]) -> object:
+    try:
+        return condition()
+    except FileNotFoundError:
+        return None
 
 
 def a_configuration(source: Path | None, script: str = "train.py", *arguments: str, **changes: object) -> RunConfiguration:
