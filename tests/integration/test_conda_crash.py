@@ -22,7 +22,7 @@ from wardian.events import silent
 from wardian.prefix.conda import conda_files, install_conda
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from wardian.lock.lock import Artifact
 
