@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from wardian.curated.entry import Entry
+
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "wardian"
 PLACE = re.compile(r"<!-- generate: ([\w-]+) -->")
 
@@ -206,6 +208,8 @@ REACHED = {
     "wardian.sdk.builds": ("BuildCollection", "Build"),
     "wardian.workspace.build_record": ("BuildRecord", "Phase"),
     "wardian.sdk.sharing": ("Sharing", "Pushed"),
+    "wardian.sdk.catalogue": ("CuratedCollection", "CuratedImage"),
+    "wardian.curated.entry": ("Entry",),
     "wardian.workspace.page": ("Page",),
     "wardian.lint.files": ("Linted",),
     "wardian.lint.finding": ("Finding",),
@@ -303,7 +307,36 @@ def lint_azure_part() -> str:
     return "\n".join(["| finding of Azure ML | rule |", "| --- | --- |", *rows])
 
 
+# -- curated environments ----------------------------------------------------------------------------------------------
+
+
+def curated_part() -> str:
+    """Return every version of every curated environment, with what it holds."""
+    from wardian.curated.catalogue import Catalogue
+
+    parts: list[str] = []
+    for entry in Catalogue().entries:
+        held = ", ".join(f"{name} {version}" for name, version in entry.frameworks.items()) or "nothing but Python"
+        locks = [f"{platform} ({_packages(entry, platform)})" for platform in entry.locks]
+        rows = [
+            ("frameworks", held), ("Python", entry.python), ("accelerator", entry.accelerator), ("published", entry.published),
+            *([("deprecated", f"{entry.deprecated}{f', use `{entry.successor}`' if entry.successor else ''}")] if entry.deprecated else []),
+            ("locked for", ", ".join(locks) or "nothing yet: each workspace locks it when it is first used"),
+            ("hash", f"`@{entry.definition_hash.short}`"),
+        ]  # fmt: skip
+        table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+        parts += [f"## {entry.reference}", f"{entry.description}.", table, f"```yaml\n{entry.source().rstrip()}\n```"]
+    return "\n\n".join(parts)
+
+
+def _packages(entry: Entry, platform: str) -> str:
+    lock = entry.lock(platform)
+    count = len(lock.artifacts) if lock is not None else 0
+    return f"{count} package{'' if count == 1 else 's'}"
+
+
 PARTS = {
+    "curated": curated_part,
     "commands": commands_part,
     "settings": settings_part,
     "exits": exits_part,

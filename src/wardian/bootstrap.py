@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wardian.bootstrap_images import ImageParts
+    from wardian.curated.catalogue import Catalogue
     from wardian.definition.environment import Environment
     from wardian.digest import Digest
     from wardian.events import Listener
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from wardian.tools.uv import Uv
     from wardian.workspace.artifacts import Artifacts
     from wardian.workspace.builds import Builds
+    from wardian.workspace.curation import Curation
     from wardian.workspace.database import Database
     from wardian.workspace.environments import Environments
     from wardian.workspace.lock_chain import LockChain
@@ -118,7 +120,19 @@ class Parts:
         """Names, versions, labels."""
         from wardian.workspace.environments import Environments
 
-        return Environments(self.database)
+        return Environments(self.database, curation=self._curation)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The curated environments."""
+        from wardian.curated.catalogue import Catalogue
+
+        return Catalogue(Path(self.settings.catalogue) if self.settings.catalogue else None)
+
+    def _curation(self) -> Curation:
+        from wardian.workspace.curation import Curation
+
+        return Curation(self.database, self.catalogue)
 
     @cached_property
     def locks(self) -> Locks:
@@ -376,4 +390,4 @@ class Parts:
         from wardian.workspace.lock_chain import LockChain
 
         return LockChain(locks=self.locks, machine=self.lock_store, shared=lambda: self.images.shared_locks, artifacts=self.artifacts,
-                         listener=self.listener)  # fmt: skip
+                         catalogue=lambda: self.catalogue, listener=self.listener)  # fmt: skip

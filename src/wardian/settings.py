@@ -106,6 +106,13 @@ class Settings:
     image_epoch: int = field(
         default=0, metadata={"variable": "WARDIAN_IMAGE_EPOCH", "doc": "the time of every file in an image, seconds since 1970"}
     )
+    catalogue: str = field(
+        default="",
+        metadata={
+            "variable": "WARDIAN_CATALOGUE",
+            "doc": "a directory of curated environments instead of those that came with Wardian",
+        },
+    )
     pass_variables: tuple[str, ...] = field(
         default=(),
         metadata={"variable": "WARDIAN_PASS_VARIABLES", "doc": "variables of the caller that every run inherits (patterns)"},

@@ -99,7 +99,7 @@ def wait_until(
     """
     deadline = time.monotonic() + timeout_s
     while not (found := _look(condition)):
-        assert process is None or process.poll() is None, f"it ended before: {process and process.communicate()}"
+        assert process is None or process.poll() is None, f"it ended before, with {process.returncode}"
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(pause_s)
     return found

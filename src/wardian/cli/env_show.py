@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 ))  # fmt: skip
 @click.option(
     "--kind",
-    type=click.Choice(["system", "user"]),
-    help="Only those whose packages Wardian installs, or only user-managed ones.",
+    type=click.Choice(["curated", "system", "user"]),
+    help="Curated ones; or of yours only those whose packages Wardian installs, or only user-managed ones.",
 )
-@click.option("--archived", is_flag=True, help="Archived ones too.")
+@click.option("--archived", is_flag=True, help="Archived and deprecated ones too.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most this many.")
 @click.option("--after", metavar="NAME", help="The page after this name.")
 @click.option(
@@ -39,16 +39,29 @@ def list_(session: Session, kind: str | None, archived: bool, limit: int, after:
 
         show_shared(session, None if registry == "-" else registry)
         return
+    if kind == "curated":
+        _show_curated(session, with_deprecated=archived)
+        return
     page = session.workspace.environments.list(limit=limit, after=after, include_archived=archived, kind=kind)
     document = {"environments": [version_row(v) for v in page.items], "next": page.next}
     if not page.items:
-        session.say("no environments yet: `wardian env create NAME -f FILE` makes one")
+        session.say(
+            "no environments yet: `wardian env create NAME -f FILE` makes one; `wardian env list --kind curated` shows what is there for all"
+        )
     if page.next:
         session.say(f"more: --after {page.next}")
     session.show(document, lambda: table(("NAME", "VERSION", "HASH", "CREATED", "LABELS", "DESCRIPTION"), [
         (v.name, v.version, v.definition_hash.short, v.created[:16].replace("T", " "), ",".join(v.labels) + (" archived" if v.archived else ""), v.description[:50])
         for v in page.items
     ]) if page.items else [])  # fmt: skip
+
+
+def _show_curated(session: Session, *, with_deprecated: bool) -> None:
+    entries = session.workspace.catalogue.list(with_deprecated=with_deprecated)
+    session.show({"environments": [entry.as_document() for entry in entries], "next": None}, lambda: table(
+        ("NAME", "VERSION", "PYTHON", "ACCELERATOR", "PUBLISHED", "DESCRIPTION"),
+        [(e.name, e.version, e.python, e.accelerator, e.published + (f", deprecated {e.deprecated}" if e.deprecated else ""), e.description) for e in entries],
+    ))  # fmt: skip
 
 
 @click.command(

@@ -38,6 +38,7 @@ COMMANDS = {
     "runs": ("wardian.cli.runs:runs", "Runs: list, show, logs, wait, cancel, export, reproduce."),
     "build": ("wardian.cli.build:build", "Builds: list, show, logs, cancel: every solve, installation, image and push."),
     "image": ("wardian.cli.image:image", "Images: show, copy, compare."),
+    "catalog": ("wardian.cli.catalog:catalog", "Curated environments: fill a registry with them, try them."),
     "workspace": ("wardian.cli.workspace:workspace", "Workspaces: create, list, use, show, delete."),
     "secret": ("wardian.cli.secret:secret", "Logins for indexes, channels and registries."),
     "config": ("wardian.cli.config:config", "Settings: show them and where they come from; set one."),
@@ -45,7 +46,7 @@ COMMANDS = {
     "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
 }
 _OF_KERNELS = ("--kernel", "--remove-kernel", "--name")  # with these `shell` runs no program
-ALIASES = {"job": "runs", "jobs": "runs", "builds": "build", "images": "image", "environment": "env"}
+ALIASES = {"job": "runs", "jobs": "runs", "builds": "build", "images": "image", "environment": "env", "catalogue": "catalog"}
 
 
 def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:

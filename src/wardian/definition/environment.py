@@ -28,7 +28,6 @@ MANAGERS = ("conda", "uv", "user")
 SOURCES = ("managed", "host")
 INDEX_STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
 LINK_SCRIPTS = ("refuse", "run")
-RESERVED_PREFIX = "Wardian-"
 
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
 _VIRTUAL = re.compile(r"[a-z][a-z0-9_]*")

@@ -13,6 +13,7 @@ LATEST = "latest"
 SHORTEST_HASH = 6
 # first words that make a reference to another kind of thing; no environment is registered under them
 KINDS = ("run", "model", "endpoint", "azureml")
+CURATED_PREFIX = "Wardian-"  # names that begin so are curated environments, in any mixture of upper and lower case
 
 _HASH = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -72,6 +73,11 @@ class Reference:
         if self.run_id is not None:
             return f"run:{self.run_id}"
         return f"{self.name}" + (f":{self.version}" if self.version else f"@{self.label}" if self.label else "")
+
+
+def is_curated_name(name: str) -> bool:
+    """Return whether nobody but the catalogue may use ``name`` for an environment."""
+    return name.lower().startswith(CURATED_PREFIX.lower())
 
 
 def is_file_reference(text: str) -> bool:

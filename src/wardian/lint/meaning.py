@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.definition.environment import RESERVED_PREFIX
-from wardian.definition.reference import KINDS
+from wardian.definition.reference import CURATED_PREFIX, KINDS, is_curated_name
 from wardian.formats.read_definition import Place
 from wardian.lint.finding import Problem, Rule
 
@@ -29,8 +28,8 @@ def _reserved(subject: Subject) -> Iterator[Problem]:
     if name is None:
         return
     place = subject.place("name")
-    if name.lower().startswith(RESERVED_PREFIX.lower()):
-        yield Problem(place, f"`{name}`: names that begin with `{RESERVED_PREFIX}` are kept for curated environments")
+    if is_curated_name(name):
+        yield Problem(place, f"`{name}`: names that begin with `{CURATED_PREFIX}` are kept for curated environments")
     elif name in KINDS:
         yield Problem(place, f"`{name}` cannot be a name: `{name}:…` refers to something else")
     elif name.lower().startswith(_OF_AZURE):

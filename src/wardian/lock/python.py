@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from wardian.digest import Digest
 from wardian.errors import NotFound, SolveFailed, Unavailable
@@ -64,10 +64,20 @@ class PythonChooser:
         return self._host(python.requires_python, preferred), (NOT_PORTABLE,)
 
     def url_of(self, artifact: Artifact) -> str | None:
-        """Return where the catalogue says that a standalone build is, or None."""
-        for entry in self._entries():
+        """Return where a standalone build is, or None.
+
+        The catalogue of a later uv names later builds alone: an earlier one lies beside them, in the directory of its own build.
+        """
+        entries = self._entries()
+        for entry in entries:
             if _file(entry) == artifact.file:
                 return str(entry["url"])
+        for entry in entries:
+            above, _, name = str(entry["url"]).rpartition("/")
+            releases, _, build = above.rpartition("/")
+            if artifact.build and build and build == _build(entry) and entry.get("implementation", "cpython") == "cpython":
+                encoded = quote(artifact.file) if "%2B" in name else artifact.file
+                return f"{releases}/{artifact.build}/{encoded}"
         return None
 
     def _managed(self, request: SolveRequest, preferred: Artifact | None, listener: Listener) -> Artifact | None:

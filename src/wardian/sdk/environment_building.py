@@ -113,7 +113,9 @@ class EnvironmentBuilding(EnvironmentLookup):
         lock = self._parts.locks.get(locked.chosen.lock_digest, definition_hash=version.definition_hash)
         roots = [f"{a.name} {a.version}" for a in lock.artifacts if a.name in lock.provenance.roots]
         shown = ", ".join(roots[:4]) + (f" and {len(roots) - 4} more" if len(roots) > 4 else "")  # noqa: PLR2004
-        where = f"{'this' if locked.origin in ('workspace', 'machine') else 'the'} {locked.origin}"
+        where = {"workspace": "this workspace", "machine": "this machine", "curated": "the catalogue"}.get(
+            locked.origin, f"the {locked.origin}"
+        )
         text = f"{version} takes the lock that {where} has for it: {shown}, locked {lock.provenance.created[:10]}"
         self._parts.listener(Event("notice", text, data={"lock_digest": lock.digest, "origin": locked.origin}))
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from wardian.errors import NotFound
+from wardian.errors import InvalidReference, NotFound
 from wardian.events import Event
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class EnvironmentLookup:
         """
         from wardian.definition.reference import Reference
 
-        parsed = Reference.parse(reference)
+        try:
+            parsed = Reference.parse(reference)
+        except InvalidReference as error:
+            raise self._parts.environments.with_nearest(error, reference) from None
         if parsed.run_id is not None:
             newest = self._parts.runs.list(limit=1).items if parsed.run_id == "latest" else ()
             record = newest[0] if newest else self._parts.runs.get(parsed.run_id)
@@ -112,7 +115,13 @@ class EnvironmentLookup:
     def list(
         self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None
     ) -> Page[EnvironmentVersion]:
-        """Return a page of the latest versions, by name."""
+        """Return a page of the latest versions, by name; curated ones only if ``kind`` is ``curated``, all of them on one page."""
+        if kind == "curated":
+            from wardian.workspace.page import Page
+
+            return Page(
+                tuple(self.get(entry.name) for entry in self._parts.catalogue.current(with_deprecated=include_archived)), None
+            )
         return self._parts.environments.list(limit=limit, after=after, include_archived=include_archived, kind=kind)
 
     def versions(self, name: str, *, limit: int = 50, after: str | None = None) -> Page[EnvironmentVersion]:

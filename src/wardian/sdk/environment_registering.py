@@ -68,7 +68,7 @@ class EnvironmentRegistering(EnvironmentLookup):
         if definition.content != plain.content:
             source = None
         found, created = self.register(definition.renamed(name), version=version, source=source, sources=sources, parent=parent,
-                                       note=f"copy of {parent}" if parent is not None else "")  # fmt: skip
+                                       note=_made_from(parent, definition) if parent is not None else "")  # fmt: skip
         if not created:
             self._tell_archived(found)
         return found, created
@@ -185,6 +185,16 @@ class EnvironmentRegistering(EnvironmentLookup):
         difference = entries[0].difference if entries else None
         change = "" if difference is None else note if difference.same_content else difference.summary()
         return f"registered {version}" + (f": {change}" if change else "")
+
+
+def _made_from(parent: EnvironmentVersion, definition: Environment) -> str:
+    """Return how ``definition`` was made from ``parent``; of a curated one with all that differs, which nobody would look for."""
+    if parent.kind != "curated" or definition.content == parent.environment.content:
+        return f"copy of {parent}"
+    from wardian.definition.difference import difference
+
+    changes = difference(replace(parent.environment, name=None), replace(definition, name=None)).summary()
+    return f"derived from {parent}: {changes}"
 
 
 def with_more(environment: Environment, packages: Sequence[str]) -> Environment:

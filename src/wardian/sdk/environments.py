@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wardian.sdk.environment_building import EnvironmentBuilding
 from wardian.sdk.environment_registering import EnvironmentRegistering
-from wardian.sdk.upgrade import named
+from wardian.sdk.upgrade import named, owned
 from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         from wardian import formats
 
         version = self.get(name)
-        named(version)
+        owned(version)
         kind, text = self.source(version)
         changed = change(text, kind, version.environment.python.manager)
         read = formats.read_text(changed, kind, file=f"{version}", local=version.environment.local_sources)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wardian.digest import canonical_json
 from wardian.errors import BuildFailed, InvalidInput, NotFound
 from wardian.sdk.image_base import ImageBases
+from wardian.sdk.shared_base import pin_shared_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,9 @@ class ImageMaker:
             self._recording(version) as recorder,
             self._parts.prefixes.work_beside(),
         ):  # clean-ups leave archives and layers alone
-            result, origin = self._find_or_build(version, self.request(version, platform, lock, recorder), recorder)
+            pin_shared_base(self._parts, version, platform, lock)
+            found = self._find_pinned(version, platform, lock, recorder)
+            result, origin = found or self._find_or_build(version, self.request(version, platform, lock, recorder), recorder)
             known = self._remember(version, platform, scheme, result, origin)
         build_id = recorder.id if recorder is not self._recorder and recorder.kept else ""
         if build_id:
@@ -126,6 +129,24 @@ class ImageMaker:
             if store is not images.local or images.local.find(f"sha256:{known.digest}") is not None:
                 return known
             images.records.forget(version.id, platform.name, scheme, known.store)
+        return None
+
+    def _find_pinned(
+        self, version: EnvironmentVersion, platform: Platform, lock: Lock, recorder: Recorder
+    ) -> tuple[StoredImage, str] | None:
+        """Return the image if its key is known without the base image at hand: nobody asks for the base when its image is there."""
+        from wardian.image.build import ImageRequest, find_image
+        from wardian.image.key import image_key
+        from wardian.lock.python import HOST
+
+        pin = self._parts.images.records.find_base(version.id, platform.name)
+        if pin is None or (lock.python is not None and lock.python.source == HOST):
+            return None
+        key = image_key(lock, pin.digest, ImageRequest.of(lock, None, None, self._parts.images.scheme).scheme)
+        for store, origin in self._places():
+            if (found := find_image(store, key, lock.digest)) is not None:
+                recorder.kept = recorder is self._recorder
+                return found, origin
         return None
 
     def _find_or_build(self, version: EnvironmentVersion, request: ImageRequest, recorder: Recorder) -> tuple[StoredImage, str]:

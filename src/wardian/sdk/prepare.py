@@ -46,7 +46,7 @@ def prepare_in_container(
                        lock_digest=image.lock_digest, lock_origin=pinned.chosen.origin if pinned else None, image_digest=image.digest, image_origin=image.origin,
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
         version.document.get("variables", {}), interpreter=(python.interpreter or "python3") if version.kind == "user" else None,
-        notes=image.notes,
+        notes=(*_deprecated(parts, version), *image.notes),
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def _installed(parts: Parts, environments: EnvironmentCollection, version: Envir
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
-        notes = _ignored(version)
+        notes = (*_deprecated(parts, version), *_ignored(version))
         if chosen.as_of:
             notes = (*notes, f"locked as of {chosen.as_of}")
         if not parts.protects:
@@ -112,6 +112,17 @@ def _user_managed(version: EnvironmentVersion) -> Prepared:
                                    observed=observed),
         notes=_ignored(version),
     )  # fmt: skip
+
+
+def _deprecated(parts: Parts, version: EnvironmentVersion) -> tuple[str, ...]:
+    """Return that a curated version is deprecated, and what takes its place."""
+    if version.kind != "curated":
+        return ()
+    entry = parts.catalogue.find(version.name or "", version.version)
+    if entry is None or not entry.deprecated:
+        return ()
+    successor = f": `{entry.successor}` takes its place" if entry.successor else ""
+    return (f"{version} is deprecated since {entry.deprecated}{successor}",)
 
 
 def _ignored(version: EnvironmentVersion) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wardian.definition.reference import LATEST
+from wardian.definition.reference import LATEST, is_curated_name
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
@@ -43,12 +43,13 @@ class Sharing:
         self._parts = parts
         self._environments = environments
 
-    def push(self, reference: str, registry: str | None = None) -> Pushed:
+    def push(self, reference: str, registry: str | None = None, *, curated: bool = False) -> Pushed:
         """Put a version into a registry: its definition, its locks with what was built for them, and the images that it has.
 
         The version comes last, so nobody finds one whose parts are missing. Its labels are taken from other versions there. Idempotent.
 
         Args:     registry: ``HOST/REPOSITORY`` or ``oci:DIRECTORY``; None: the configured one.
+                  curated: whether it may be a curated one: what fills a registry with the catalogue says so.
         Raises:   Conflict: code ``version_exists``: other content under this name and version.  Unavailable, Denied.
                   What locking raises: a version is locked before it is shared.
         """
@@ -56,6 +57,9 @@ class Sharing:
 
         version = self._environments.get(reference)
         named(version)
+        if version.kind == "curated" and not curated:
+            raise Conflict(f"`{version}` is curated: every workspace has it", code="curated_read_only",
+                           hint="`wardian catalog build --to REGISTRY` fills a registry with images of the curated ones")  # fmt: skip
         store = self.registry(registry)
         locks = {} if version.kind == "user" else self._environments.lock(version)
         with self._parts.builds.record("push", str(version), version.definition_hash, self._parts.listener) as recorder:
@@ -91,6 +95,9 @@ class Sharing:
         place, slash, last = reference.rpartition("/")
         store = self._to_read(place if slash else None)
         shared = self._find(store, last)
+        if is_curated_name(shared.name):
+            raise Conflict(f"`{shared.name}` is curated: every workspace has it, and no registry brings another", code="curated_read_only",
+                           hint=f"`wardian run -e {shared.name} …`; `WARDIAN_GLOBAL_REGISTRY` says where its image may be")  # fmt: skip
         with self._parts.builds.record(
             "pull", f"{shared.name}:{shared.version}", shared.definition_hash, self._parts.listener
         ) as recorder:

@@ -88,7 +88,7 @@ def plan_upgrade(
     from wardian.lock.solver import SolveRequest
     from wardian.sdk.base_move import plan_bases
 
-    named(version)
+    owned(version)
     before = environments.lock(version)
     old = before[this_platform().name]
     environment, text = _with_pins(environments, version, [one for one in packages if re.search(r"[=<>~!]", one)])
@@ -169,6 +169,17 @@ def rebuild(parts: Parts, environments: EnvironmentCollection, version: Environm
             parts.locks.set_current(version.definition_hash, lock.platform, lock.digest, "rebuild")
             current[lock.platform] = (was.lock_digest if was else None, lock.digest)
     return Rebuilt(upgrade, added, shared, current)
+
+
+def owned(version: EnvironmentVersion) -> str:
+    """Return the version's name, under which others can be made.
+
+    Raises:   InvalidInput: it is anonymous.  Conflict: code ``curated_read_only``.
+    """
+    from wardian.workspace.curation import refuse_change
+
+    refuse_change(version.name)
+    return named(version)
 
 
 def named(version: EnvironmentVersion) -> str:

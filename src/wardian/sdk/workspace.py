@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.run.configuration import Resources, RunConfiguration
     from wardian.sdk.builds import BuildCollection
+    from wardian.sdk.catalogue import CuratedCollection
     from wardian.sdk.images import ImageCollection
     from wardian.sdk.runs import Run, RunCollection
     from wardian.workspace.secrets import Secrets
@@ -99,6 +100,13 @@ class Workspace:
         from wardian.sdk.builds import BuildCollection
 
         return BuildCollection(self._parts)
+
+    @cached_property
+    def catalogue(self) -> CuratedCollection:
+        """The curated environments."""
+        from wardian.sdk.catalogue import CuratedCollection
+
+        return CuratedCollection(self._parts, self.environments)
 
     @property
     def secrets(self) -> Secrets:

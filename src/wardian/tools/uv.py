@@ -205,7 +205,16 @@ class Uv:
         if catalogue:
             environ["UV_PYTHON_DOWNLOADS_JSON_URL"] = _as_url(catalogue)
         done = self._run(
-            ["python", "list", "--only-downloads", "--all-versions", "--all-platforms", "--output-format", "json"],
+            [
+                "python",
+                "list",
+                "--only-downloads",
+                "--all-versions",
+                "--all-platforms",
+                "--all-arches",
+                "--output-format",
+                "json",
+            ],
             cwd=Path("/"),
             environ=environ,
         )

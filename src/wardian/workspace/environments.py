@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from wardian.definition.reference import Reference
-from wardian.errors import Conflict, InvalidInput, NotFound
+from wardian.definition.reference import Reference, is_curated_name
+from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
 from wardian.workspace import labels, registration, resolution
 from wardian.workspace.clock import moment_text, utc_now
+from wardian.workspace.curation import is_foreign, refuse_change
 from wardian.workspace.page import Page, check_limit
 from wardian.workspace.registration import Registration
 from wardian.workspace.users import users_of_versions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from wardian.definition.environment import Environment
+    from wardian.workspace.curation import Curation
     from wardian.workspace.database import Database
 
 KINDS = ("system", "user")
@@ -31,13 +33,16 @@ class Environments:
     A reference is NAME (the latest version), NAME:VERSION, NAME@LABEL or @HASH, as text or parsed. ``latest`` is the
     version registered last that is not archived; if all are, the last one.
 
-    Args:     now: where the moments in the records come from.
+    Args:     now: where the moments in the records come from.  curation: the curated environments; None: there are none.
     Source:   semantics §1
     """
 
-    def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, database: Database, now: Callable[[], datetime] = utc_now, *, curation: Callable[[], Curation] | None = None
+    ) -> None:
         self._database = database
         self._now = now
+        self._curation = curation
 
     # -- register ----------------------------------------------------------------------------------------------------
 
@@ -93,14 +98,26 @@ class Environments:
 
         Raises:   InvalidReference: malformed, or of a run.  Conflict: code ``ambiguous_hash``.
         """
-        return resolution.find_version(self._database, resolution.parsed(reference))
+        return resolution.find_version(self._database, self._meant(resolution.parsed(reference)))
 
     def get(self, reference: str | Reference) -> EnvironmentVersion:
         """Return the version that ``reference`` means, archived or not.
 
         Raises:   NotFound: the hint names what comes close.  InvalidReference.  Conflict: as ``find``.
         """
-        return resolution.get_version(self._database, resolution.parsed(reference))
+        meant = self._meant(resolution.parsed(reference))
+        try:
+            return resolution.get_version(self._database, meant)
+        except NotFound as error:
+            if error.stable_code == "environment_not_found" and self._curation is not None and is_foreign(meant.name or ""):
+                raise self._curation().instead(error, meant.name or "") from None
+            raise
+
+    def with_nearest(self, error: InvalidReference, reference: str) -> InvalidReference:
+        """Return ``error``, about a reference to an environment of Azure ML's, with the nearest curated one; any other as it is."""
+        if not reference.startswith("azureml:") or self._curation is None or (near := self._curation().hint(reference)) is None:
+            return error
+        return InvalidReference(error.message, hint=f"{near}; or: {error.hint}", code=error.stable_code)
 
     def source(self, version: EnvironmentVersion) -> tuple[str, str] | None:
         """Return format and text that ``version`` was read from, comments kept; None: it was made in Python."""
@@ -109,14 +126,18 @@ class Environments:
     def list(
         self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None
     ) -> Page[EnvironmentVersion]:
-        """Return the latest version of each name, in the order of the names.
+        """Return the latest version of each name, in the order of the names; curated ones are not among them.
 
         Args:     limit: 1 to 1000.  after: ``next`` of the page before.  kind: only ``system`` or only ``user``.
         """
         check_limit(limit)
         if kind not in (None, *KINDS):
             raise InvalidInput(f"`{kind}` is no kind of environment", hint=f"one of {', '.join(KINDS)}", code="unknown_kind")
-        conditions = [*(["e.kind = ?"] if kind else []), *([] if include_archived else ["e.hidden = 0"]), "e.name > ?"]
+        conditions = [
+            "e.kind = ?" if kind else "e.kind != 'curated'",
+            *([] if include_archived else ["e.hidden = 0"]),
+            "e.name > ?",
+        ]
         rows = self._database.rows(
             f"{LATEST} WHERE {' AND '.join(conditions)} ORDER BY e.name LIMIT ?",
             *([kind] if kind else []),
@@ -166,6 +187,7 @@ class Environments:
 
         Raises:   NotFound: no such version.  InvalidReference: not a label; ``latest`` is computed.
         """
+        refuse_change(name)
         return labels.put_label(self._database, name, version, label, author=author, moment=moment_text(self._now()))
 
     def remove_label(self, name: str, label: str, *, author: str = "") -> None:
@@ -173,6 +195,7 @@ class Environments:
 
         Raises:   NotFound: no version has it.
         """
+        refuse_change(name)
         labels.remove_label(self._database, name, label, author=author, moment=moment_text(self._now()))
 
     def label_history(self, name: str, label: str | None = None) -> tuple[LabelMove, ...]:
@@ -195,6 +218,7 @@ class Environments:
 
         with self._database.write():
             found = self.get(reference)
+            refuse_change(found.name)
             if description is not None:
                 self._database.execute("UPDATE versions SET description = ? WHERE id = ?", clean_text(description), found.id)
             if tags is not None:
@@ -221,8 +245,10 @@ class Environments:
         Raises:   Conflict: code ``in_use``: labels, runs or other records refer to it; the message names them.
         """
         target = resolution.parsed(reference)
+        refuse_change(target.name)
         with self._database.write():
             found = self.get(target)
+            refuse_change(found.name)
             environment_id = self._environment_id(found.id)
             if target.hash_prefix is not None and environment_id is not None:
                 raise InvalidInput(f"`{target}` has a name: it is {found.reference}", hint=f"write `{found.reference}`",
@@ -253,6 +279,10 @@ class Environments:
             raise NotFound("that version was deleted", code="environment_version_not_found")
         return EnvironmentVersion.from_row(row)
 
+    def _meant(self, reference: Reference) -> Reference:
+        curated = self._curation is not None and reference.name is not None and is_curated_name(reference.name)
+        return self._curation().resolve(reference) if self._curation is not None and curated else reference
+
     def _environment_id(self, version_id: int) -> int | None:
         value: int | None = self._database.rows("SELECT environment_id FROM versions WHERE id = ?", version_id)[0][0]
         return value
@@ -270,8 +300,10 @@ class Environments:
         return tuple(EnvironmentVersion.from_row(row) for row in rows)
 
     def _set_archived(self, target: Reference, moment: str | None) -> EnvironmentVersion:
+        refuse_change(target.name)
         with self._database.write():
             found = self.get(target)
+            refuse_change(found.name)
             environment_id = self._environment_id(found.id)
             table, row_id = ("environments", environment_id) if _is_name(target) else ("versions", found.id)
             value = "coalesce(archived, ?)" if moment else "?"

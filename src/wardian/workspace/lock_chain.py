@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from wardian.curated.catalogue import Catalogue
     from wardian.definition.platform import Platform
     from wardian.digest import Digest
     from wardian.events import Listener
@@ -24,31 +25,38 @@ if TYPE_CHECKING:
 
 
 class LockChain:
-    """Asks one after the other: the version's pin → this workspace → this machine → the workspace's registry → the global one.
+    """Asks one after the other: the version's pin → this workspace → the catalogue → this machine → the workspace's registry → the global one.
 
     A place that cannot say is an error, never "not there": else a definition would get two locks.
 
-    Args:     shared: the registries, made when they are first asked; none when offline, or where none is configured.
+    Args:     catalogue: the curated environments; None: there are none.
+              shared: the registries, made when they are first asked; none when offline, or where none is configured.
     """
 
     def __init__(
         self, *, locks: Locks, machine: LockStore, shared: Callable[[], Sequence[SharedLocks]], artifacts: Artifacts,
-        listener: Listener = silent,
+        catalogue: Callable[[], Catalogue] | None = None, listener: Listener = silent,
     ):  # fmt: skip
         self._locks = locks
         self._machine = machine
         self._shared = shared
         self._artifacts = artifacts
+        self._catalogue = catalogue
         self._listener = listener
 
     # -- look ----------------------------------------------------------------------------------------------------------
 
     def find_here(self, version: EnvironmentVersion, platform: Platform) -> tuple[Lock, str] | None:
-        """Return the version's lock and where it is from (``pinned`` | ``workspace`` | ``machine``), or None; contacts nothing."""
+        """Return the version's lock and where it is from (``pinned`` | ``workspace`` | ``curated`` | ``machine``), or None; contacts nothing."""
         if (pin := self._locks.find_pin(version.id, platform.name)) is not None:
             return self._locks.get(pin.lock_digest, definition_hash=version.definition_hash), "pinned"
         if (current := self._locks.current(version.definition_hash, platform.name)) is not None:
             return self._locks.get(current.lock_digest, definition_hash=version.definition_hash), "workspace"
+        if (
+            self._catalogue is not None
+            and (curated := self._catalogue().find_lock(version.definition_hash, platform)) is not None
+        ):
+            return curated[0], "curated"
         lock = self._machine.find_current(version.definition_hash, platform)
         return (lock, "machine") if lock is not None else None
 
@@ -95,7 +103,7 @@ class LockChain:
                     winner = self._offer_to(place, lock)
                     if winner.digest != lock.digest:
                         lock, origin = winner, place.origin
-        if origin not in ("pinned", "workspace", "machine"):
+        if origin not in ("pinned", "workspace", "curated", "machine"):
             nearer = self._machine.offer(lock, self._wheels(lock))
             if nearer.digest != lock.digest:
                 lock, origin = nearer, "machine"

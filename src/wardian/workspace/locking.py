@@ -32,13 +32,13 @@ class Locked:
     """The lock that a version uses: which, and whether this call solved it, adopted it or found it pinned."""
 
     chosen: ChosenLock
-    origin: str  # pinned | workspace | machine | workspace registry | global registry | solved
+    origin: str  # pinned | workspace | curated | machine | workspace registry | global registry | solved
 
 
 class Locker:
     """Finds or makes the lock of a version.
 
-    The first hit wins: the version's pin → the workspace's current lock of the hash → the machine's lock store → the workspace's
+    The first hit wins: the version's pin → the workspace's current lock of the hash → the catalogue → the machine's lock store → the workspace's
     registry → the global one → solve. Whatever is found is pinned to the version, with its origin; a pin never changes. A
     version that is pinned needs neither of ``chain``, ``solver`` and ``builds``, which are made when they are needed.
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wardian.definition.reference import KINDS, check_version
+from wardian.definition.reference import KINDS, check_version, is_curated_name
 from wardian.errors import Conflict, InvalidInput
 from wardian.workspace.version import LATEST, VERSIONS, Ancestor, EnvironmentVersion, content_key
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wardian.workspace.database import Database
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # fits SQLite's integers
-_RESERVED = "wardian-"
 
 
 def find_current(database: Database, name: str | None, key: str) -> EnvironmentVersion | None:
@@ -43,12 +42,13 @@ class Registration:
     parent: EnvironmentVersion | Ancestor | None = None
     lineage_note: str = ""
     always_new: bool = False
+    curated: bool = False  # an entry of the catalogue: the one way to a name that is kept for those
 
 
 def add_version(database: Database, asked: Registration, moment: str) -> tuple[EnvironmentVersion, bool]:
     """Do what ``Environments.register`` promises, in one transaction."""
     name, version = asked.environment.name, asked.version
-    _check(name, version)
+    _check(name, version, curated=asked.curated)
     key = content_key(asked.environment)
     if version is None and not asked.always_new and (known := find_current(database, name, key)):
         return known, False  # nearly always: no write lock is taken
@@ -95,16 +95,16 @@ def settle(database: Database, environment_id: int) -> None:
     )
 
 
-def _check(name: str | None, version: str | None) -> None:
+def _check(name: str | None, version: str | None, *, curated: bool) -> None:
     if version is not None:
         check_version(version)
         if name is None:
             raise InvalidInput(
                 f"a version `{version}` needs a name", hint="give the environment a name", code="version_without_name"
             )
-    if name is not None and name.lower().startswith(_RESERVED):
+    if name is not None and is_curated_name(name) and not curated:
         raise InvalidInput(f"`{name}`: names that begin with `Wardian-` are kept for curated environments",
-                           hint="choose another name", code="reserved_name")  # fmt: skip
+                           hint="choose another name; a curated one itself is used by its name: `-e NAME`", code="reserved_name")  # fmt: skip
     if name in KINDS:
         raise InvalidInput(f"`{name}` cannot be a name: `{name}:…` refers to something else", hint="choose another name",
                            code="reserved_name")  # fmt: skip
@@ -146,7 +146,7 @@ def _inserted(
         "version": version,
         "content_key": key,
         "definition_hash": definition_hash(environment),
-        "kind": "user" if environment.python.manager == "user" else "system",
+        "kind": "curated" if asked.curated else "user" if environment.python.manager == "user" else "system",
         "created": moment,
         "description": environment.description,
         "tags": json.dumps(dict(environment.tags), ensure_ascii=False),

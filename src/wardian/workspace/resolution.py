@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.definition.reference import Reference, azure_hint, file_hint, is_file_reference
+from wardian.definition.reference import Reference, azure_hint, file_hint, is_curated_name, is_file_reference
 from wardian.errors import Conflict, InvalidReference, NotFound
 from wardian.workspace.version import LATEST, VERSIONS, EnvironmentVersion
 
@@ -122,7 +122,7 @@ def label_missing(database: Database, name: str, label: str) -> NotFound:
 
 
 def _name_missing(database: Database, name: str) -> NotFound:
-    close = closest(name, _neighbours(database, name))
+    close = closest(name, [one for one in _neighbours(database, name) if not is_curated_name(one)])
     if not close and name.lower().startswith("azureml-"):
         return NotFound(f"there is no environment `{name}`: Azure ML's curated ones are in its service", hint=azure_hint(name),
                         code="environment_not_found")  # fmt: skip

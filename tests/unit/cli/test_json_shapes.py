@@ -69,6 +69,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("env", "list")
     call("env", "show", "host")
     call("env", "history", "host")
+    call("env", "list", "--kind", "curated", name="env-list-curated")
     call("env", "diff", "host:1", "host:2")
     call("env", "hash", "host")
     cli.write("lint.yml", "channels: [conda-forge]\ndependencies: [python=3.12, numpy]\nprefix: /home/ada/x\n")
@@ -124,14 +125,16 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
     found["env-create"] = cli.json("env", "create", "left", "-f", "environment.yml", "--tag", "a=b")
     found["env-push"] = cli.json("env", "push", "a:1", f"oci:{place / 'shared'}")
     found["env-list-registry"] = cli.json("env", "list", "--registry", f"oci:{place / 'shared'}")
+    names = ["Wardian-minimal-py312-cpu", "--to", f"oci:{place / 'shared'}"]
+    found["catalog-diff"] = cli.json("catalog", "diff", *names)
     other = Cli.at(place / "other")
     found["env-pull"] = other.json("env", "pull", f"oci:{place / 'shared'}/a:1")
     return found
 
 
 NAMES = [
-    "build-list", "build-logs", "build-show", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
-    "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-registry",
+    "build-list", "build-logs", "build-show", "catalog-diff", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
+    "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
     "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "workspace-create",

@@ -1,0 +1,1 @@
+"""The catalogue as data: curated environments with their locks, and what reads them."""
