@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,9 @@ from wardian.cli.common import Session, command, complete_reference, examples
 from wardian.cli.outlets import check_written, outlets
 
 if TYPE_CHECKING:
+    from wardian.run.configuration import RunConfiguration
     from wardian.sdk.runs import Run
+    from wardian.workspace.version import EnvironmentVersion
 
 
 @click.command(
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
         "wardian run -e sklearn train.py --epochs 3", "wardian run -f environment.yml train.py", "wardian run -r requirements.txt -- python -V",
         "wardian run train.py                      # a script with inline metadata (PEP 723)",
         "wardian run -e sklearn -m mypackage.train", "wardian run -e sklearn --with rich --input data=/data/2024 -V SEED=1 -V WANDB_API_KEY train.py",
+        "wardian run -f job.yml --input data=data.csv   # a job, or a run configuration, of Azure ML",
         "wardian run -e sklearn -d train.py         # in the background: `wardian runs logs -f ID`",
     ),
 )  # fmt: skip
 @click.option("-e", "--env", "reference", metavar="REF", help="A registered environment.", shell_complete=complete_reference)
 @click.option(
-    "-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format; registered under its name."
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A definition of any known format; registered under its name. Or a job's file.",
 )
 @click.option("-r", "--requirements", type=click.Path(path_type=Path), help="A requirements.txt.")
 @click.option("--with", "with_packages", multiple=True, metavar="PKG", help="A further package, for this run alone.")
@@ -62,25 +69,20 @@ if TYPE_CHECKING:
 @click.option("-m", "--module", is_flag=True, help="The first argument is a module.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT|MODULE|-- CMD [ARG]...")
 @command
-def run(session: Session, words: tuple[str, ...], **options: object) -> int:
+def run(session: Session, words: tuple[str, ...], **options: Any) -> int:
     """Run a script in an environment on this machine, and record exactly what it ran with.
+
+    A job's file that is given alone (-f) says itself what runs; options beside it win.
 
     The exit code is the script's own; 125 if Wardian itself failed (a wrong option, no environment …), 124 timeout, 126, 127,
     128+n as in a shell.
     """
-    from dataclasses import replace
-
-    from wardian.cli.run_options import configuration_of, version_for
-
     started = time.monotonic()
+    version, configuration = _asked_for(session, words, options)
     workspace = session.workspace
-    configuration = configuration_of(words, options)
-    version = version_for(workspace.environments, configuration, options)
-    if not options["target"]:
-        configuration = replace(configuration, target=workspace.runs.usual_target(version))
     if options["detach"]:
         found = workspace.runs.submit(version, configuration, detach=True)
-        session.show(found.record.as_document(), lambda: found.id)
+        session.show(_document(session, found), lambda: found.id)
         session.say(f"hint:  `wardian runs logs -f {found.id}` follows it, `wardian runs cancel {found.id}` stops it")
         return 0
     out, err = outlets(as_json=session.as_json)
@@ -88,11 +90,35 @@ def run(session: Session, words: tuple[str, ...], **options: object) -> int:
                                   on_prepared=lambda summary: _summary(session, summary, started))  # fmt: skip
     say_ended(session, found)
     if session.as_json:
-        session.show(found.record.as_document(), lambda: "")
+        session.show(_document(session, found), lambda: "")
     code = found.record.process_exit_code
     code = 125 if code is None else code
     check_written(found.id, code, out, err)
     return code
+
+
+def _asked_for(
+    session: Session, words: tuple[str, ...], options: dict[str, Any]
+) -> tuple[EnvironmentVersion, RunConfiguration]:
+    """Return what to run and with what: from the words and options, or from a job's file."""
+    if options["file"] and not words:
+        from wardian.cli.run_jobs import is_job, planned
+
+        if is_job(words, options):
+            return planned(session.workspace, options)
+    from dataclasses import replace
+
+    from wardian.cli.run_options import configuration_of, version_for
+
+    configuration = configuration_of(words, options)
+    version = version_for(session.workspace.environments, configuration, options)
+    if not options["target"]:
+        configuration = replace(configuration, target=session.workspace.runs.usual_target(version))
+    return version, configuration
+
+
+def _document(session: Session, found: Run) -> dict[str, Any]:
+    return {**found.record.as_document(), "losses": session.progress.losses}
 
 
 def _summary(session: Session, summary: str, started: float) -> None:

@@ -37,20 +37,20 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
         command=_command(words, source, here, module=options["module"]),
         source=source,
         inputs=_inputs(options["inputs"]),
-        variables=_variables(options["variables"]),
+        variables=variables_of(options["variables"]),
         experiment=options["experiment"],
         target=options["target"] or "local",
         timeout_s=duration_s(options["timeout"]),
-        resources=Resources(cpus=options["cpus"], memory_bytes=_bytes(options["memory"]), gpus=options["gpus"]),
+        resources=Resources(cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"]),
         options=pairs(options["target_options"], "--option"),
         with_packages=tuple(options["with_packages"]),
     )
 
 
 def version_for(
-    environments: EnvironmentCollection, configuration: RunConfiguration, options: Mapping[str, Any]
+    environments: EnvironmentCollection, configuration: RunConfiguration | None, options: Mapping[str, Any]
 ) -> EnvironmentVersion:
-    """Return the version to run in, registering a file's definition first [S9].
+    """Return the version to run in, registering a file's definition first [S9]. Without a ``configuration`` the options say it.
 
     Raises:   UsageError: none or several are given.
     """
@@ -58,7 +58,7 @@ def version_for(
     given = [one for one in (reference, file, requirements) if one]
     if len(given) > 1:
         raise click.UsageError("give one of -e, -f and -r")
-    extra = configuration.with_packages
+    extra = tuple(options["with_packages"])
     if reference:
         if "=" in reference and not Path(reference).exists():
             raise click.UsageError(f"-e names an environment; for a variable write `-V {reference}`")
@@ -70,9 +70,13 @@ def version_for(
         return environments.register_file(file, with_packages=extra)
     if requirements:
         return environments.register_file(requirements, format_name="requirements", with_packages=extra)
-    script = configuration.command.name
-    if configuration.command.kind == "script" and configuration.source is not None and script.endswith(".py"):
-        path = configuration.source / script
+    if (
+        configuration is not None
+        and configuration.command.kind == "script"
+        and configuration.source is not None
+        and configuration.command.name.endswith(".py")
+    ):
+        path = configuration.source / configuration.command.name
         if _has_metadata(path):
             return environments.register_file(path, format_name="script", with_packages=extra)
     if extra:
@@ -134,7 +138,8 @@ def _inputs(texts: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def _variables(texts: tuple[str, ...]) -> dict[str, str | None]:
+def variables_of(texts: tuple[str, ...]) -> dict[str, str | None]:
+    """Return the variables of `-V`: NAME → value; None: the caller's own."""
     found: dict[str, str | None] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -152,7 +157,8 @@ def duration_s(text: str | None) -> float | None:
     return float(match.group(1)) * _UNITS[match.group(2)]
 
 
-def _bytes(text: str | None) -> int | None:
+def memory(text: str | None) -> int | None:
+    """Return an amount of memory in bytes: `512M`, `4G`."""
     if text is None:
         return None
     from wardian.run.memory import memory_bytes

@@ -17,7 +17,7 @@ CURATED_PREFIX = "Wardian-"  # names that begin so are curated environments, in 
 
 _HASH = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock")
+_FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock", ".runconfig")
 _AZURE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]{1,255})(?::(?P<version>[\w.-]{1,64})|@(?P<label>[\w.-]{1,64}))?", re.ASCII)
 _AZURE_REGISTRY = re.compile(
     r"azureml://registries/(?P<registry>[\w.-]{1,255})/environments/(?P<name>[\w.-]{1,255})"
@@ -95,14 +95,18 @@ def file_hint(text: str) -> str:
     return f"a file is given with -f: `wardian env create NAME -f {_cut(text)}` registers what it defines"
 
 
-def azure_hint(text: str) -> str:
-    """Return how an environment of Azure ML is brought here: ``text`` is a reference of Azure's, or a name."""
+def azure_hint(text: str, *, nearest: str | None = None) -> str:
+    """Return how an environment of Azure ML is brought here: ``text`` is a reference of Azure's, or a name.
+
+    Args:     nearest: an environment that is here and comes nearest to it, if the caller knows one.
+    """
     found = _AZURE.fullmatch(text) or _AZURE_REGISTRY.fullmatch(text)
     parts = found.groupdict() if found else {}
     words = ["az ml environment show --name", parts.get("name") or "NAME"]
     words += ["--version", parts["version"]] if parts.get("version") else ["--label", parts.get("label") or "latest"]
     words += ["--registry-name", parts["registry"]] if parts.get("registry") else []
-    return (f"`{' '.join(words)} -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`; "
+    instead = f"`-e {nearest}` is the nearest of those that are here; " if nearest else ""
+    return (f"{instead}`{' '.join(words)} -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`; "
             "`wardian env list --kind curated` shows those that are here")  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Text to definition and back, one module per format: found by name or by content.
 
 The formats: ``conda`` (environment.yml), ``requirements`` (requirements.txt), ``pyproject`` (pyproject.toml), ``script``
-(PEP 723), ``pylock`` (pylock.toml, locked already), ``azureml-v2`` and ``azureml-v1`` (environments of Azure ML) and
-``wardian`` (Wardian's own YAML, which holds everything).
+(PEP 723), ``pylock`` (pylock.toml, locked already), ``azureml-v2`` and ``azureml-v1`` (environments of Azure ML),
+``azureml-job`` and ``azureml-runconfig`` (its jobs, which state an environment) and ``wardian`` (Wardian's own YAML, which holds
+everything).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
     from wardian.definition.environment import Environment, LocalSource
     from wardian.formats.azureml import Written
+    from wardian.formats.job import Given, ReadJob
     from wardian.formats.read_definition import ReadDefinition
 
-__all__ = ["FORMATS", "add", "detect", "export", "read", "read_text", "remove", "write"]
+__all__ = ["FORMATS", "add", "detect", "export", "find_job", "read", "read_job", "read_text", "remove", "write"]
 
 _MODULES = {
     "conda": "conda_yaml",
@@ -33,6 +35,8 @@ _MODULES = {
     "wardian": "wardian_yaml",
     "azureml-v2": "azureml_v2",
     "azureml-v1": "azureml_v1",
+    "azureml-job": "azureml_job",
+    "azureml-runconfig": "azureml_runconfig",
 }
 _IN_A_DIRECTORY = (
     "pyproject.toml",
@@ -114,6 +118,35 @@ def read_text(
     Raises:   InvalidDefinition: all its faults.  InvalidInput: code ``unknown_format``.
     """
     return _module(format_name).read(text, file=file, base=base, local=local, extras=extras, groups=groups)
+
+
+def find_job(path: str | PathLike[str]) -> str | None:
+    """Return the format of the file at ``path`` if it says what runs, and not an environment alone: ``azureml-job``, ``azureml-runconfig``; else None."""
+    from wardian.formats.detect import SUFFIXES, job_format
+    from wardian.formats.source_text import read_source
+
+    place = Path(path)
+    return job_format(str(place), read_source(place)) if place.suffix.lower() in SUFFIXES and place.is_file() else None
+
+
+def read_job(path: str | PathLike[str], given: Given | None = None) -> ReadJob:
+    """Return the job in the file at ``path``.
+
+    Args:     given: what is said beside the file, and goes before it.
+    Raises:   NotFound, Unavailable: it cannot be read.  InvalidDefinition: all its faults.  InvalidInput: code ``no_job``.
+    """
+    from wardian.formats import azureml_job, azureml_runconfig
+    from wardian.formats.job import Given
+    from wardian.formats.source_text import read_source
+
+    place = Path(path)
+    text = read_source(place)
+    readers = {"azureml-job": azureml_job.read_job, "azureml-runconfig": azureml_runconfig.read_job}
+    kind = find_job(place)
+    if kind is None:
+        raise InvalidInput(f"`{place}` does not say what runs: it is neither a job nor a run configuration of Azure ML", code="no_job",
+                           hint=f"`wardian run -f {place} SCRIPT` takes an environment from it")  # fmt: skip
+    return readers[kind](text, file=str(place), given=given or Given())
 
 
 def write(env: Environment, format_name: str) -> str:

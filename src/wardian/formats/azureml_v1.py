@@ -37,6 +37,7 @@ __all__ = ["FORMAT", "add", "export", "read", "remove", "write"]
 FORMAT = "azureml-v1"
 _EXAMPLE = ("EXAMPLE_ENV_VAR", "EXAMPLE_VALUE")  # what every new object of the SDK holds
 _DEFAULT_INTERPRETER = "python"
+_UNNAMED = "default-environment"
 _NOT_KEPT: dict[str, tuple[str, str | None]] = {
     "version": ("versions are numbered here", "`wardian env create NAME -f FILE --version V` asks for this one"),
     "assetId": ("it is a place in Azure's service", None),
@@ -61,13 +62,23 @@ def read(
     """
     faults = Faults(file)
     faults.refuse_extras(extras, groups, "an Azure ML environment")
-    text = _SURROGATES.sub(_joined, plain_text(text))
-    root = compose(text, faults)
+    root = compose(plain_json(text), faults)
     if not isinstance(root, YamlMapping):
         if root is not None:
             faults.add("wrong_type", f"an environment is a mapping, not {root.kind}", line=root.line)
         raise InvalidDefinition(faults.found)
-    return _SavedEnvironment(root, faults, base, local).definition()
+    return read_node(root, faults=faults, base=base, local=local)
+
+
+def read_node(
+    root: YamlMapping, *, faults: Faults, base: Path | None, local: Sequence[LocalSource] = (), what: str = "an Azure ML environment (v1)",
+) -> ReadDefinition:  # fmt: skip
+    """Return the environment that the mapping ``root`` states.
+
+    Args:     what: the file's format for people.
+    Raises:   InvalidDefinition: every fault, if there is one in ``faults``.
+    """
+    return _SavedEnvironment(root, faults, base, local, what).definition()
 
 
 def write(env: Environment) -> str:
@@ -99,11 +110,11 @@ def remove(_text: str, _names: Sequence[str]) -> str:
 class _SavedEnvironment:
     """One environment while it is read."""
 
-    def __init__(self, root: YamlMapping, faults: Faults, base: Path | None, local: Sequence[LocalSource]) -> None:
-        lowered = _lower_first(root)
+    def __init__(self, root: YamlMapping, faults: Faults, base: Path | None, local: Sequence[LocalSource], what: str) -> None:
+        lowered = lower_first(root)
         assert isinstance(lowered, YamlMapping)  # noqa: S101 - a mapping stays one
-        self._root, self._faults = lowered, faults
-        self._ledger = Ledger(faults.file)
+        self._root, self._faults, self._what = lowered, faults, what
+        self._ledger = Ledger(faults.file, prefix=faults.prefix)
         self._places: dict[str, tuple[int | None, str]] = {}
         self._fields = Fields(self._root, "", faults, self._places)
         self._conda = AzurePart(faults, self._ledger, base, local)
@@ -115,6 +126,11 @@ class _SavedEnvironment:
         fields, faults, ledger = self._fields, self._faults, self._ledger
         self._note_what_is_not_kept()
         name = fields.text("name", as_="name")
+        if name == _UNNAMED:
+            ledger.note(
+                "dropped", "name", "it is the name that the SDK gives to every environment", line=self._places["name"][0]
+            )
+            name = None
         variables = self._variables()
         docker = read_docker(fields, ledger, self._base, in_its_directory=self._directory is not None)
         part, python = self._python(docker)
@@ -122,9 +138,9 @@ class _SavedEnvironment:
         with faults.wrap(places=self._places):
             environment = Environment(name, python, docker, spark, variables={**part.environment.variables, **variables})
         faults.raise_if_any()
-        kept = kept_text(environment, "an Azure ML environment (v1)", faults.file, ledger.losses)
+        kept = kept_text(environment, self._what, faults.file, ledger.losses)
         # never alone: what lies beside it counts, or not, by the file's name
-        places = {**part.places, **places_in(faults.file, self._places)}
+        places = {**part.places, **places_in(faults.file, self._places, prefix=faults.prefix)}
         return ReadDefinition(environment, "wardian", kept, part.sources, False, faults.warnings, ledger.losses, places)
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -251,19 +267,19 @@ class _SavedEnvironment:
 _AS_WRITTEN = ("environmentVariables", "condaDependencies", "r")
 
 
-def _lower_first(node: YamlNode) -> YamlNode:
+def lower_first(node: YamlNode) -> YamlNode:
     """Return ``node`` with the first letters of its keys in lower case: the service spells `Docker` what the SDK spells `docker`.
 
     Names of variables, and what is written as conda has it, stay.
     """
     if isinstance(node, YamlSequence):
-        return replace(node, items=tuple(_lower_first(item) for item in node.items))
+        return replace(node, items=tuple(lower_first(item) for item in node.items))
     if not isinstance(node, YamlMapping):
         return node
     entries: dict[str, tuple[YamlScalar, YamlNode]] = {}
     for key, value in node.entries:
         name = key.value[:1].lower() + key.value[1:]
-        entries[name] = (replace(key, value=name), value if name in _AS_WRITTEN else _lower_first(value))
+        entries[name] = (replace(key, value=name), value if name in _AS_WRITTEN else lower_first(value))
     return replace(node, entries=tuple(entries.values()))
 
 
@@ -272,6 +288,11 @@ def _is_template(part: CondaPart) -> bool:
     python = part.environment.python
     names = [re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0] for text in (*python.conda, *python.pip)]
     return names == ["python", "azureml-defaults"] and not python.pip_options and FrozenMap() == part.environment.variables
+
+
+def plain_json(text: str) -> str:
+    """Return ``text`` as readers of YAML take it: JSON escapes characters beyond the first plane as two."""
+    return _SURROGATES.sub(_joined, plain_text(text))
 
 
 def _joined(match: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.docker_section import DockerSection
 from wardian.definition.dockerfile import parse_dockerfile
-from wardian.formats.azureml import is_empty, shown
+from wardian.formats.azureml import is_empty, shown, without_secrets
 from wardian.formats.azureml_writing import DOCKERFILE
 from wardian.formats.source_text import read_source
 
@@ -24,7 +24,7 @@ _OF_A_RUN = {
     "shmSize": ("shared memory is a run's", "`wardian run --option shm=SIZE`"),
     "gpuSupport": ("devices are a run's", "`wardian run --gpus N`"),
 }
-_SAY_NOTHING = {"enabled": ("false",), "sharedVolumes": ("true",), "gpuSupport": ("false",)}
+_SAY_NOTHING = {"enabled": ("false",), "sharedVolumes": ("true",), "gpuSupport": ("false",), "shmSize": ("2g",)}
 _KNOWN = ("baseImage", "baseDockerfile", "baseImageRegistry", "buildContext", "platform")
 _LONGEST_PATH = 1000
 _STARTS = ("FROM", "ARG")
@@ -112,7 +112,7 @@ def _refuse_context(fields: Fields) -> None:
     context = fields.table("buildContext", as_="docker.build_context")
     if context is None or is_empty(context.node):
         return
-    location = (context.text("location") or "").partition("?")[0]
+    location = without_secrets(context.text("location") or "")
     line, path = fields.places["docker.build_context"]
     fields.faults.add("remote_build_context", f"the build context `{location[:120]}` is elsewhere", line=line, field=path,
                       hint="get it (`git clone`, `az storage …`), and write `docker: {build_context: {path: …}}` in Wardian's own YAML")  # fmt: skip

@@ -9,7 +9,7 @@ from wardian.definition.docker_section import BuildContext, DockerSection
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.local_path import checked_path
 from wardian.errors import InvalidDefinition, InvalidInput
-from wardian.formats.azureml import ANONYMOUS, NO_CONDA, AzurePart, is_empty, kept_text, refuse_edit, shown
+from wardian.formats.azureml import ANONYMOUS, NO_CONDA, AzurePart, is_empty, kept_text, refuse_edit, shown, without_secrets
 from wardian.formats.azureml_writing import write_v2
 from wardian.formats.faults import Faults
 from wardian.formats.ledger import Ledger
@@ -76,7 +76,18 @@ def read(
         if root is not None:
             faults.add("wrong_type", f"an environment is a mapping, not {root.kind}", line=root.line)
         raise InvalidDefinition(faults.found)
-    return _EnvironmentFile(text, root, faults, base, local).definition()
+    return read_node(root, text=text, faults=faults, base=base, local=local)
+
+
+def read_node(
+    root: YamlMapping, *, text: str, faults: Faults, base: Path | None, local: Sequence[LocalSource] = (), what: str = "an Azure ML environment (v2)",
+) -> ReadDefinition:  # fmt: skip
+    """Return the environment that the mapping ``root`` of the file ``text`` states.
+
+    Args:     what: the file's format for people.
+    Raises:   InvalidDefinition: every fault, if there is one in ``faults``.
+    """
+    return _EnvironmentFile(text, root, faults, base, local, what).definition()
 
 
 def write(env: Environment) -> str:
@@ -108,9 +119,11 @@ def remove(_text: str, _names: Sequence[str]) -> str:
 class _EnvironmentFile:
     """One file while it is read."""
 
-    def __init__(self, text: str, root: YamlMapping, faults: Faults, base: Path | None, local: Sequence[LocalSource]) -> None:
-        self._text, self._root, self._faults, self._base = text, root, faults, base
-        self._ledger = Ledger(faults.file)
+    def __init__(
+        self, text: str, root: YamlMapping, faults: Faults, base: Path | None, local: Sequence[LocalSource], what: str
+    ) -> None:
+        self._text, self._root, self._faults, self._base, self._what = text, root, faults, base, what
+        self._ledger = Ledger(faults.file, prefix=faults.prefix)
         self._places: dict[str, tuple[int | None, str]] = {}
         self._fields = Fields(root, "", faults, self._places)
         self._conda = AzurePart(faults, self._ledger, base, local)
@@ -138,10 +151,10 @@ class _EnvironmentFile:
                 name, python, docker, variables=part.environment.variables, description=description, tags=tags
             )
         faults.raise_if_any()
-        kept = kept_text(environment, "an Azure ML environment (v2)", faults.file, self._ledger.losses)
+        kept = kept_text(environment, self._what, faults.file, self._ledger.losses)
         alone = part.alone and not environment.local_sources
         return ReadDefinition(environment, "wardian", kept, {**part.sources, **self._contexts.places}, alone, faults.warnings,
-                              self._ledger.losses, {**part.places, **places_in(faults.file, self._places)})  # fmt: skip
+                              self._ledger.losses, {**part.places, **places_in(faults.file, self._places, prefix=faults.prefix)})  # fmt: skip
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -176,7 +189,7 @@ class _EnvironmentFile:
             self._faults.add("missing_key", "`build` names no directory", line=line, field="build", hint="add `path: .`")
             return None
         if _REMOTE.match(path):
-            self._faults.add("remote_build_context", f"the build context `{path.partition('?')[0][:120]}` is elsewhere", line=line, field=field,
+            self._faults.add("remote_build_context", f"the build context `{without_secrets(path)[:120]}` is elsewhere", line=line, field=field,
                              hint="get it (`git clone`, `az storage …`), and name its directory")  # fmt: skip
             return None
         with self._faults.wrap(line, field):
@@ -197,7 +210,7 @@ class _EnvironmentFile:
             return self._conda.quoted(node, "conda_file")
         with self._faults.wrap(node.line, "conda_file"):
             if _REMOTE.match(node.value):
-                raise InvalidInput(f"the conda file `{node.value.partition('?')[0][:120]}` is elsewhere", code="outside_include",
+                raise InvalidInput(f"the conda file `{without_secrets(node.value)[:120]}` is elsewhere", code="outside_include",
                                    hint="download it, keep it beside the definition and name its path")  # fmt: skip
             if self._base is None:
                 raise InvalidInput(f"`{node.value[:120]}` cannot be read: this text stands in no directory",

@@ -150,7 +150,7 @@ class _CondaFile:
         with faults.wrap(places=self._places):
             environment = Environment(name=name, python=section, variables=variables).renamed(None)
         alone = not self._pip.includes and not section.local
-        places = {**places_in(faults.file, self._places), **self._pip.places}
+        places = {**places_in(faults.file, self._places, prefix=faults.prefix), **self._pip.places}
         return CondaPart(environment, name, self._pip.local.places, alone, places)
 
     # -- parts -----------------------------------------------------------------------------------------------------

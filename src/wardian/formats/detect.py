@@ -8,12 +8,24 @@ from pathlib import PurePath
 from wardian.definition.reference import azure_hint
 from wardian.errors import InvalidInput
 
-FORMATS = ("conda", "requirements", "pyproject", "script", "pylock", "wardian", "azureml-v2", "azureml-v1")
-SUFFIXES = (".yml", ".yaml", ".json", ".txt", ".in", ".toml", ".py")
+JOB, RUN_CONFIGURATION = "azureml-job", "azureml-runconfig"
+FORMATS = (
+    "conda",
+    "requirements",
+    "pyproject",
+    "script",
+    "pylock",
+    "wardian",
+    "azureml-v2",
+    "azureml-v1",
+    JOB,
+    RUN_CONFIGURATION,
+)
+SUFFIXES = (".yml", ".yaml", ".json", ".txt", ".in", ".toml", ".py", ".runconfig")
 
 _WRITE_ONE = (
-    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts, environments of Azure ML "
-    "and its own YAML"
+    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts, environments and jobs of "
+    "Azure ML, and its own YAML"
 )
 _BY_NAME: dict[str, tuple[str, str]] = {
     "uv.lock": (
@@ -42,18 +54,12 @@ _SUFFIXES_OF_OTHERS = {
     ".whl": ("a wheel", "put its path into a requirements.txt: `./name.whl`"),
     ".conda": ("a conda package", "name it in an environment.yml by its channel or URL"),
     ".ipynb": ("a notebook", "list what it needs in a requirements.txt or environment.yml"),
-    ".runconfig": ("an Azure ML run configuration", "use the conda file that it names"),
     ".tar": ("an archive", _WRITE_ONE),
     ".gz": ("an archive", _WRITE_ONE),
     ".zip": ("an archive", _WRITE_ONE),
 }
 # top-level keys of YAML files that are not ours: any of the first set (and all of the second) tells
 _BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
-    (
-        frozenset({"command", "environment"}),
-        "a job of Azure ML",
-        "`wardian run` takes the command; its `environment`, if it stands there in full, into a file of its own",
-    ),
     (
         frozenset({"condaDependencies"}),
         "the Python section of an Azure ML environment (v1)",
@@ -68,13 +74,20 @@ _BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"build_dependencies"}), "an MLflow Python environment", "list its dependencies in a requirements.txt"),
     (frozenset({"repos"}), "a pre-commit configuration", _WRITE_ONE),
 )
-_OF_AZURE = {"azureml-v2": "an Azure ML environment (v2)", "azureml-v1": "an Azure ML environment (v1)"}
+_OF_AZURE = {
+    "azureml-v2": "an Azure ML environment (v2)",
+    "azureml-v1": "an Azure ML environment (v1)",
+    JOB: "a job of Azure ML",
+    RUN_CONFIGURATION: "a run configuration of Azure ML",
+}
 _V2_KEYS = {"conda_file", "inference_config", "image", "build"}
 _V1_KEYS = {"environmentVariables", "inferencingStackVersion", "databricks"}
 _V1_SECTIONS = re.compile(
     r"""^[^#\n]*?["']?\b(?i:userManagedDependencies|condaDependencies|baseImage|baseDockerfile)["']?\s*:""", re.MULTILINE
 )
-_SCHEMA = re.compile(r"""^["']?\$schema["']?\s*:\s*["']?\S*?/(environment|commandJob|\w+)\.schema\.json""", re.MULTILINE)
+_SCHEMA = re.compile(r"""^\s*\{?\s*["']?\$schema["']?\s*:\s*["']?\S*?/(\w+)\.schema\.json""", re.MULTILINE)
+_JOB_KEYS = {"environment", "code", "compute", "inputs", "outputs", "experiment_name"}
+_RUN_KEYS = ({"script", "framework"}, {"command", "framework"})
 _CONDA_KEYS = {"dependencies", "channels", "prefix"}
 _WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
 _TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
@@ -90,6 +103,8 @@ def detect(file: str, text: str) -> str:
     refuse_by_name(file)
     path = PurePath(file)
     name, suffix = path.name, path.suffix.lower()
+    if suffix == ".runconfig":
+        return RUN_CONFIGURATION
     if suffix in (".yml", ".yaml"):
         return _of_yaml(file, text)
     if suffix == ".json":
@@ -110,6 +125,17 @@ def detect(file: str, text: str) -> str:
         "a PEP 723 block nor the keys of a YAML definition",
         hint="give it such a name; `-r FILE` reads any file as requirements", code="unknown_format",
     )  # fmt: skip
+
+
+def job_format(file: str, text: str) -> str | None:
+    """Return the name of the format if ``text``, which stands in ``file``, says what runs, and not an environment alone."""
+    suffix = PurePath(file).suffix.lower()
+    if suffix == ".runconfig":
+        return RUN_CONFIGURATION
+    if suffix not in (".yml", ".yaml", ".json"):
+        return None
+    kind = azure_format(_keys(text), text)
+    return kind if kind in (JOB, RUN_CONFIGURATION) else None
 
 
 def refuse_by_name(file: str) -> None:
@@ -142,11 +168,17 @@ def other_yaml(keys: set[str], text: str) -> tuple[str, str] | None:
 
 
 def azure_format(keys: set[str], text: str) -> str | None:
-    """Return which environment of Azure ML a YAML or JSON text with these top-level keys is; None: none."""
+    """Return which environment or job of Azure ML a YAML or JSON text with these top-level keys is; None: none."""
     schema = _SCHEMA.search(text)
     if schema is not None and schema[1] == "environment":
         return "azureml-v2"
+    if schema is not None and schema[1].endswith("Job"):
+        return JOB
     lower = {key[:1].lower() + key[1:] for key in keys}
+    if any(tell <= lower for tell in _RUN_KEYS):
+        return RUN_CONFIGURATION
+    if "command" in keys and keys & _JOB_KEYS and not keys & (_CONDA_KEYS | _WARDIAN_KEYS):
+        return JOB
     if lower & {"python", "docker"} and (lower & _V1_KEYS or _V1_SECTIONS.search(text)):
         return "azureml-v1"
     if keys & (_CONDA_KEYS | _WARDIAN_KEYS) or not keys & _V2_KEYS:
@@ -159,10 +191,15 @@ def top_level_keys(text: str) -> set[str]:
     return set(_TOP_KEY.findall(text))
 
 
-def _of_yaml(file: str, text: str) -> str:
+def _keys(text: str) -> set[str]:
     keys = top_level_keys(text)
     if not keys and text.lstrip().startswith("{"):  # a mapping in flow style, JSON among them
         keys = set(re.findall(r"[\"']?([A-Za-z_]\w*)[\"']?\s*:", text))
+    return keys
+
+
+def _of_yaml(file: str, text: str) -> str:
+    keys = _keys(text)
     if kind := azure_format(keys, text):
         return kind
     if found := foreign_yaml(keys):
@@ -177,6 +214,8 @@ def _of_yaml(file: str, text: str) -> str:
 
 def _of_json(file: str, text: str) -> str:
     keys = set(re.findall(r"[\"']([A-Za-z_$]\w*)[\"']\s*:", text))
+    if job := job_format(file, text):
+        return job
     if PurePath(file).name == "azureml_environment.json" or "name" in {key.lower() for key in keys}:
         kind = "azureml-v1" if PurePath(file).name == "azureml_environment.json" else azure_format(keys, text)
         if kind:

@@ -18,10 +18,11 @@ class Faults:
     """The faults and warnings of one reading. ``file`` is the name that people see; included files share the collector.
 
     Faults come out in the order of the file: by line within a file, files in the order in which they were first named.
+    ``prefix`` says where in the file the part stands that is read: it is put before fields of the file.
     """
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, *, prefix: str = "") -> None:
+        self.file, self.prefix = file, prefix
         self._found: list[Fault] = []
         self._warnings: list[Fault] = []
 
@@ -52,7 +53,7 @@ class Faults:
 
         Raises:   InvalidDefinition: there are so many that nobody would read more; reading on would only take time.
         """
-        self._found.append(Fault(code, message, self.file if file is None else file, line, field, hint))
+        self._found.append(self._fault(code, message, line, field, hint, file))
         if len(self._found) >= MOST_FAULTS:
             raise InvalidDefinition(self.found, hint=f"these are the first {MOST_FAULTS}: is this the file you mean?")
 
@@ -72,7 +73,22 @@ class Faults:
         file: str | None = None,
     ) -> None:
         """Note something that is worth a line but does not stop the reading."""
-        self._warnings.append(Fault(code, message, self.file if file is None else file, line, field, hint))
+        self._warnings.append(self._fault(code, message, line, field, hint, file))
+
+    def take(self, other: Faults) -> None:
+        """Note the faults and warnings of another reading, as they are."""
+        self._found += other.found
+        self._warnings += other.warnings
+
+    def _fault(self, code: str, message: str, line: int | None, field: str, hint: str | None, file: str | None) -> Fault:
+        place = self.file if file is None else file
+        return Fault(code, message, place, line, self.path_in(place, field), hint)
+
+    def path_in(self, file: str, field: str) -> str:
+        """Return the whole path of ``field``: in this file it begins with the prefix."""
+        if file != self.file or not self.prefix or field.startswith(self.prefix):
+            return field
+        return f"{self.prefix}{field}" if field else self.prefix.rstrip(".")
 
     def wrap(
         self,

@@ -49,10 +49,11 @@ class Ledger:
     """The losses of one reading or writing, collected on the way.
 
     Args:     file: the name of the file for people; empty for what has no file.
+              prefix: where in this file the part stands that is read: put before fields of its own.
     """
 
-    def __init__(self, file: str = "") -> None:
-        self.file = file
+    def __init__(self, file: str = "", *, prefix: str = "") -> None:
+        self.file, self.prefix = file, prefix
         self._losses: list[Loss] = []
 
     @property
@@ -72,7 +73,8 @@ class Ledger:
         file: str = "",
     ) -> None:
         """Note one loss; a long ``value`` is cut."""
-        self._losses.append(Loss(kind, field, why, hint, value[:_LONGEST_VALUE], file or self.file, line))
+        place = field if file else f"{self.prefix}{field}"
+        self._losses.append(Loss(kind, place, why, hint, value[:_LONGEST_VALUE], file or self.file, line))
 
     def take(self, losses: Iterable[Loss]) -> None:
         """Note the losses of another reading, as they are."""

@@ -161,10 +161,10 @@ class PipReading:
         text = str(requirement)
         if place.constraint:
             _check_constraint(requirement, editable=parts.editable)
-            self.places[f"python.constraints[{len(self.constraints)}]"] = Place(place.file, line.number, line.field)
+            self.places[f"python.constraints[{len(self.constraints)}]"] = self._place(place.file, line.number, line.field)
             self.constraints.append(text)
         elif self._is_new(requirement, text, line):
-            self.places[f"python.pip[{len(self.pip)}]"] = Place(place.file, line.number, line.field)
+            self.places[f"python.pip[{len(self.pip)}]"] = self._place(place.file, line.number, line.field)
             self.pip.append(text)
         else:
             return [(f"# again: {text}{line.logical.comment}", False)]
@@ -176,6 +176,9 @@ class PipReading:
                 PipOption.checked(name, None)  # raises: they would change the build
             self.faults.warn("ignored_option", f"pip ignores `{name}` behind a requirement", line=line.number, field=line.field,
                              hint="put it on a line of its own", file=line.place.file)  # fmt: skip
+
+    def _place(self, file: str, line: int | None, field: str) -> Place:
+        return Place(file, line, self.faults.path_in(file, field))
 
     def _is_new(self, requirement: PipRequirement, text: str, line: _Line) -> bool:
         """Whether no line before asks for this; the same line again in another file is let pass, any other is a fault."""
@@ -216,7 +219,7 @@ class PipReading:
                 if place.folder and name == "--find-links" and (option.value or "").startswith("."):
                     option = replace(option, value=tidy_path(f"{place.folder}/{option.value}"))
                     moved = True
-                here = Place(place.file, line.line_of(name), line.field or name)
+                here = self._place(place.file, line.line_of(name), line.field or name)
                 self.places[f"python.pip_options[{len(self.options) + len(taken)}]"] = here
                 taken.append(str(option))
         self.options += taken

@@ -46,6 +46,6 @@ class ReadDefinition:
     places: Mapping[str, Place] = field(default_factory=dict)
 
 
-def places_in(file: str, places: Mapping[str, tuple[int | None, str]]) -> dict[str, Place]:
-    """Return ``places`` (field path of the environment → line, field path in the file) as places in ``file``."""
-    return {path: Place(file, line, name) for path, (line, name) in places.items()}
+def places_in(file: str, places: Mapping[str, tuple[int | None, str]], *, prefix: str = "") -> dict[str, Place]:
+    """Return ``places`` (field path of the environment → line, field path in the file below ``prefix``) as places in ``file``."""
+    return {path: Place(file, line, f"{prefix}{name}") for path, (line, name) in places.items()}

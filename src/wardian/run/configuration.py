@@ -27,6 +27,7 @@ KINDS = ("script", "module", "program")
 
 _RESERVED = ("WARDIAN_RUN_ID", "WARDIAN_EXPERIMENT", "WARDIAN_OUTPUT_DIR")
 _INPUT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+_OUTPUT = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 _PERHAPS_SECRET = re.compile(r"(?i)(_key|pass|passwd|passphrase|creds?|credentials|auth|pwd|cookie|sas)$|token|secret|password")
 _PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
 
@@ -123,6 +124,7 @@ class RunConfiguration:
         timeout_s: seconds after which the run is stopped; None: never.
         options: what the target alone understands, such as ``shm`` of a container engine.
         with_packages: further requirements, for this run alone.
+        outputs: directories below the output directory that are there when it starts.
         digest_inputs: whether the content of inputs is recorded too; reading it takes its time.
         reproduces: the id of the run that is done again, maybe one of another workspace. ``source`` is then that run's, or the
             run file that it came from, and no longer what is copied.
@@ -139,6 +141,7 @@ class RunConfiguration:
     resources: Resources = field(default_factory=Resources)
     options: Mapping[str, str] = field(default_factory=dict)
     with_packages: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     digest_inputs: bool = False
     reproduces: str | None = None
 
@@ -159,6 +162,9 @@ class RunConfiguration:
             if perhaps_secret(name, value) or "\0" in value:
                 raise _invalid(f"the option `{name[:80]}` holds what looks like a secret, and would be in the run's record", "secret_in_option",
                                "pass it on as a variable: `-V NAME`")  # fmt: skip
+        for name in self.outputs:
+            if not _OUTPUT.fullmatch(name):
+                raise _invalid(f"`{name[:80]}` is not a name for an output", "bad_output", "letters, digits and `_`")
         for package in self.with_packages:
             if not package.strip() or "\0" in package:
                 raise _invalid(f"{package!r} is not a requirement", "bad_requirement")
@@ -215,6 +221,7 @@ class RunConfiguration:
             "resources": {key: value for key, value in asdict(safe.resources).items() if value is not None},
             "options": dict(safe.options),
             "with_packages": list(safe.with_packages),
+            "outputs": list(safe.outputs),
             "digest_inputs": safe.digest_inputs,
             "reproduces": safe.reproduces,
         }
@@ -249,6 +256,7 @@ class RunConfiguration:
                 resources=Resources(**document.get("resources", {})),
                 options={str(name): str(value) for name, value in document.get("options", {}).items()},
                 with_packages=tuple(map(str, document.get("with_packages", ()))),
+                outputs=tuple(map(str, document.get("outputs", ()))),
                 digest_inputs=bool(document.get("digest_inputs", False)),
                 reproduces=document.get("reproduces"),
             )

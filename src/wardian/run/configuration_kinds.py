@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **{f"resources.{name}": (_NUMBER, "a number") for name in _RESOURCES},
     "options": (dict, "an object: NAME → text"),
     "with_packages": (list, "a list of requirements"),
+    "outputs": (list, "a list of names"),
     "digest_inputs": (bool, "true or false"),
     "reproduces": (str, "the id of a run"),
 }

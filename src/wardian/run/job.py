@@ -78,6 +78,8 @@ def run_job(
     directory = RunDirectory.of(means.runs_dir, record.id)
     with disk_errors(directory.path):
         directory.outputs.mkdir(exist_ok=True)
+        for name in configuration.outputs:
+            (directory.outputs / name).mkdir(exist_ok=True)
     before = frozenset(path for path, _ in new_and_changed(directory.snapshot, frozenset(), 0)[0])
     faults = WriteFaults(prepared.read_only if prepared.prefix is None else (prepared.prefix, *prepared.read_only))
     watch = _Watch(record, means, faults, stop)

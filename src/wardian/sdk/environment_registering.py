@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wardian.formats.read_definition import ReadDefinition
     from wardian.lock.lock import Lock
 
-READER_VERSION = "2"  # changes with every change of the readers or of the rules of identity
+READER_VERSION = "3"  # changes with every change of the readers or of the rules of identity
 
 
 class EnvironmentRegistering(EnvironmentLookup):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.run.record import RunRecord
     from wardian.run.targets.target import Target
     from wardian.sdk.environments import EnvironmentCollection
+    from wardian.sdk.jobs import Beside
     from wardian.workspace.page import Page
     from wardian.workspace.version import EnvironmentVersion
 
@@ -145,6 +146,16 @@ class RunCollection:
         record = submit(configuration, self._parts.runs, self.root, ready, surroundings=self._parts.surroundings, stdout=stdout, stderr=stderr,
                         listener=self._parts.listener, source=source, carried=carried, target=target)  # fmt: skip
         return Run(self, record)
+
+    def from_file(self, path: Path, beside: Beside | None = None) -> tuple[EnvironmentVersion, RunConfiguration]:
+        """Return version and configuration of the run that the file of another tool states, for ``submit``: see ``wardian.sdk.jobs``.
+
+        Args:     path: a command job of Azure ML, or a run configuration.  beside: what goes before the file.
+        Raises:   InvalidDefinition: all faults of the file.  NotFound: it names an environment that is not here.
+        """
+        from wardian.sdk.jobs import Beside, plan
+
+        return plan(self._parts, self.environments, self, path, beside or Beside())
 
     def usual_target(self, version: EnvironmentVersion) -> str:
         """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.

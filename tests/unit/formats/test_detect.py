@@ -49,6 +49,13 @@ SCRIPT = "# /// script\n# dependencies = []\n# ///\nprint()\n"
         ("saved.json", '{"name": "x", "docker": {"baseImage": "y"}}', "azureml-v1"),
         ("env.yml", "name: x\npython: {userManagedDependencies: true}\n", "azureml-v1"),
         ("env.yml", "docker: {base_image: x}  # was baseImage\n", "wardian"),
+        ("job.yml", "$schema: https://x/commandJob.schema.json\ncommand: x\nenvironment: azureml:x:1\n", "azureml-job"),
+        ("job.yml", "type: command\ncommand: x\ncode: .\n", "azureml-job"),
+        ("job.yml", '{"command": "x", "environment": {"image": "y"}}', "azureml-job"),
+        ("steps.yml", "$schema: https://x/pipelineJob.schema.json\njobs: {}\n", "azureml-job"),
+        (".azureml/gpu.runconfig", "", "azureml-runconfig"),
+        ("run.yml", "script: a.py\nframework: Python\ndocker: {useDocker: true}\n", "azureml-runconfig"),
+        ("run.json", '{"Script": "a.py", "Framework": "Python", "Environment": {"name": "x"}}', "azureml-runconfig"),
     ],
 )
 def test_the_format_is_found_by_name_and_content(file: str, text: str, expected: str) -> None:
@@ -60,7 +67,6 @@ def test_the_format_is_found_by_name_and_content(file: str, text: str, expected:
     ("file", "text", "what", "hint"),
     [
         ("azureml:AzureML-x:1", "", "Azure ML's service", "`az ml environment show --name AzureML-x --version 1"),
-        ("job.yml", "$schema: x/commandJob.schema.json\ncommand: x\nenvironment: azureml:x:1\n", "a job of Azure ML", "`wardian run`"),
         ("other.json", '{"name": "x", "docker": 1}', "JSON", ""),
         ("environment.json", "{}", "JSON", "environment.yml"),
         ("docker-compose.yml", "services:\n  web:\n    image: x\n", "Docker Compose", "--image"),
