@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.containers import PYTHON, InImage, archive, dockerd, podman_space
+from tests.support.containers import PYTHON, PYTHONS, InImage, archive, dockerd, podman_space
 from tests.support.jobs import STUBBORN, Recorder, noted_pids, python_job, still_there, wait_until
 
 from wardian.errors import InvalidInput
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     if request.param in ("podman", "docker"):
         engine, image = request.getfixturevalue(request.param)
-        yield InImage(ContainerTarget(engine, tick_s=0.05, standard_input=False), image)
+        yield InImage(ContainerTarget(engine, pythons=PYTHONS, tick_s=0.05, standard_input=False), image)
         return
     over = threading.Event()
     others = [threading.Thread(target=over.wait)] if request.param != "local" else []
@@ -304,7 +304,7 @@ def test_a_job_reads_what_this_process_would(kind: str, request: pytest.FixtureR
     target: Target = LocalTarget()
     if kind != "local":
         engine, image = request.getfixturevalue(kind)
-        target = InImage(ContainerTarget(engine), image)
+        target = InImage(ContainerTarget(engine, pythons=PYTHONS), image)
     text, saved = tmp_path / "in.txt", os.dup(0)
     text.write_text("from the caller")
     with text.open() as stream:
@@ -326,7 +326,7 @@ def test_an_engine_does_not_take_what_is_typed_for_others(podman: tuple[Containe
     try:
         seen = Recorder()
         job = Job((sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))"), tmp_path, {})
-        run(InImage(ContainerTarget(podman[0]), podman[1]), job, seen)
+        run(InImage(ContainerTarget(podman[0], pythons=PYTHONS), podman[1]), job, seen)
         assert seen.streams[1] == b"''\n"
         assert os.read(theirs, 100) == b"for the shell\n"
     finally:
@@ -344,7 +344,9 @@ def test_a_job_does_not_wait_for_input_that_it_does_not_read(
     try:
         seen = Recorder()
         ended = run(
-            InImage(ContainerTarget(podman[0]), podman[1]), Job((sys.executable, "-c", "print('done')"), tmp_path, {}), seen
+            InImage(ContainerTarget(podman[0], pythons=PYTHONS), podman[1]),
+            Job((sys.executable, "-c", "print('done')"), tmp_path, {}),
+            seen,
         )
         assert (ended.exit_code, seen.streams[1]) == (0, b"done\n")
     finally:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support import registry as registries
-from tests.support.base_images import debian_base, missing_tool, session_place
+from tests.support.base_images import debian_base, missing_tool, session_place, tar
 from tests.support.cli import Cli
-from tests.support.conda_channel import Channel, Package, python_package
+from tests.support.conda_channel import RSCRIPT, Channel, Package, python_package, r_packages
 from tests.support.containers import podman_space
 from tests.support.index import Index
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
-from wardian.image.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, read_config, read_manifest
+from wardian.digest import Digest
+from wardian.image.oci import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Manifest, read_config, read_manifest
 from wardian.image.oci import Index as ImageIndex
 
 if TYPE_CHECKING:
@@ -99,11 +100,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistr
         pytest.skip(why)
     base = debian_base(session_place(tmp_path_factory.getbasetemp()))
     _add_arm64(base)
+    _add_r(base)
     place = tmp_path_factory.mktemp("registry")
     with DockerRegistry(place / "served") as running:
-        for name in ("debian:bookworm-slim", "python:3-slim"):
+        for name, which in (("debian:bookworm-slim", "both"), ("python:3-slim", "both"), ("r-base:4.3.1", "r")):
             Cli.at(place / name.replace(":", "-")).ok(
-                "image", "copy", f"oci:{base.root}:both", f"{running.host}/library/{name}"
+                "image", "copy", f"oci:{base.root}:{which}", f"{running.host}/library/{name}"
             )
         yield running
 
@@ -139,9 +141,27 @@ def _add_arm64(store: ImageStore) -> None:
     store.tag(ImageIndex((one, two)).to_json(), INDEX, ["both"])
 
 
+def _add_r(store: ImageStore) -> None:
+    """Make `r` of `debian`, with one more layer: a small script in the place of Rscript."""
+    found = store.find("debian")
+    assert found is not None
+    manifest = read_manifest(found.content)
+    assert isinstance(manifest, Manifest)
+    with store.open(manifest.config) as stream:
+        config = read_config(stream.read())
+    layer = tar(("usr/bin/Rscript", RSCRIPT.encode()))
+    content = replace(
+        config, diff_ids=(*config.diff_ids, Digest.of(layer)), history=(*config.history, {"created_by": "R"})
+    ).to_json()
+    described, of_layer = Descriptor.of(content, CONFIG), Descriptor.of(layer, LAYER)
+    store.put(described, lambda: io.BytesIO(content))
+    store.put(of_layer, lambda: io.BytesIO(layer))
+    store.tag(replace(manifest, config=described, layers=(*manifest.layers, of_layer)).to_json(), MANIFEST, ["r"])
+
+
 def _channel(directory: Path) -> Channel:
     channel = Channel(directory)
-    channel.add(python_package())
+    channel.add(python_package(), *r_packages())
     for name, version, day in CONDA_RELEASES:
         files = {
             f"site-packages/{name}/__init__.py": f'__version__ = "{version}"\n',

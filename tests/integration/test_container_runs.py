@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.containers import BUSYBOX, IN_IMAGE, PYTHON, Dockerd, PodmanSpace, archive, dockerd, podman_space
+from tests.support.containers import BUSYBOX, IN_IMAGE, PYTHON, PYTHONS, Dockerd, PodmanSpace, archive, dockerd, podman_space
 from tests.support.jobs import STUBBORN, wait_until
 
 from wardian.errors import RunFailed
@@ -28,6 +28,7 @@ from wardian.run.surroundings import Surroundings
 from wardian.run.targets.container import ContainerTarget
 from wardian.run.targets.container_options import ContainerOptions
 from wardian.run.targets.container_place import PREFIX, orphans
+from wardian.run.targets.launcher_python import launcher_python
 from wardian.tools import processes
 from wardian.workspace.database import Database
 
@@ -69,8 +70,8 @@ class Runs:
         engine = self.space.engine()
         return submit(
             configuration, self.store, self.root / "runs",
-            lambda *_: prepare_in_image(engine, self.image, RunEnvironment(summary="x"), {"OF_DEFINITION": "1"}, interpreter=IN_IMAGE),
-            surroundings=Surroundings(environ=self.environ, grace_s=2.0), target=ContainerTarget(engine, options=options, standard_input=False),
+            lambda *_: prepare_in_image(engine, self.image, RunEnvironment(summary="x"), {"OF_DEFINITION": "1"}, launcher_python(PYTHONS), interpreter=IN_IMAGE),
+            surroundings=Surroundings(environ=self.environ, grace_s=2.0), target=ContainerTarget(engine, pythons=PYTHONS, options=options, standard_input=False),
         )  # fmt: skip
 
     def directory(self, record: RunRecord) -> Path:
@@ -162,8 +163,8 @@ def test_a_program_that_is_not_there_is_127(runs: Runs) -> None:
     engine = runs.space.engine()
     record = submit(
         RunConfiguration(Command("program", "no-such-program"), source=runs.root / "project", target="podman"), runs.store,
-        runs.root / "runs", lambda *_: prepare_in_image(engine, runs.image, RunEnvironment(), {}, interpreter=IN_IMAGE),
-        target=ContainerTarget(engine, standard_input=False),
+        runs.root / "runs", lambda *_: prepare_in_image(engine, runs.image, RunEnvironment(), {}, launcher_python(PYTHONS), interpreter=IN_IMAGE),
+        target=ContainerTarget(engine, pythons=PYTHONS, standard_input=False),
     )  # fmt: skip
     assert (record.state, record.code, record.process_exit_code) == ("failed", "not_found", 127)
 
@@ -195,7 +196,7 @@ def test_a_limit_that_is_too_small_for_an_interpreter_is_named(runs: Runs) -> No
 @pytest.mark.parametrize("interpreter", ["/opt/no/such/python", "no-such-python", "/etc/passwd"])
 def test_a_wrong_interpreter_is_named_before_the_script_runs(runs: Runs, interpreter: str) -> None:
     with pytest.raises(RunFailed, match=interpreter) as caught:
-        observe_in_image(runs.space.engine(), runs.image, interpreter)
+        observe_in_image(runs.space.engine(), runs.image, interpreter, launcher_python(PYTHONS))
     assert caught.value.stable_code == "interpreter_missing"
 
 
@@ -203,7 +204,7 @@ def test_an_image_without_python_says_so(runs: Runs, tmp_path_factory: pytest.Te
     engine = runs.space.engine()
     busybox = engine.load(archive(BUSYBOX, tmp_path_factory.getbasetemp().parent))
     with pytest.raises(RunFailed, match="python3") as caught:
-        observe_in_image(engine, busybox, "python3")
+        observe_in_image(engine, busybox, "python3", launcher_python(PYTHONS))
     assert caught.value.stable_code == "interpreter_missing"
 
 
@@ -306,18 +307,18 @@ def test_a_probe_removes_what_a_killed_one_left(runs: Runs, space: Space) -> Non
     )
     labels = json.loads(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
     engine = space.engine()
-    assert observe_in_image(engine, runs.image, IN_IMAGE)["observed"]
+    assert observe_in_image(engine, runs.image, IN_IMAGE, launcher_python(PYTHONS))["observed"]
     left = engine.command(Container("wardian-probe-dead", runs.image.id, ("true",), labels=labels, removes_itself=False))
     assert left is not None
     subprocess.run(left.start, env=dict(left.environ), check=True)
     assert space.names() == ["wardian-probe-dead"]
-    assert observe_in_image(engine, runs.image, IN_IMAGE)["observed"]
+    assert observe_in_image(engine, runs.image, IN_IMAGE, launcher_python(PYTHONS))["observed"]
     assert space.names() == []
 
 
 def test_a_way_that_works_here_is_found_by_failing_and_remembered(space: Space, image: LocalImage, tmp_path: Path) -> None:
     engine = space.engine(memory=tmp_path)
-    assert observe_in_image(engine, image, IN_IMAGE)["observed"]
+    assert observe_in_image(engine, image, IN_IMAGE, launcher_python(PYTHONS))["observed"]
     container = Container("wardian-never-started", image.id, ("true",))
     found, plain = engine.command(container), space.engine(memory=tmp_path / "nothing").command(container)
     assert found is not None

@@ -347,6 +347,26 @@ def everywhere(name: str, version: str, *, published: datetime = THEN, depends: 
     return tuple(Package(name, version, subdir=s, depends=depends, published=published, files=content) for s in subdirs)
 
 
+# Rscript as far as tests need it: it tells of itself, and "runs" a script by saying so
+RSCRIPT = f"""#!/bin/sh
+case "$1" in
+--version) echo "Rscript (R) version 4.3.1 (2023-06-16)" ;;
+--vanilla) printf 'R\\t4.3.1\\nMASS\\t7.3-60\\nbase\\t4.3.1\\nstats\\t4.3.1\\n' ;;
+*) echo "Rscript runs $*"; if [ -n "$WARDIAN_OUTPUT_DIR" ]; then echo model > "$WARDIAN_OUTPUT_DIR/model.rds"; fi ;;
+esac
+# built for {PLACEHOLDER}
+"""
+
+
+def r_packages() -> tuple[Package, ...]:
+    """Return an r-base whose Rscript is a small script, and a package of R, which needs it."""
+    rscript = File(RSCRIPT.encode(), executable=True, placeholder="text")
+    return (
+        Package("r-base", "4.3.1", "h1_0", files={"bin/Rscript": rscript}),
+        Package("r-mass", "7.3_60", "r43_0", depends=("r-base >=4.3,<4.4.0a0",), files={"lib/R/library/MASS/DESCRIPTION": "Package: MASS\n"}),
+    )  # fmt: skip
+
+
 def standard_channel(directory: Path) -> Channel:
     """Return a channel with everything above, indexed: python for three platforms, noarch, native where it can be compiled."""
     channel = Channel(directory)

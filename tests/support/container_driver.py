@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.containers import IN_IMAGE
+from tests.support.containers import IN_IMAGE, PYTHONS
 
 from wardian.image.engine_docker import DockerEngine
 from wardian.image.engine_podman import PodmanEngine
@@ -31,11 +31,11 @@ def main() -> int:
     environ = json.loads((space / "environ.json").read_text())
     kind = {"podman": PodmanEngine, "docker": DockerEngine}[environ.pop("engine")]
     engine: ContainerEngine = kind(environ, memory=space / "memory")
-    prepared = Prepared(None, IN_IMAGE, environment=RunEnvironment(summary="driven"), image=JobImage(image, IN_IMAGE))
+    prepared = Prepared(None, IN_IMAGE, environment=RunEnvironment(summary="driven"), image=JobImage(image))
     record = submit(
         RunConfiguration(Command("script", "train.py"), source=root / "project", target="podman"),
         RunStore(Database.open(root / "workspace.db")), root / "runs", lambda *_: prepared,
-        surroundings=Surroundings(grace_s=2.0), target=ContainerTarget(engine),
+        surroundings=Surroundings(grace_s=2.0), target=ContainerTarget(engine, pythons=PYTHONS),
     )  # fmt: skip
     return record.process_exit_code or 0
 

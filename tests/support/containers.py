@@ -1,4 +1,4 @@
-"""Container engines for tests: their storage in a directory of its own, two small images, and nothing left behind."""
+"""Container engines for tests: their storage in a directory of its own, small images, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -34,9 +34,20 @@ if TYPE_CHECKING:
     from wardian.run.targets.container import ContainerTarget
     from wardian.run.targets.target import Ended, Job, Observer, Stop
 
-BUSYBOX, PYTHON = "busybox", "python"  # the two images
+BUSYBOX, PYTHON, R, STATIC = "busybox", "python", "r", "static"  # the images; the last holds one program, and no shell
+PYTHONS = Path(tempfile.gettempdir(), f"wardian-tests-pythons-{os.geteuid()}")  # the launcher's, made once
 IN_IMAGE = "/usr/bin/python3"  # the interpreter of the second
-_DEBIAN = {BUSYBOX: "busybox-static", PYTHON: "busybox-static,python3,coreutils,libc-bin,ca-certificates"}
+_DEBIAN = {
+    BUSYBOX: "busybox-static",
+    STATIC: "busybox-static",
+    PYTHON: "busybox-static,python3,coreutils,libc-bin,ca-certificates",
+    R: "r-base-core,dash,bash,coreutils,debianutils,grep,sed,gzip,libc-bin",
+}
+# what Debian's scripts do when r-base-core is installed, as far as Rscript needs it
+_R_HOOK = (
+    '; cp "$1/usr/lib/R/etc/Renviron.ucf" "$1/etc/R/Renviron"; for name in blas lapack; do '
+    'ln -sf $name/lib$name.so.3 "$1/usr/lib/x86_64-linux-gnu/lib$name.so.3"; done; ln -sf which.debianutils "$1/usr/bin/which"; rm -rf "$1/usr/share/doc" "$1/usr/share/man" "$1/usr/share/locale"'
+)
 _APPLETS = (
     "sh",
     "cat",
@@ -91,7 +102,11 @@ def _debian_root(which: str, target: Path) -> None:
         'mkdir -p "$1/bin" "$1/tmp" "$1/etc"; chmod 1777 "$1/tmp"; printf "root:x:0:0::/root:/bin/sh\\n" > "$1/etc/passwd"; '
         f'printf "root:x:0:\\n" > "$1/etc/group"; {links}'
     )
-    if which == PYTHON:
+    if which == STATIC:
+        hook = "true"
+    elif which == R:
+        hook = hook.removesuffix(f"; {links}") + _R_HOOK
+    elif which == PYTHON:
         hook += '; mkdir -p "$1/etc/ssl/certs"; rm -rf "$1/usr/share/doc" "$1/usr/share/man" "$1/usr/share/locale"'
     done = subprocess.run(
         ["mmdebstrap", "--quiet", "--variant=extract", f"--include={_DEBIAN[which]}", f"--extract-hook={hook}", "bookworm", str(target)],
@@ -241,7 +256,7 @@ class InImage:
     def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
         """See ``Target.run``."""
         argv = (IN_IMAGE, *job.argv[1:]) if job.argv[0] == sys.executable else job.argv
-        return self.target.run(replace(job, argv=argv, image=JobImage(self.image.id, IN_IMAGE)), observer, stop)
+        return self.target.run(replace(job, argv=argv, image=JobImage(self.image.id)), observer, stop)
 
 
 def give_to_nobody(place: Path) -> None:

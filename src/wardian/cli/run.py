@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "wardian run -e sklearn train.py --epochs 3", "wardian run -f environment.yml train.py", "wardian run -r requirements.txt -- python -V",
         "wardian run train.py                      # a script with inline metadata (PEP 723)",
-        "wardian run -e sklearn -m mypackage.train", "wardian run -e sklearn --with rich --input data=/data/2024 -V SEED=1 -V WANDB_API_KEY train.py",
+        "wardian run -e stats train.R", "wardian run -e sklearn -m mypackage.train", "wardian run -e sklearn --with rich --input data=/data/2024 -V SEED=1 -V WANDB_API_KEY train.py",
         "wardian run -f job.yml --input data=data.csv   # a job, or a run configuration, of Azure ML",
         "wardian run -e sklearn -d train.py         # in the background: `wardian runs logs -f ID`",
     ),
@@ -71,6 +71,9 @@ if TYPE_CHECKING:
 @command
 def run(session: Session, words: tuple[str, ...], **options: Any) -> int:
     """Run a script in an environment on this machine, and record exactly what it ran with.
+
+    The environment's Python runs a script; `train.R` is run by its Rscript, `train.sh` by sh, and a file whose first line names
+    another program (`#!/usr/bin/env bash`) by that.
 
     A job's file that is given alone (-f) says itself what runs; options beside it win.
 

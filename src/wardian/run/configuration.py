@@ -34,11 +34,12 @@ _PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What runs: a Python script of the source directory, a Python module, or any program.
+    """What runs: a script of the source directory, a Python module, or any program.
 
     Attributes:
         kind: ``script`` | ``module`` | ``program``.
         name: the script's path below the source directory; the module; the program.
+        runner: what runs a script, with its options, found on the environment's ``PATH`` (``Rscript``); empty: its Python.
         hidden: positions of arguments whose secrets were left out; a command that has some is a record, and cannot run.
     """
 
@@ -46,13 +47,16 @@ class Command:
     name: str
     arguments: tuple[str, ...] = ()
     hidden: tuple[int, ...] = ()
+    runner: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise _invalid(f"`{self.kind}` is none of {', '.join(KINDS)}", "bad_command")
         if not self.name:
             raise _invalid("there is nothing to run", "bad_command", "give a SCRIPT, `-m MODULE` or `-- COMMAND`")
-        for argument in (self.name, *self.arguments):
+        if self.runner and (self.kind != "script" or not self.runner[0]):
+            raise _invalid("only a script is run by a program", "bad_command")
+        for argument in (self.name, *self.arguments, *self.runner):
             if "\0" in argument:
                 raise _invalid(f"the argument {argument[:80]!r} holds a NUL character", "bad_command")
         if not all(0 <= position < len(self.arguments) for position in self.hidden):
@@ -80,9 +84,18 @@ class Command:
         arguments, hidden = without_secrets(self.arguments)
         return replace(self, arguments=arguments, hidden=tuple(sorted({*self.hidden, *hidden}))) if hidden else self
 
+    @property
+    def wants_python(self) -> bool:
+        """Whether the environment's Python runs it."""
+        return self.kind == "module" or (self.kind == "script" and not self.runner)
+
     def argv(self, python: str) -> tuple[str, ...]:
         """Return program and arguments, run by the interpreter ``python`` where that is needed."""
-        head = {"script": (python, self.name), "module": (python, "-m", self.name), "program": (self.name,)}[self.kind]
+        head = {
+            "script": (*(self.runner or (python,)), self.name),
+            "module": (python, "-m", self.name),
+            "program": (self.name,),
+        }[self.kind]
         return (*head, *self.arguments)
 
     def __str__(self) -> str:
@@ -243,6 +256,7 @@ class RunConfiguration:
                     command["name"],
                     tuple(map(str, command.get("arguments", ()))),
                     tuple(map(int, command.get("hidden", ()))),
+                    tuple(map(str, command.get("runner", ()))),
                 ),
                 environment=document.get("environment"),
                 source=Path(document["source"]) if "source" in document else None,
@@ -323,8 +337,8 @@ def perhaps_secret(name: str, value: str) -> bool:
 
 
 def _command_document(command: Command) -> dict[str, Any]:
-    hidden = {"hidden": list(command.hidden)} if command.hidden else {}
-    return {"kind": command.kind, "name": command.name, "arguments": list(command.arguments), **hidden}
+    further = {name: list(value) for name, value in (("hidden", command.hidden), ("runner", command.runner)) if value}
+    return {"kind": command.kind, "name": command.name, "arguments": list(command.arguments), **further}
 
 
 def input_variable(name: str) -> str:

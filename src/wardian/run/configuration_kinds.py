@@ -16,6 +16,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "command.name": (str, "text"),
     "command.arguments": (list, "a list of texts"),
     "command.hidden": (list, "a list of positions"),
+    "command.runner": (list, "a list of texts"),
     "environment": (str, "text"),
     "source": (str, "a path"),
     "inputs": (dict, "an object: NAME → path"),

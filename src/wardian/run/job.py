@@ -105,6 +105,9 @@ def run_job(
     notes = [*_notes(ended, record), *watch.notes, *([faults.note] if faults.note else [])]
     results = _with_files(record.results, directory, before, watch.began_ns)
     results = replace(results, notes=(*record.results.notes, *notes))
+    if ended.cause == "not_found" and command.runner:
+        detail = f"`{command.runner[0]}`, which {command.name} is run by, was not found in the environment"
+        ended = replace(ended, detail=detail)
     state, code, reason = _verdict(ended, stop, configuration.timeout_s)
     return means.store.end(
         record.id, state, code=code, reason=reason, exit_code=ended.exit_code, signal=ended.signal, results=results

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound, WardianError
 from wardian.run.argument_secrets import named
-from wardian.run.configuration import Command
 from wardian.run.directory import RunDirectory
 from wardian.run.snapshot import Snapshot
 from wardian.tools.disk import disk_errors
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from wardian.run.configuration import RunConfiguration
+    from wardian.run.configuration import Command, RunConfiguration
     from wardian.run.record import RunRecord
     from wardian.run.snapshot import Entry
 
@@ -116,7 +115,7 @@ def _command(record: RunRecord, arguments: Sequence[str] | None, file: Path | No
     ):
         raise InvalidInput(f"run `{record.id}` had arguments that look like secrets, which are not kept: {named(was.arguments, was.hidden)}",
                            hint=hint, code="arguments_not_kept")  # fmt: skip
-    given = Command(was.kind, was.name, tuple(arguments))
+    given = replace(was, arguments=tuple(arguments), hidden=())
     if given.without_secrets().arguments != was.arguments:
         raise InvalidInput(f"these are not the arguments of run `{record.id}`, which were: {shlex.join(was.arguments)}",
                            hint=hint if was.hidden else "leave them out; `wardian run` runs it with others", code="other_arguments")  # fmt: skip

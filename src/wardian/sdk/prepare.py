@@ -17,22 +17,33 @@ if TYPE_CHECKING:
     from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion
 
+LAUNCHERS = "launchers"  # below the cache: the Python that looks after jobs in containers
 _TRIES = 3
 
 
-def prepare(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
-    """Return the environment of a run, installed and held, or the user's own interpreter, checked."""
-    return _user_managed(version) if version.kind == "user" else _installed(parts, environments, version)
+def prepare(
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool = True
+) -> Prepared:
+    """Return the environment of a run, installed and held, or what the user set up on this machine, looked at.
+
+    Args:     wants_python: False: the run does without, so a user-managed environment that names no interpreter may have none.
+    Raises:   RunFailed: ``interpreter_missing``, ``no_python``: none is there for a run that wants it.  What building raises.
+    """
+    if version.kind == "user":
+        return _user_managed(version, wants_python=wants_python)
+    return _installed(parts, environments, version, wants_python=wants_python)
 
 
 def prepare_in_container(
-    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, target: str
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, target: str, *, wants_python: bool = True
 ) -> Prepared:
     """Return the environment of a run in a container: its image, which the engine ``target`` has by then.
 
+    Args:     wants_python: see ``prepare``.
     Raises:   RunFailed: ``interpreter_missing``: a user-managed image has no such Python.  What building and pulling raise.
     """
     from wardian.run.in_image import prepare_in_image
+    from wardian.run.targets.launcher_python import launcher_python
     from wardian.sdk.images import ImageCollection
 
     image, local = ImageCollection(parts, environments).prepare(version, target)
@@ -45,14 +56,20 @@ def prepare_in_container(
         RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                        lock_digest=image.lock_digest, lock_origin=pinned.chosen.origin if pinned else None, image_digest=image.digest, image_origin=image.origin,
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
-        version.document.get("variables", {}), interpreter=(python.interpreter or "python3") if version.kind == "user" else None,
+        version.document.get("variables", {}), launcher_python(parts.cache / LAUNCHERS),
+        interpreter=(python.interpreter or "python3") if version.kind == "user" else None, wants_python=wants_python or python.interpreter is not None,
         notes=(*_deprecated(parts, version), *image.notes),
     )  # fmt: skip
 
 
-def _installed(parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion) -> Prepared:
+def _installed(
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool
+) -> Prepared:
     with contextlib.ExitStack() as stack:
         prefix, locked = _held(parts, environments, version, stack)
+        if wants_python and not prefix.python:
+            raise RunFailed(f"{version} has no Python, and a Python script or module is to run in it", code="no_python",
+                            hint=f"`wardian env add {version.name} python`" if version.name else "add python to its definition")  # fmt: skip
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
@@ -95,21 +112,22 @@ def _held(
     return prefix, locked
 
 
-def _user_managed(version: EnvironmentVersion) -> Prepared:
-    """Check the interpreter that the user set up, and write down what it has."""
-    from wardian.run.observed import observe_interpreter
+def _user_managed(version: EnvironmentVersion, *, wants_python: bool) -> Prepared:
+    """Look at what the user set up, and write down what it has."""
+    from wardian.run.observed import in_words, observe
 
-    environment = version.environment
-    interpreter = environment.python.interpreter or "python3"
-    observed = observe_interpreter(interpreter)
-    if observed is None:
+    asked = version.environment.python.interpreter
+    interpreter = asked or "python3"
+    found = observe(interpreter)
+    python = found.get("executable", "")
+    if not python and (wants_python or asked):
         raise RunFailed(f"the interpreter `{interpreter}` of {version} does not run on this machine", code="interpreter_missing",
                         hint="user-managed environments are set up by hand: install it there, or name another with --interpreter")  # fmt: skip
     return Prepared(
-        prefix=None, python=observed["executable"], variables=dict(version.document.get("variables", {})), path_entries=(Path(observed["executable"]).parent,),
+        prefix=None, python=python, variables=dict(version.document.get("variables", {})),
+        path_entries=(Path(python).parent,) if python else (),
         environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
-                                   summary=f"{version} · user-managed, Python {observed['python']}, {len(observed['distributions'])} distributions observed",
-                                   observed=observed),
+                                   summary=f"{version} · user-managed, {in_words(found)}", observed=found),
         notes=_ignored(version),
     )  # fmt: skip
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, NotFound, Unavailable
-from wardian.sdk.prepare import prepare, prepare_in_container
+from wardian.run.script import with_runner
+from wardian.sdk.prepare import LAUNCHERS, prepare, prepare_in_container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,13 +133,14 @@ class RunCollection:
         Raises:   see ``Workspace.submit``.
         """
         target = self._target(configuration)
-        configuration = replace(configuration, environment=str(version))
+        command = with_runner(configuration.command, source or configuration.source)
+        configuration = replace(configuration, environment=str(version), command=command)
         if detach:
             return self._detached(version, configuration)
         from wardian.run.submit import submit
 
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
-            prepared = self._prepared(version, configuration.target)
+            prepared = self._prepared(version, configuration)
             if on_prepared is not None:
                 on_prepared(prepared.environment.summary)
             return prepared
@@ -192,14 +194,17 @@ class RunCollection:
         from wardian.run.targets.container_options import ContainerOptions
 
         made = ContainerOptions.of(options, name)
-        return ContainerTarget(self._parts.images.engine(name), options=made, standard_input=standard_input)
+        return ContainerTarget(
+            self._parts.images.engine(name), pythons=self._parts.cache / LAUNCHERS, options=made, standard_input=standard_input
+        )
 
-    def _prepared(self, version: EnvironmentVersion, target: str) -> Prepared:
+    def _prepared(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Prepared:
         from wardian.run.targets.local import LocalTarget
 
+        target, wants_python = configuration.target, configuration.command.wants_python
         if target == LocalTarget.name:
-            return prepare(self._parts, self.environments, version)
-        return prepare_in_container(self._parts, self.environments, version, target)
+            return prepare(self._parts, self.environments, version, wants_python=wants_python)
+        return prepare_in_container(self._parts, self.environments, version, target, wants_python=wants_python)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
         from wardian.run.detach import submit_detached
@@ -226,7 +231,7 @@ class RunCollection:
         from wardian.run.submit import supervise
 
         def ready(_record: RunRecord, _listener: Listener) -> Prepared:
-            return self._prepared(self.environments.by_id(version_id), configuration.target)
+            return self._prepared(self.environments.by_id(version_id), configuration)
 
         configuration = self._parts.runs.get(run_id).configuration
         return supervise(

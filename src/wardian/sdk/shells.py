@@ -60,7 +60,7 @@ def program(
     argv = tuple(command) or (_users_shell(parts.environ),)
     asked = RunConfiguration(command=Command("program", argv[0], argv[1:]), variables=variables)
     given = caller_variables(asked, parts.settings.pass_variables, parts.environ)
-    prepared = prepare(parts, workspace.environments, version)
+    prepared = prepare(parts, workspace.environments, version, wants_python=False)
     found = environment_variables(prepared, parts.environ)
     if command:
         return Program(argv, {**found, **given}, prepared)

@@ -28,7 +28,8 @@ SCRIPT = "open('outputs/a', 'w').write('1')\nopen('new', 'w').write('1')\nprint(
 def shape(value: Any) -> Any:
     """Return the keys and types of ``value``; of a list the shape of its first item stands for all."""
     if isinstance(value, dict):
-        return {key: shape(item) for key, item in value.items()}
+        of_machine = ("r",) if "observed" in value else ()  # whether R is here is no matter of ours
+        return {key: "object or null" if key in of_machine else shape(item) for key, item in value.items()}
     if isinstance(value, list):
         return [shape(value[0])] if value else []
     return {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}[type(value)]

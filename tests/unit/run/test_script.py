@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wardian.errors import InvalidInput, NotFound
 from wardian.run.configuration import Command
-from wardian.run.script import check_script, script_command
+from wardian.run.script import check_script, script_command, with_runner
 from wardian.run.source_tree import scan
 
 if TYPE_CHECKING:
@@ -74,3 +75,44 @@ def test_a_script_that_the_snapshot_will_not_have_is_refused(project: Path) -> N
 def test_a_directory_with_a_main_module_is_a_script(project: Path) -> None:
     (project / "src/__main__.py").write_text("")
     check_script(Command("script", "src"), scan(project))
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "runner"),
+    [
+        ("train.py", "#!/usr/bin/env Rscript", ()),
+        ("train.R", "library(stats)", ("Rscript",)),
+        ("train.r", "#!/usr/bin/Rscript --vanilla", ("Rscript", "--vanilla")),
+        ("train.R", "#!/usr/bin/env -S Rscript --vanilla\r", ("Rscript", "--vanilla")),
+        ("train.sh", "echo", ("sh",)),
+        ("train.sh", "#!/bin/bash -eu", ("bash", "-eu")),
+        ("train.sh", "#!/usr/bin/env LANG=C bash", ("bash",)),
+        ("train.bash", "", ("bash",)),
+        ("train", "#! /bin/busybox sh", ("busybox", "sh")),
+        ("train", "#!/usr/bin/python3.11 -u", ()),
+        ("train.R", "#!/usr/bin/env python3", ()),
+        ("train", "print(1)", ()),
+        ("train.txt", "", ()),
+        ("train.R", "#!", ("Rscript",)),
+        ("train.sh", "#!/usr/bin/env", ("sh",)),
+        ("train.sh", "#!/bin/\udcff", ("sh",)),
+        ("missing.R", None, ("Rscript",)),
+    ],
+)
+def test_a_script_is_run_by_what_its_first_line_or_its_suffix_names(
+    project: Path, name: str, first: str | None, runner: tuple[str, ...]
+) -> None:
+    if first is not None:
+        (project / name).write_bytes(f"{first}\nmore\n".encode(errors="surrogateescape"))
+    command = with_runner(Command("script", name, ("a",)), project)
+    assert command.runner == runner
+    assert command.argv("/env/python") == (*(runner or ("/env/python",)), name, "a")
+    assert command.wants_python is not bool(runner)
+
+
+def test_what_is_no_file_waits_for_nobody(project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    assert with_runner(Command("script", "pipe"), project).runner == ()
+    assert with_runner(Command("script", "src"), project).runner == ()
+    program = Command("program", "x.sh")
+    assert with_runner(program, project) == program

@@ -10,12 +10,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Bug, RunFailed
-from wardian.image.engine import ContainerFailed
 from wardian.image.engine_cli import words
 from wardian.image.engine_run import ENGINE_CODES, start_failure, sweep
 from wardian.run.targets.container_keeper import ContainerOrder
 from wardian.run.targets.container_options import ContainerOptions
 from wardian.run.targets.container_place import Place, orphans
+from wardian.run.targets.launcher_python import launcher_python
 from wardian.run.targets.local import LocalTarget
 from wardian.run.targets.pump import TICK_S, Pump, ended, keeper_process, not_started, null, pipe, standard_input
 from wardian.run.targets.target import Ended
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from wardian.image.engine import Command, Container, ContainerEngine
     from wardian.run.configuration import Resources
-    from wardian.run.targets.target import Job, JobImage, Observer, Stop
+    from wardian.run.targets.target import Job, Observer, Stop
 
 
 class ContainerTarget:
@@ -35,25 +35,29 @@ class ContainerTarget:
     their paths say so. The files that it makes are the caller's. It shares the machine's network. Output does not pass through the
     engine: nothing of it is kept there, and the order is exact. Exit codes and signals are the program's own.
 
-    A Python in the image looks after the job: it takes 30 ms, and tells what engines cannot tell apart.
+    A copy of Wardian's own Python, mounted read-only, looks after the job: it takes 30 ms, and tells what engines cannot tell apart. Nothing is
+    asked of the image but that it has the job's program.
     """
 
     def __init__(
         self,
         engine: ContainerEngine,
         *,
+        pythons: Path,
         options: ContainerOptions | None = None,
         tick_s: float = TICK_S,
         standard_input: bool = True,
     ) -> None:
         """Make the target.
 
-        Args:     tick_s: seconds between calls of ``Observer.tick``.
+        Args:     pythons: where the launcher's Python is kept; see ``launcher_python``.
+                  tick_s: seconds between calls of ``Observer.tick``.
                   standard_input: False: jobs read nothing. True: what this process would; the engine reads ahead, so what a job
                   leaves of it is lost, and a terminal is read only while this process is in its foreground.
         """
         self.name = engine.name
         self._engine = engine
+        self._pythons = pythons
         self._options = options or ContainerOptions()
         self._tick_s = tick_s
         self._standard_input = standard_input
@@ -68,8 +72,7 @@ class ContainerTarget:
     def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
         """Run ``job`` to its end, in its image, which the engine has. See ``Target.run``.
 
-        Raises:   RunFailed: ``interpreter_missing``: the image has no such Python. ``container_failed``: the engine's own words.
-                  EngineUnavailable.  InvalidInput: an argument that the engine cannot be told.
+        Raises:   RunFailed: ``container_failed``: the engine's own words. ``launcher_unavailable``.  EngineUnavailable.  InvalidInput: an argument that the engine cannot be told.
         """
         image = job.image
         if image is None:
@@ -78,15 +81,16 @@ class ContainerTarget:
             sweep(self._engine)
         for each in left:
             each.remove()
+        python = launcher_python(self._pythons)
         takes_input = self._standard_input and _input_is_ours()
         failed = ""
         while True:
             place = Place.make(job)
             try:
-                container = place.container(job, image, self._options, takes_input=takes_input)
+                container = place.container(job, image, self._options, python, takes_input=takes_input)
                 command = self._engine.command(container, failed=failed)
                 if command is None:
-                    raise _failure(start_failure(failed, container), image)
+                    raise _failure(failed, container)
                 pump = self._attempt(job, place, command, observer, stop, takes_input=takes_input)
                 if pump.refused:
                     return not_started(pump.refused, job)
@@ -101,7 +105,10 @@ class ContainerTarget:
                 if container.memory_bytes is not None and _ran_out_of_memory(pump.ended["code"], failed):
                     raise _too_little_memory(container.memory_bytes, failed)
                 if pump.ended["code"] not in ENGINE_CODES:
-                    raise _failure(_no_python(failed, container), image)
+                    raise RunFailed(
+                        f"the launcher in the container ended with {pump.ended['code']}: {words(failed)}",
+                        code="container_failed",
+                    )
             finally:
                 place.remove()
 
@@ -146,13 +153,6 @@ def _killed(news: dict[str, Any], stop: Stop) -> Ended:
     )
 
 
-def _no_python(said: str, container: Container) -> ContainerFailed:
-    program = container.command[0]
-    return ContainerFailed(
-        f"`{program}` in the image {container.image} is no Python: {words(said)}", code="program_not_executable"
-    )
-
-
 def _ran_out_of_memory(code: int, said: str) -> bool:
     """Whether a container with a limit was killed by the system before the job began, or its engine says that of it."""
     return code == 128 + signal.SIGKILL or bool(
@@ -168,13 +168,8 @@ def _too_little_memory(limit_bytes: int, said: str) -> RunFailed:
     )
 
 
-def _failure(error: ContainerFailed, image: JobImage) -> RunFailed:
-    if error.stable_code in ("program_not_found", "program_not_executable"):
-        return RunFailed(
-            f"the interpreter `{image.interpreter}` does not run in the image {image.id[:19]}: {error.message}",
-            hint="name the Python of the image with --interpreter",
-            code="interpreter_missing",
-        )
+def _failure(said: str, container: Container) -> RunFailed:
+    error = start_failure(said, container)
     return RunFailed(error.message, hint=error.hint, code="container_failed")
 
 

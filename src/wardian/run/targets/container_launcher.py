@@ -1,7 +1,7 @@
 """What runs first in a container: it starts the job, tells how it ends, and ends all of it. A program of its own.
 
-It is executed by the image's Python, which may be an old one (3.7), so it is written in what that knows and imports nothing of
-Wardian's. It is the container's first process: whatever the job leaves behind is adopted by it. All that it is told and tells
+A copy of Wardian's own Python executes it (``launcher_python``), with few modules: it imports nothing of Wardian's, and nothing that is
+not copied. It is the container's first process: whatever the job leaves behind is adopted by it. All that it is told and tells
 passes through the directory that it lies in: ``order.json``, removed as soon as it is read, and four named pipes: ``out`` and ``err``
 for the job, ``control`` (numbers of signals, one byte each; its end means that nobody is left who waits) and ``status`` (JSON lines).
 """
@@ -20,7 +20,10 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes 5 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 PLACE = os.path.dirname(os.path.abspath(__file__))
 LONGEST_WAIT_S = 86400.0  # poll(2) takes milliseconds as a C int: 24.8 days, which a training run may exceed

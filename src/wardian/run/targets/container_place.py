@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardian.run.targets.container_options import ContainerOptions
+    from wardian.run.targets.launcher_python import LauncherPython
     from wardian.run.targets.target import Job, JobImage
 
 PREFIX = "wardian-run-"
 INSIDE = "/wardian"  # everything of Wardian's in a container is below
 WORK, JOB, INPUTS, CERTIFICATES = f"{INSIDE}/run", f"{INSIDE}/job", f"{INSIDE}/inputs", f"{INSIDE}/certificates"
+PYTHON = f"{INSIDE}/python"  # the launcher's
 PIPES = ("out", "err", "control", "status")
 
 _INPUT = "WARDIAN_INPUT_"
@@ -61,12 +63,15 @@ class Place:
         """Return the labels of the container."""
         return owner_labels(job.variables.get(job.marker, self.name))
 
-    def container(self, job: Job, image: JobImage, options: ContainerOptions, *, takes_input: bool) -> Container:
-        """Return the container of ``job``, and write down what the launcher is to do.
+    def container(
+        self, job: Job, image: JobImage, options: ContainerOptions, python: LauncherPython, *, takes_input: bool
+    ) -> Container:
+        """Return the container of ``job``, and write down what the launcher is to do, which ``python`` executes.
 
         The paths of this machine that variables hold (inputs, outputs, certificates) become those inside.
         """
-        mounts = [Mount(self._source(job.directory, 0), WORK), Mount(self.path, JOB), Mount(self.path / "tmp", "/tmp")]  # noqa: S108
+        mounts = [Mount(self._source(job.directory, 0), WORK), Mount(self.path, JOB), Mount(self.path / "tmp", "/tmp"),  # noqa: S108
+                  Mount(self._source(python.path, 1), PYTHON, read_only=True)]  # fmt: skip
         variables = {}
         for name, value in job.variables.items():
             inside = self._inside(name, value, job.directory)
@@ -79,10 +84,12 @@ class Place:
         path.touch(mode=0o600)
         path.write_text(json.dumps(sheet))
         wanted = job.resources
+        # what an image has its own loader load is not for the launcher's
+        quiet = [word for name in job.variables if name.startswith("LD_") for word in ("--env", f"{name}=")]
         return Container(
-            name=self.name, image=image.id, command=(image.interpreter, "-I", "-S", f"{JOB}/launch.py"), mounts=tuple(mounts),
+            name=self.name, image=image.id, command=(*python.command(PYTHON), f"{JOB}/launch.py"), mounts=tuple(mounts),
             directory=WORK, shm_bytes=options.shm_bytes, cpus=wanted.cpus if wanted else None,
-            memory_bytes=wanted.memory_bytes if wanted else None, gpus=wanted.gpus if wanted else None, extra=options.arguments,
+            memory_bytes=wanted.memory_bytes if wanted else None, gpus=wanted.gpus if wanted else None, extra=(*quiet, *options.arguments),
             labels=self.labels(job), takes_input=takes_input,
         )  # fmt: skip
 

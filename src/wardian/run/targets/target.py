@@ -20,11 +20,9 @@ class JobImage:
 
     Attributes:
         id: as the engine of this machine has it.
-        interpreter: a Python in the image: a path, or a name on the image's PATH. It looks after the job in there.
     """
 
     id: str
-    interpreter: str
 
 
 @dataclass(frozen=True, slots=True)
