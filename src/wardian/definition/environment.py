@@ -252,8 +252,10 @@ def _tidy_spark(section: SparkSection) -> SparkSection:
 
 def _check_rest(env: Environment, faults: FaultList) -> None:
     if env.name is not None and not NAME.fullmatch(env.name):
+        from wardian.definition.advice import template_hint
+
         faults.add("bad_name", "name", f"`{env.name[:80]}` is not a name",
-                   "a letter or digit, then up to 254 letters, digits, `.`, `_` or `-`")  # fmt: skip
+                   template_hint(env.name) or "a letter or digit, then up to 254 letters, digits, `.`, `_` or `-`, all of them ASCII")  # fmt: skip
     for key, value in env.variables.items():
         if not VARIABLE.fullmatch(key):
             faults.add("bad_variable", f"variables.{key}", f"`{key}` is not a variable name", "letters, digits and `_`")

@@ -265,7 +265,13 @@ def _bad(text: str, why: str, hint: str | None = None) -> InvalidInput:
 
 def _advice(line: str) -> str:
     """Return the step that most probably mends ``line``."""
+    from wardian.definition.advice import template_hint
+
     bare = re.sub(r"\s*#.*", "", line)
+    if template := template_hint(bare):
+        return template
+    if re.match(r"[<>=!~]", bare):
+        return 'in a list in brackets, put a spec that holds a comma in quotes: `["numpy>=1.26,<2"]`'
     if re.search(r"(?<![:\w])[a-z]+\+[a-z]+://|\s@\s|;|^-", bare) or re.match(r"[\w.-]+\[[\w,\s.-]+\]", bare):
         return "pip's requirements (extras, markers, URLs, options) belong under `pip:`"
     if re.search(r"[=<>~]=?[\w.*]+\s+[<>!~=]", bare):

@@ -58,6 +58,15 @@ _REFUSED = {
     "--all-releases": "use `--pre`, or ask for the pre-release by its version",
     "--only-final": "leave it out: pre-releases are taken only where nothing else fits, unless `--pre` is given",
 }
+_OF_THE_COMMAND = frozenset({
+    "--upgrade", "-U", "--upgrade-strategy", "--user", "--target", "-t", "--no-deps", "--no-cache-dir", "--ignore-installed", "-I",
+    "--force-reinstall", "--quiet", "-q", "--verbose", "-v", "--no-input", "--yes", "-y", "--timeout", "--retries", "--prefix", "--root", "--src",
+    "--no-build-isolation", "--disable-pip-version-check", "--break-system-packages", "--cert", "--client-cert", "--proxy", "--exists-action", "-n",
+})  # fmt: skip
+_GONE = frozenset({
+    "--process-dependency-links", "--allow-external", "--allow-all-external", "--allow-unverified", "--use-wheel", "--no-use-wheel", "--use-mirrors",
+    "--mirrors", "--always-unzip", "-Z", "--no-allow-external", "--no-allow-insecure", "--allow-insecure", "--egg",
+})  # fmt: skip
 _ALIAS = re.compile(r"[A-Za-z0-9][\w.-]*")
 _URL = re.compile(r"(?:https?|file)://\S|\$\{", re.IGNORECASE)
 
@@ -196,9 +205,17 @@ def _checked_value(name: str, value: str) -> str:
 
 
 def _unknown(given: str, candidates: set[str]) -> InvalidInput:
+    if given in _OF_THE_COMMAND:
+        return _not_in_a_file(given, "it belongs to pip's command line: leave it out")
+    if given in _GONE:
+        return _not_in_a_file(given, "pip itself no longer knows it: leave it out")
     known = sorted(candidates or LINE_OPTIONS.keys() - _REFUSED.keys())
     what = "is more than one option" if candidates else "is no option of a requirements file"
     return InvalidInput(f"`{given[:80]}` {what}", hint=f"known ones: {', '.join(known)}", code="unknown_pip_option")
+
+
+def _not_in_a_file(given: str, hint: str) -> InvalidInput:
+    return InvalidInput(f"`{given}` is no option of a requirements file", hint=hint, code="unknown_pip_option")
 
 
 def _bad(message: str, hint: str | None = None) -> InvalidInput:

@@ -138,7 +138,13 @@ def _at(text: str, match: re.Match[str], hashes: tuple[str, ...]) -> PipRequirem
         return PipRequirement(name, extras, url=_checked_url(text, target), marker=_marker(marker), hashes=hashes)
     if not scheme and not looks_like_path(target):
         raise _bad(text, f"`{target[:60]}` after `@` is neither a URL nor a path")
-    local = _local(text, target, marker, hashes)
+    try:
+        local = _local(text, target, marker, hashes)
+    except InvalidInput as error:
+        from wardian.definition.advice import frozen_hint
+
+        hint = frozen_hint(text) if error.stable_code == "absolute_path" else None
+        raise InvalidInput(error.message, hint=hint or error.hint, code=error.stable_code) from None
     return replace(local, name=name, extras=tuple(sorted({*extras, *local.extras})))
 
 
@@ -219,7 +225,13 @@ def _checked_url(text: str, url: str) -> str:
     if url.startswith("${"):
         return url
     if scheme not in ("http", "https", *_GIT):
-        hint = f"write `git+{url}`" if scheme in ("ssh", "git") else f"known ones: http, https, {', '.join(_GIT)}"
+        hint = (
+            f"write `git+https{url[3:]}`"
+            if scheme == "git"
+            else f"write `git+{url}`"
+            if scheme == "ssh"
+            else f"known ones: http, https, {', '.join(_GIT)}"
+        )
         raise _bad(text, f"`{scheme}` is not a scheme that pip fetches from", hint)
     if not re.match(r"[^:]+:///." if scheme == "git+file" else r"[^:]+://[^/?#\s]", url):
         raise _bad(text, "the URL has no host")
@@ -242,5 +254,8 @@ def _extras(text: str, brackets: str | None) -> tuple[str, ...]:
     return tuple(sorted({canonical_name(name) for name in names}))
 
 
-def _bad(text: str, why: str, hint: str = "for example `numpy>=1.26,<2`, `./package` or `name @ https://…`") -> InvalidInput:
-    return InvalidInput(f"`{text.strip()[:120]}` is not a requirement: {why}", hint=hint, code="bad_requirement")
+def _bad(text: str, why: str, hint: str | None = None) -> InvalidInput:
+    from wardian.definition.advice import pip_advice
+
+    line = text.strip()
+    return InvalidInput(f"`{line[:120]}` is not a requirement: {why}", hint=hint or pip_advice(line), code="bad_requirement")

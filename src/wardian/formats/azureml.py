@@ -108,7 +108,8 @@ class AzurePart:
 
     def _no_mapping(self, root: YamlNode | None, faults: Faults, line: int, path: str) -> CondaPart:
         if root is not None or not faults:
-            faults.add("wrong_type", "a conda file is a mapping with `dependencies`", line=line, field=path)
+            faults.add("wrong_type", "a conda file is a mapping with `dependencies`", line=line, field=path,
+                       hint="a requirements file is named in one: `- pip: [-r requirements.txt]`")  # fmt: skip
         return NO_CONDA
 
     def _without_secrets(self, node: YamlMapping, path: str, ledger: Ledger) -> YamlMapping:
@@ -198,7 +199,9 @@ def shown(node: YamlNode, *, secrets: Sequence[str] = ()) -> str:
     def bare(value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                key: "***" if item and (key in secrets or looks_secret(key, str(item))) else bare(item)
+                key: "***"
+                if item and (key in secrets or looks_secret(key, "x" if isinstance(item, list | dict) else str(item)))
+                else bare(item)
                 for key, item in value.items()
             }
         if isinstance(value, list):

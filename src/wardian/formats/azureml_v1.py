@@ -248,7 +248,10 @@ class _SavedEnvironment:
             return SparkSection()
         if (fields.text("precachePackages") or "true").lower() == "false":
             self._ledger.note(
-                "dropped", "spark.precachePackages", "jars are always part of what is installed", line=fields.node.line
+                "dropped",
+                "spark.precachePackages",
+                "jars are always part of what is installed",
+                line=(fields.node.find("precachePackages") or fields.node).line,
             )
         packages: list[str] = []
         for item, path in fields.items("packages", example="group:artifact:version"):

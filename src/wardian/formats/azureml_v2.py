@@ -54,7 +54,7 @@ _UNREAD = {
     "dockerfile": "write `build: {path: ., dockerfile_path: Dockerfile}`",
     "docker": "write `image`, or `build`",
 }
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@")
+_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*:|git@")
 
 
 def read(

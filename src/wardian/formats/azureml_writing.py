@@ -190,6 +190,7 @@ def _as_conda(python: PythonSection, ledger: Ledger) -> PythonSection:
     if python.source != "managed":
         ledger.note("dropped", "python.source", "Python comes from conda", value=python.source)
     ledger.note("added", "python.channels", "conda takes Python from a channel: conda-forge")
+    ledger.note("added", "python.conda", "Python, and the pip that installs the packages")
     asked = re.sub(r"^==(\d+(?:\.\d+)*)(?:\.\*)?$", r"=\1", python.requires_python)
     spec = str(MatchSpec.parse(f"python{asked}"))
     return replace(

@@ -9,6 +9,7 @@ from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
 from wardian.errors import InvalidDefinition
+from wardian.formats.conda_hints import dependency_hint, pip_line_hint
 from wardian.formats.detect import other_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
@@ -19,7 +20,7 @@ from wardian.formats.pip_reading import PipReading
 from wardian.formats.read_definition import ReadDefinition, places_in
 from wardian.formats.source_text import plain_text
 from wardian.formats.yaml_emit import entry, listing, scalar, table
-from wardian.formats.yaml_fields import Fields, did_you_mean
+from wardian.formats.yaml_fields import Fields
 from wardian.formats.yaml_text import YamlMapping, YamlScalar, compose
 
 if TYPE_CHECKING:
@@ -176,16 +177,7 @@ class _CondaFile:
         elif isinstance(item, YamlMapping) and item.find("pip") is not None:
             self._read_pip(Fields(item, path, self._faults, self._places), item, int(path.rpartition("[")[2][:-1]))
         else:
-            hint = "a dependency is one line such as `numpy>=1.26`; only `pip:` has lines of its own"
-            if isinstance(item, YamlMapping) and len(item.entries) == 1:
-                key, value = item.entries[0]
-                if isinstance(value, YamlScalar):
-                    hint = (
-                        f"write `- {key.value}={value.value}`" if not key.value.startswith("-") else "options go under `pip:`"
-                    )
-                else:
-                    hint = did_you_mean(key.value, ("pip",))
-            self._fields.wrong_type(item, path, "a match spec or `pip:`", hint=hint)
+            self._fields.wrong_type(item, path, "a match spec or `pip:`", hint=dependency_hint(item))
 
     def _read_pip(self, fields: Fields, item: YamlMapping, index: int) -> None:
         if self._pip_item is not None:
@@ -200,8 +192,7 @@ class _CondaFile:
                               hint="indent the list further than `pip:`, or leave it out")  # fmt: skip
         for line, path in fields.items("pip", example="requests>=2"):
             if not isinstance(line, YamlScalar):
-                hint = 'put the line in quotes: `- "…"`' if isinstance(line, YamlMapping) else None
-                fields.wrong_type(line, path, "one line as in a requirements file", hint=hint)
+                fields.wrong_type(line, path, "one line as in a requirements file", hint=pip_line_hint(line))
                 continue
             before = len(self._pip.pip)
             self._read_pip_line(line, path)

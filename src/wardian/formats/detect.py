@@ -91,6 +91,8 @@ _RUN_KEYS = ({"script", "framework"}, {"command", "framework"})
 _CONDA_KEYS = {"dependencies", "channels", "prefix"}
 _WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
 _TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
+_FLOW_TOKEN = re.compile(r"""([{\[])|([}\]])|("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z_$][\w$.-]*)(\s*:)?""")
+_CONDA_LIST = re.compile(r"^#\s*\$\s*conda create --name\b", re.MULTILINE)
 _SCRIPT_BLOCK = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
 
 
@@ -116,6 +118,8 @@ def detect(file: str, text: str) -> str:
     if suffix in (".txt", ".in") or name.startswith("requirements"):
         if re.search(r"^@EXPLICIT\s*$", text, re.MULTILINE):
             raise _not_read(file, "an explicit list of conda packages", "use the environment.yml that it was made from")
+        if _CONDA_LIST.search(text):
+            raise _not_read(file, "what `conda list --export` wrote", "`conda env export --no-builds > environment.yml` writes a file that Wardian reads")  # fmt: skip
         return "requirements"
     keys = top_level_keys(text)
     if keys & (_CONDA_KEYS | _WARDIAN_KEYS):
@@ -194,7 +198,7 @@ def top_level_keys(text: str) -> set[str]:
 def _keys(text: str) -> set[str]:
     keys = top_level_keys(text)
     if not keys and text.lstrip().startswith("{"):  # a mapping in flow style, JSON among them
-        keys = set(re.findall(r"[\"']?([A-Za-z_]\w*)[\"']?\s*:", text))
+        keys = _keys_of_flow(text)
     return keys
 
 
@@ -212,8 +216,19 @@ def _of_yaml(file: str, text: str) -> str:
     return "wardian" if PurePath(file).name.startswith("wardian") else "conda"
 
 
+def _keys_of_flow(text: str) -> set[str]:
+    """Return the keys of the outermost mapping of a text in flow style, such as JSON."""
+    found: set[str] = set()
+    depth = 0
+    for opening, closing, word, colon in _FLOW_TOKEN.findall(text):
+        depth += bool(opening) - bool(closing)
+        if word and colon and depth == 1:
+            found.add(word.strip("\"'"))
+    return found
+
+
 def _of_json(file: str, text: str) -> str:
-    keys = set(re.findall(r"[\"']([A-Za-z_$]\w*)[\"']\s*:", text))
+    keys = _keys_of_flow(text)
     if job := job_format(file, text):
         return job
     if PurePath(file).name == "azureml_environment.json" or "name" in {key.lower() for key in keys}:

@@ -158,6 +158,9 @@ class PipReading:
             requirement = replace(requirement, path=tidy_path(f"{place.folder}/{requirement.path}"))
         if requirement.path is not None:
             self.local.take(requirement.path)
+        if requirement.name == "pkg-resources":
+            self.faults.warn("no_such_project", "`pkg-resources` is no project: pip lists it by mistake on Debian and Ubuntu", line=line.number,
+                             field=line.field, hint="delete the line", file=place.file)  # fmt: skip
         text = str(requirement)
         if place.constraint:
             _check_constraint(requirement, editable=parts.editable)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from wardian.definition.advice import template_hint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +23,7 @@ LIMIT_REPEATED = 10_000
 
 # what YAML calls unprintable; NEL, LS and PS break lines for YAML but for no editor, so they would shift every place
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _NULLS = ("", "~", "null", "Null", "NULL")
 _PLAIN_TAGS = {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
@@ -221,7 +224,8 @@ class _Composer:
         merged: list[YamlNode] = []
         for key, value in zip(children[::2], children[1::2], strict=True):
             if not isinstance(key, YamlScalar):
-                self._faults.add("bad_key", f"a key is text, not {key.kind}", line=key.line)
+                at = self._text[max(key.start - 1, 0) : key.start + 2]
+                self._faults.add("bad_key", f"a key is text, not {key.kind}", line=key.line, hint=template_hint(at))
             elif key.value == "<<" and key.style is None:
                 merged += value.items if isinstance(value, YamlSequence) else [value]
             elif key.value in entries:
@@ -246,17 +250,24 @@ class _Composer:
 
 
 def _note_syntax(text: str, error: Any, faults: Faults) -> None:
+    if conflict := _CONFLICT.search(text):
+        faults.add("yaml_syntax", "a merge conflict is left in the file", line=text.count("\n", 0, conflict.start()) + 1,
+                   hint="keep one side, and delete its marks")  # fmt: skip
+        return
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     at = text[mark.index : mark.index + 1] if mark else ""
     if at == "\t":
         faults.add("yaml_syntax", "a tab stands where YAML wants spaces", line=line, hint="indent with spaces")
+    elif at == "%" and (template := template_hint(text[mark.index - 1 : mark.index + 1])):
+        faults.add("yaml_syntax", "no YAML value begins with `{%`", line=line, hint=template)
     elif at in ("@", "`", "%") and "cannot start any token" in str(error.problem):
         faults.add("yaml_syntax", f"no YAML value begins with `{at}`", line=line, hint="put the value in quotes")
     else:
         where = f" that begins in line {error.context_mark.line + 1}" if error.context and error.context_mark else ""
+        language = "JSON" if faults.file.endswith(".json") else "YAML"
         context = f"{error.context.removeprefix('while ')}{where}: " if error.context else ""
-        faults.add("yaml_syntax", f"this is not YAML: {context}{error.problem or 'it cannot be read'}", line=line,
+        faults.add("yaml_syntax", f"this is not {language}: {context}{error.problem or 'it cannot be read'}", line=line,
                    hint=_syntax_hint(str(error.problem)))  # fmt: skip
 
 

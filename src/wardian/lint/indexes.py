@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from wardian.definition.pip_option import PipOption
@@ -46,9 +47,11 @@ def _index_order(subject: Subject) -> Iterator[Problem]:
 
 
 def _without_effect(subject: Subject) -> Iterator[Problem]:
+    on_line = Counter((place.file, place.line) for place, _ in subject.pip_options)
     for place, option in _options(subject):
         if option.name in _WITHOUT_EFFECT:
-            yield Problem(place, f"`{option}` has no effect: {_WITHOUT_EFFECT[option.name]}", fixable=True)
+            alone = on_line[place.file, place.line] == 1  # a line with several takes a human
+            yield Problem(place, f"`{option}` has no effect: {_WITHOUT_EFFECT[option.name]}", fixable=alone)
 
 
 def _editable(subject: Subject) -> Iterator[Problem]:

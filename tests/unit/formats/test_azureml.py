@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.corpus import leaves, save
 
 from wardian import formats
 from wardian.definition.document import to_document
 from wardian.errors import InvalidDefinition, InvalidInput
 from wardian.formats.azureml_writing import CONDA_FILE, JSON_FILE
-from wardian.formats.tree_copy import copy_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from wardian.digest import Digest
-    from wardian.formats.azureml import Written
     from wardian.formats.read_definition import ReadDefinition
 
 DATA = Path(__file__).parents[2] / "data" / "azureml"
@@ -33,27 +29,6 @@ def read_case(name: str, monkeypatch: pytest.MonkeyPatch) -> ReadDefinition:
     if Path(JSON_FILE).exists():
         return formats.read(".")
     return formats.read("saved.json" if Path("saved.json").exists() else "environment.yml")
-
-
-def save(written: Written, place: Path, sources: Mapping[Digest, Path]) -> Path:
-    """Write ``written`` as `env export -o` does; return what to read."""
-    place.mkdir()
-    if not written.is_directory:
-        (place / "environment.yml").write_text(written.text, encoding="utf-8")
-    for path, text in (written.files or {}).items():
-        (place / path).parent.mkdir(exist_ok=True)
-        (place / path).write_text(text, encoding="utf-8")
-    for path, digest in (written.trees or {}).items():
-        copy_tree(sources[digest], place / path)
-    return place if written.is_directory else place / "environment.yml"
-
-
-def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            key: leaf for name, one in value.items() for key, leaf in leaves(one, f"{path}.{name}" if path else name).items()
-        }
-    return {path: value}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -305,7 +280,7 @@ def test_a_uv_environment_is_written_as_conda_knows_it() -> None:
     assert json.loads(written.text)["python"]["condaDependencies"]["dependencies"] == ["python=3.11", "pip", {"pip": ["numpy"]}]
     assert "# scipy<2" in (written.files or {})[CONDA_FILE]
     assert [(loss.kind, loss.field) for loss in written.losses] == [
-        ("changed", "python.constraints"), ("changed", "python.manager"), ("added", "python.channels"), ("dropped", "accelerators"),
+        ("changed", "python.constraints"), ("changed", "python.manager"), ("added", "python.channels"), ("added", "python.conda"), ("dropped", "accelerators"),
         ("added", "docker.base_image"), ("dropped", "python.constraints"),
     ]  # fmt: skip
 
