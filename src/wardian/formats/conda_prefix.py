@@ -59,6 +59,7 @@ def read_conda(prefix: str | PathLike[str], *, exact: bool = False, home: Path |
         if not exact:
             faults.warn("nothing_marked", "conda's history says of no package that it was asked for: all are taken")
         conda = [_pinned(record, exact=exact) for record in records]
+    _note_left_out(conda, records, faults)
     origins = Origins(faults)
     pip = [text for one in _from_pip(root, records, faults) if (text := origins.requirement(one)) is not None]
     section = PythonSection(channels=_channels(records, faults), conda=tuple(conda), pip=tuple(pip), local=tuple(origins.local))
@@ -97,10 +98,11 @@ def _records(place: Path, faults: Faults) -> Iterator[dict[str, Any]]:
         try:
             document = json.loads(read_small(place / name))
             record = {key: document.get(key, "") for key in ("name", "version", "build", "channel", "requested_spec")}
-            files = document.get("files", [])
+            files, needs = document.get("files", []), document.get("depends", [])
             record["name"] = record["name"].lower()
             MatchSpec.parse(_pinned(record, exact=True))
             record["files"] = [file for file in files if isinstance(file, str)]
+            record["needs"] = {found.group().lower() for one in needs if (found := re.match(r"[\w.-]+", str(one)))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidInput) as error:
             said = getattr(error, "strerror", None) or getattr(error, "message", None) or wrong_in(error)
             faults.warn("bad_conda_prefix", f"{shown(place / name)} is not a package's record: {said}")
@@ -147,6 +149,22 @@ def _asked_for(history: Path, installed: dict[str, dict[str, Any]], faults: Faul
     if found:
         return list(found.values())
     return [str(one["requested_spec"]) for one in installed.values() if _is_spec(one["requested_spec"])]
+
+
+def _note_left_out(conda: list[str], records: list[dict[str, Any]], faults: Faults) -> None:
+    """Warn of each package that nobody asked for and nothing of what was asked for needs: the definition does not bring it."""
+    needs = {record["name"]: record["needs"] for record in records}
+    todo = [MatchSpec.parse(spec).name for spec in conda]
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in seen and name in needs:
+            seen.add(name)
+            todo += needs[name]
+    for record in records:
+        if record["name"] not in seen:
+            faults.warn("left_out", f"{record['name']} {record['version']} is left out: nobody asked for it, and nothing needs it",
+                        hint="`--exact` takes everything")  # fmt: skip
 
 
 def _is_spec(text: object) -> bool:

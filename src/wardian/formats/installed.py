@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from wardian.small_file import read_small
 from wardian.tools.interpreter import ask_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LOSSES = {
     "left_out": "dropped", "not_taken_over": "dropped", "broken_metadata": "dropped", "unknown_spec": "dropped",
@@ -110,6 +111,32 @@ def as_read(environment: Environment, origins: Origins, faults: Faults) -> ReadD
     others = tuple(fault for fault in faults.warnings if fault.code not in _LOSSES)
     return ReadDefinition(environment, FORMAT, write(environment), origins.places, self_contained=False, warnings=others,
                           losses=ledger.losses)  # fmt: skip
+
+
+def without(read: ReadDefinition, pins: Sequence[str], prefix: Path) -> ReadDefinition:
+    """Return ``read``, which was read at ``prefix``, without ``pins`` (lines of its ``pip``), which no index serves: each is a loss."""
+    from wardian.formats.wardian_yaml import write
+
+    left = tuple(line for line in read.environment.python.pip if line not in pins)
+    environment = read.environment.with_python(pip=left)
+    ledger = Ledger(shown(prefix))
+    ledger.take(read.losses)
+    for pin in pins:
+        ledger.note("dropped", "packages", f"{pin.replace('==', ' ', 1)} is left out: no index serves it",
+                    hint="another index is named by `wardian config set indexes.pypi URL`: then import it again")  # fmt: skip
+    return replace(read, environment=environment, text=write(environment), losses=ledger.losses)
+
+
+def pins_of(environment: Environment) -> tuple[str, ...]:
+    """Return the lines of ``environment`` that an index has to serve; a version with a local part has an index of its own."""
+    return tuple(line for line in environment.python.pip if re.fullmatch(r"[\w.,\[\]-]+==[^+@]+", line))
+
+
+def python_of(environment: Environment) -> str:
+    """Return the version of Python that ``environment`` asks for, as much of it as is known."""
+    asked = [environment.python.requires_python, *(text for text in environment.python.conda if re.match(r"python[\s=]", text))]
+    found = re.search(r"\d+\.\d+(\.\d+)?", asked[-1])
+    return found.group() if found else "3.12"
 
 
 def _venv(prefix: Path, faults: Faults) -> tuple[str, list[Path]]:

@@ -12,6 +12,7 @@ from wardian.events import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+    from pathlib import Path
 
     from wardian.bootstrap import Parts
     from wardian.digest import Digest
@@ -52,7 +53,8 @@ class EnvironmentLookup:
     def read_installed(self, prefix: str | PathLike[str] | None = None, *, exact: bool = False) -> ReadDefinition:
         """Read what is installed at ``prefix`` (None: in the environment that is in use), registering nothing.
 
-        See ``wardian.formats.installed``. The warnings name what no index serves, and what is left out.
+        See ``wardian.formats.installed``. The warnings name what comes from no index; the losses what is left out, as no index
+        has it for instance. Offline, and where an index does not answer, nothing is left out for that reason.
         """
         from pathlib import Path
 
@@ -61,7 +63,7 @@ class EnvironmentLookup:
         said = None
         if prefix is None:
             prefix, said = installed.find_in_use(self._parts.environ, Path(sys.prefix))
-        found = installed.read_installed(Path(prefix), exact=exact)
+        found = self._without_unserved(installed.read_installed(Path(prefix), exact=exact), Path(prefix))
         if said is not None:
             self._parts.listener(Event("notice", said, data={"prefix": os.fspath(prefix)}))
         for fault in found.warnings:
@@ -69,6 +71,28 @@ class EnvironmentLookup:
         for loss in found.losses:
             self._parts.listener(Event("loss", str(loss), data=loss.as_document()))
         return found
+
+    def _without_unserved(self, read: ReadDefinition, prefix: Path) -> ReadDefinition:
+        """Return ``read`` without what no index has."""
+        from wardian.definition.platform import this_platform
+        from wardian.errors import WardianError
+        from wardian.formats import installed
+        from wardian.lock.indexes import plan_indexes
+        from wardian.lock.served import unserved
+
+        pins = installed.pins_of(read.environment)
+        if not pins or self._parts.settings.offline:
+            return read
+        plan = plan_indexes((), configured=self._parts.settings.indexes, credentials=self._parts.credentials, environ=self._parts.environ,
+                            strategy=read.environment.python.index_strategy)  # fmt: skip
+        try:
+            missing = unserved(pins, uv=self._parts.uv, plan=plan, python_version=installed.python_of(read.environment),
+                               uv_platform=this_platform().uv)  # fmt: skip
+        except WardianError as error:
+            why = error.message.splitlines()[-1].strip()
+            self._parts.listener(Event("warning", f"whether an index serves what is installed is not known: {why}", data={"code": error.stable_code}))  # fmt: skip
+            return read
+        return installed.without(read, missing, prefix) if missing else read
 
     def get(self, reference: str) -> EnvironmentVersion:
         """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest.

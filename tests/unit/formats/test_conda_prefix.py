@@ -118,4 +118,19 @@ def test_a_spec_that_is_none_is_reported(prefix: Path) -> None:
     (prefix / "conda-meta" / "history").write_text("# create specs: ['python=3.11', '=[=']\n")
     read = read_conda(prefix)
     assert read.environment.python.conda == ("python=3.11",)
-    assert [loss.kind for loss in read.losses] == ["dropped"]
+    assert [loss.why.partition(":")[0] for loss in read.losses] == [
+        "`=[=` in conda's history is no match spec", "libblas 3.9.0 is left out", "numpy 1.26.4 is left out"
+    ]  # fmt: skip
+
+
+def test_what_nobody_asked_for_and_nothing_needs_is_told(prefix: Path) -> None:
+    meta = prefix / "conda-meta"
+    forge = "https://conda.anaconda.org/conda-forge/linux-64"
+    (meta / "libblas.json").write_text(json.dumps({**record("libblas", "3.9.0", "1", forge), "depends": ["OpenBLAS >=0.3", "__glibc"]}))  # fmt: skip
+    (meta / "openblas.json").write_text(json.dumps(record("openblas", "0.3.20", "0", forge)))
+    (meta / "orphan.json").write_text(json.dumps({**record("orphan", "1", "0", forge), "depends": 5}))
+    (meta / "stray.json").write_text(json.dumps({**record("stray", "2", "0", forge), "depends": ["orphan", None]}))
+    read = read_conda(prefix)
+    assert [loss.why.split(":")[0] for loss in read.losses] == ["stray 2 is left out"]
+    assert [fault.code for fault in read.warnings] == ["bad_conda_prefix"]
+    assert read_conda(prefix, exact=True).losses == ()
