@@ -119,7 +119,7 @@ def test_a_spec_that_is_none_is_reported(prefix: Path) -> None:
     read = read_conda(prefix)
     assert read.environment.python.conda == ("python=3.11",)
     assert [loss.why.partition(":")[0] for loss in read.losses] == [
-        "`=[=` in conda's history is no match spec", "libblas 3.9.0 is left out", "numpy 1.26.4 is left out"
+        "`=[=` in conda's history is no match spec", "numpy 1.26.4 is left out", "libblas 3.9.0 is left out"
     ]  # fmt: skip
 
 
