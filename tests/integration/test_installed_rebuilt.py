@@ -34,10 +34,20 @@ def _site(prefix: Path) -> Path:
     return next(prefix.glob("lib/python*/site-packages"))
 
 
-def _installed(prefix: Path) -> dict[str, str]:
-    """What Python itself finds in the environment: name → version."""
-    found = importlib.metadata.distributions(path=[str(_site(prefix))])
-    return {re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): one.version for one in found}
+def _installed(prefix: Path) -> dict[str, Any]:
+    """What Python itself finds in the environment: name → version, what it needs, and its modules with their digests."""
+    return {
+        re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): (
+            one.version,
+            one.requires,
+            {
+                str(file): file.hash and file.hash.value
+                for file in one.files or ()
+                if not re.search(r"info/|__pycache__", str(file))
+            },
+        )
+        for one in importlib.metadata.distributions(path=[str(_site(prefix))])
+    }
 
 
 @pytest.fixture
@@ -91,7 +101,7 @@ def _left_out(document: Any) -> set[str]:
 
 
 def _assert_differs_by(prefix: Path, rebuilt: Path, left_out: set[str]) -> None:
-    """The two differ by what was left out, and in no version."""
+    """The two differ by what was left out, and in nothing else."""
     before, after = _installed(prefix), _installed(rebuilt)
     assert before.keys() - after.keys() == left_out
     assert after == {name: version for name, version in before.items() if name not in left_out}

@@ -44,6 +44,10 @@ def read_docker(root: Fields, ledger: Ledger, base: Path | None, *, in_its_direc
     image = fields.text("baseImage", as_="docker.base_image")
     text = _dockerfile(fields, ledger, base, image=image, in_its_directory=in_its_directory)
     _refuse_context(fields)
+    if image is not None and text is not None:
+        fields.faults.add("too_many_docker_options", "`baseImage` and `baseDockerfile` exclude each other", line=fields.places["docker.dockerfile"][0],
+                          field="docker.baseDockerfile", hint="set the other one to null")  # fmt: skip
+        text = None
     if image is not None:
         image = _with_registry(fields, image, ledger)
     return DockerSection(base_image=image, dockerfile=text, platform=_platform(fields))

@@ -139,9 +139,9 @@ class _EnvironmentFile:
         if name == ANONYMOUS:
             self._ledger.note("dropped", "name", "it stands for an environment without a name", line=self._places["name"][0])
             name = None
-        docker = DockerSection(base_image=self._image(), build_context=self._build())
+        docker = self._one_of(self._image(), self._build())
         part = self._conda_file()
-        self._check_image(docker)
+        self._check_image()
         python = part.environment.python
         if self._conda_node is None:
             python = PythonSection(manager="user")
@@ -197,6 +197,13 @@ class _EnvironmentFile:
             return BuildContext(self._contexts.take(checked, dockerfile), checked, dockerfile.removeprefix("./"))
         return None
 
+    def _one_of(self, image: str | None, build: BuildContext | None) -> DockerSection:
+        if image is None or build is None:
+            return DockerSection(base_image=image, build_context=build)
+        self._faults.add("too_many_docker_options", "`image` and `build` exclude each other", line=self._places["docker"][0], field="build",
+                         hint="keep `image` to take it as it is, `build` to make one of a Dockerfile")  # fmt: skip
+        return DockerSection(base_image=image)
+
     def _conda_file(self) -> CondaPart:
         node = self._conda_node
         if node is None:
@@ -221,12 +228,10 @@ class _EnvironmentFile:
             return self._conda.file("conda_file", self._base / path, f"{beside}/{name}" if beside else name)
         return NO_CONDA
 
-    def _check_image(self, docker: DockerSection) -> None:
-        """Note what Azure ML's own client refuses: neither `image` nor `build`, or both."""
+    def _check_image(self) -> None:
+        """Note what Azure ML's own client refuses: neither `image` nor `build`, or a conda file beside `build`."""
         keys = set(self._root.keys)
         line = self._root.line
-        if {"image", "build"} <= keys and docker.base_image is not None and docker.build_context is not None:
-            return  # the environment says so
         if not keys & {"image", "build"}:
             hint = "write `image: IMAGE`"
             if "conda_file" in keys:

@@ -164,7 +164,7 @@ def test_a_fault_of_the_conda_file_stands_in_that_file(tmp_path: Path) -> None:
         ({"docker": {"baseDockerfile": "./Dockerfile"}}, [("docker.baseDockerfile", "dockerfile_is_a_path")]),
         ({"docker": {"buildContext": {"locationType": "git", "location": "https://git.example.org/a?sig=x"}}}, [("docker.buildContext", "remote_build_context")]),
         ({"docker": {"baseImage": "a", "platform": {"os": "Windows"}}}, [("docker.platform.os", "not_linux")]),
-        ({"docker": {"baseImage": "a", "baseDockerfile": "FROM b\n"}}, [("docker", "too_many_docker_options")]),
+        ({"docker": {"baseImage": "a", "baseDockerfile": "FROM b\n"}}, [("docker.baseDockerfile", "too_many_docker_options")]),
         ({"python": {"userManagedDependencies": "perhaps"}}, [("python.userManagedDependencies", "wrong_type")]),
         ({"python": {"condaDependencies": {"dependencies": ["a ==="]}}}, [("python.condaDependencies.dependencies[0]", "bad_match_spec")]),
         ({"python": {"condaDependencies": "conda.yml"}}, [("python.condaDependencies", "wrong_type")]),
