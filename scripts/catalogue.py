@@ -31,6 +31,7 @@ from wardian.definition.requirement import PipRequirement
 from wardian.errors import WardianError
 from wardian.lock.ports import Obtained
 from wardian.lock.python import NOT_PORTABLE, PythonChooser
+from wardian.lock.rebuild import can_be_rebuilt
 from wardian.lock.solver import SolveRequest
 from wardian.settings import Settings
 
@@ -168,9 +169,9 @@ def lock(environment: Environment, sources: Sources, platforms: Sequence[str]) -
             first = next(iter(locks.values()), None)
             request = SolveRequest(environment.content, get_platform(name), preferred=first.artifacts if first else ())
             found = parts.solver.solve(request, _say)
-            built = [a.name for a in found.artifacts if a.is_in_no_index]
+            built = [a.name for a in found.artifacts if a.is_in_no_index and not can_be_rebuilt(a)]
             if built:
-                raise WardianError(f"{environment.name} on {name}: no index has what was built of {', '.join(built)}")
+                raise WardianError(f"{environment.name} on {name}: nobody else can have what was built of {', '.join(built)}")
             if NOT_PORTABLE in found.provenance.notes:
                 raise WardianError(f"{environment.name} on {name}: no standalone Python could be had", hint="give --pythons")
             locks[name] = found

@@ -12,7 +12,7 @@ from wardian.errors import Denied, NotFound, WardianError
 from wardian.events import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from wardian.bootstrap_images import ImageParts
     from wardian.curated.catalogue import Catalogue
@@ -359,9 +359,30 @@ class Parts:
 
         from wardian.lock.indexes import trusted_hosts
 
-        return self.fetcher.fetch(
-            artifacts, urls, listener or self.listener, trusted=trusted_hosts(environment.python.pip_options)
-        )
+        trusted = trusted_hosts(environment.python.pip_options)
+        self._rebuild_missing(environment, lock, artifacts, trusted, listener or self.listener)
+        return self.fetcher.fetch(artifacts, urls, listener or self.listener, trusted=trusted)
+
+    def _rebuild_missing(
+        self, environment: Environment, lock: Lock, artifacts: Sequence[Artifact], trusted: Collection[str], listener: Listener
+    ) -> None:
+        """Make the wheels again that were built for ``lock`` and are neither here nor in a registry."""
+        if not any(artifact.is_in_no_index for artifact in artifacts):
+            return
+        from wardian.lock.rebuild import can_be_rebuilt, rebuild_wheel
+
+        for artifact in filter(can_be_rebuilt, artifacts):
+            sha256, file = artifact.installed_sha256, artifact.installed_file
+            if self.packages.find(sha256, file) is not None or self._kept(sha256, file) is not None:
+                continue
+            if self.lock_chain.bring_wheel(lock, sha256, file) is not None:
+                continue
+            sdist = self.fetcher.obtain(
+                list(self.locator.source_urls(environment, lock, artifact)), artifact.file, kind="sdist", sha256=artifact.sha256,
+                trusted=trusted,
+            )  # fmt: skip
+            rebuild_wheel(self.solver.pip, environment, lock, artifact, sdist.path, listener=listener,
+                          builder=lambda: self.solver.builder(lock.python))  # fmt: skip
 
     @cached_property
     def locker(self) -> Locker:

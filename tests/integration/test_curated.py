@@ -15,6 +15,8 @@ from tests.support.curated import NAME, draft, make, publish
 from tests.support.index import Index
 from tests.support.wheels import make_wheel
 
+from wardian.curated.catalogue import Catalogue
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -175,6 +177,23 @@ def test_a_changed_file_of_the_catalogue_is_told(around: Surroundings, tmp_path:
         refused = cli.run("env", "list", "--kind", "curated")
         assert refused.code == 1, refused.err
         assert "Traceback" not in refused.err
+
+
+def test_the_cpu_build_of_pytorch_comes_from_its_own_index(cli: Cli, around: Surroundings, tmp_path: Path) -> None:
+    entry = Catalogue().find("Wardian-pytorch-2.14-py312-cpu")
+    assert entry is not None
+    python = next(iter(around.pythons.entries)).split("-")[1]
+    text = entry.source().replace("==3.12.*", f"=={python}").replace(entry.name, "cpu")
+    with Index(tmp_path / "index") as own:
+        for shop, version in ((own, "2.14.1+cpu"), (around.shop, "2.14.1")):
+            shop.add(make_wheel(tmp_path / "wheels", "torch", version, requires=["numpy"]), OLD)
+            shop.add(make_wheel(tmp_path / "wheels", "numpy", "2.3.0"), OLD)
+        assert "https://download.pytorch.org/whl/cpu" in text
+        cli.write("cpu.yml", text.replace("https://download.pytorch.org/whl/cpu", own.url))
+        (lock,) = cli.json("env", "lock", "cpu.yml")["locks"].values()
+    found = {package["name"]: (package["version"], package["source"]) for package in lock["packages"]}
+    assert found["torch"][0] == "2.14.1+cpu"
+    assert found["torch"][1] != "index:pypi"
 
 
 @pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())

@@ -55,6 +55,10 @@ class Locator:
             yield kept.as_uri()
         if artifact.is_in_no_index:
             return
+        yield from self.source_urls(environment, lock, artifact)
+
+    def source_urls(self, environment: Environment, lock: Lock, artifact: Artifact) -> Iterator[str]:
+        """Yield where the archive is that an index, a channel or the definition names: of what was built here, its source."""
         scheme, _, alias = artifact.source.partition(":")
         if scheme == "channel":
             yield from self.conda_urls(environment, artifact)

@@ -65,7 +65,7 @@ class DefinitionSolver:
             locked = self._locked(request)
             interpreter, notes = (locked and locked_python(locked, request.platform)) or self.python.choose(request, listener)
             artifacts, roots = (interpreter,), ()
-            target = PipTarget(interpreter.version, lambda: self._builder(interpreter))
+            target = PipTarget(interpreter.version, lambda: self.builder(interpreter))
         found = (
             solve_locked(self.pip, locked, request, target, listener) if locked else self.pip.solve(request, target, listener)
         )
@@ -96,15 +96,15 @@ class DefinitionSolver:
 
     def _conda_target(self, request: SolveRequest, artifacts: tuple[Artifact, ...], listener: Listener) -> PipTarget:
         if not request.environment.python.pip:
-            return PipTarget("", lambda: self._builder(None))
+            return PipTarget("", lambda: self.builder(None))
         interpreter = next((a for a in artifacts if a.name == "python"), None)
         if interpreter is None:
             raise SolveFailed("the definition asks for pip packages, but nothing brings a Python", hint="add `python` to the conda packages",
                               code="no_python")  # fmt: skip
         provided = self.provided(artifacts, request, listener)
-        return PipTarget(interpreter.version, lambda: self._builder(interpreter), provided)
+        return PipTarget(interpreter.version, lambda: self.builder(interpreter), provided)
 
-    def _builder(self, interpreter: Artifact | None) -> Path:
+    def builder(self, interpreter: Artifact | None) -> Path:
         """Return an interpreter on this machine for building source code: that very one, else one of its minor version."""
         if interpreter is not None:
             if (path := self.interpreter(interpreter)) is not None:

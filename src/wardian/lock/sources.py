@@ -41,6 +41,7 @@ class SourceBuilder:
     as_of: Sequence[str]
     listener: Listener
     platform: Platform
+    pinned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the builds of an earlier lock used
     build_requirements: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _built: int = 0
 
@@ -125,6 +126,9 @@ class SourceBuilder:
 
     def _build_constraints(self, source: Path, name: str) -> Path | None:
         """Pin the build requirements, so that the record says what the wheel was built with."""
+        key = canonical_name(re.sub(r"[^\w.-]+", "-", name).strip("-"))
+        if key in self.pinned:
+            return self._constraints_file(self.pinned[key])
         requires = _build_requires(source)
         if not requires:
             return None
@@ -134,7 +138,10 @@ class SourceBuilder:
         from wardian.lock.pins import parse_pins
 
         pins = [f"{pin.name}=={pin.version}" for pin in parse_pins(text) if pin.version]
-        self.build_requirements[canonical_name(re.sub(r"[^\w.-]+", "-", name).strip("-"))] = tuple(pins)
+        self.build_requirements[key] = tuple(pins)
+        return self._constraints_file(pins)
+
+    def _constraints_file(self, pins: Sequence[str]) -> Path:
         path = self.place / f"build-constraints-{self._built}.txt"
         path.write_text("\n".join(pins) + "\n")
         return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.definition.platform import PLATFORMS
+from wardian.definition.platform import PLATFORMS, get_platform
 from wardian.errors import Denied
 from wardian.events import Event, silent
 
@@ -133,6 +133,19 @@ class LockChain:
     def _not_shared(self, place: SharedLocks, lock: Lock, error: Denied) -> None:
         text = f"the lock {lock.digest.short} is not shared: {place.name} may be read, not written: {error.message}"
         self._listener(Event("warning", text, data={"lock_digest": lock.digest, "error": error.as_document()}))
+
+    def bring_wheel(self, lock: Lock, sha256: Digest, file: str) -> Path | None:
+        """Return a wheel that was built for ``lock``, from wherever that lock is with it; None: nobody has it.
+
+        Raises:   Unavailable, Denied: a registry cannot say.
+        """
+        if (kept := self._find_wheel(sha256, file)) is not None:
+            return kept
+        for place in self._shared():
+            found = place.store.find_current(lock.provenance.definition_hash, get_platform(lock.platform))
+            if found is not None and (path := place.store.find_wheel(sha256, file)) is not None:
+                return path
+        return None
 
     # -- wheels --------------------------------------------------------------------------------------------------------
 
