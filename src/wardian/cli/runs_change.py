@@ -63,16 +63,41 @@ def _ended(session: Session, run: Run) -> int:
 
 
 @click.command(
-    epilog=examples("wardian runs export latest -o churn.wardian --packages", "wardian runs reproduce churn.wardian")
-)
+    epilog=examples("wardian runs export latest -o churn.wardian --packages", "wardian runs reproduce churn.wardian",
+                    "wardian runs export latest --to azureml-job -o job.yml", "wardian runs export latest --to azureml-runconfig -o project")
+)  # fmt: skip
 @run_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to write, or azureml-runconfig's directory.",
+)
+@click.option(
+    "--to",
+    "to",
+    type=click.Choice(["wardian", "azureml-job", "azureml-runconfig"]),
+    default="wardian",
+    show_default=True,
+    help="wardian: all in one archive; else a job of Azure ML.",
+)
 @click.option("--packages", is_flag=True, help="With every archive of its lock: it needs no index then.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @command
-def export(session: Session, run_id: str, output: Path, packages: bool, force: bool) -> None:
-    """Write a run to one file: record, definition, lock, snapshot, small inputs; `runs reproduce FILE` runs it anywhere."""
+def export(session: Session, run_id: str, output: Path, to: str, packages: bool, force: bool) -> None:
+    """Write a run to one file: record, definition, lock, snapshot, small inputs; `runs reproduce FILE` runs it anywhere.
+
+    As a job of Azure ML it is what runs, its code and its environment; `wardian run -f` runs that, too.
+    """
     run = get_run(session, run_id)
+    if to != "wardian":
+        if packages:
+            raise click.UsageError("--packages goes with --to wardian")
+        _export_job(session, run, to, output, force=force)
+        return
+    if output.is_dir():
+        raise click.UsageError(f"`{output}` is a directory: name a file")
     check_output(output, force=force)
     left_out = session.workspace.runs.export(run.id, output.absolute(), packages=packages)
     for what in left_out:
@@ -80,6 +105,15 @@ def export(session: Session, run_id: str, output: Path, packages: bool, force: b
     size_bytes = output.stat().st_size
     session.show({"id": run.id, "output": str(output), "size_bytes": size_bytes, "packages": packages, "left_out": list(left_out)},
                  lambda: f"wrote {output} ({size(size_bytes)})")  # fmt: skip
+
+
+def _export_job(session: Session, run: Run, to: str, output: Path, *, force: bool) -> None:
+    if to == "azureml-job" and output.is_dir():
+        raise click.UsageError(f"`{output}` is a directory: name a file")
+    paths = session.workspace.runs.export_job(run.id, to, output.absolute(), force=force)
+    root = output if to == "azureml-runconfig" else output.parent
+    document = {"id": run.id, "output": str(output), "format": to, "paths": paths, "losses": session.progress.losses}
+    session.show(document, lambda: [f"wrote {root / path}" for path in paths])
 
 
 @click.command(epilog=examples("wardian runs reproduce latest", "wardian runs reproduce churn.wardian",

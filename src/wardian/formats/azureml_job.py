@@ -11,7 +11,7 @@ from wardian.errors import InvalidDefinition, InvalidInput
 from wardian.formats import azureml_v2
 from wardian.formats.azureml import is_empty, refuse_edit, shown, without_secrets
 from wardian.formats.azureml_job_data import JobData
-from wardian.formats.azureml_job_keys import NOT_KEPT, READ, RESOURCES, TYPES, UNREAD
+from wardian.formats.azureml_job_keys import NOT_KEPT, READ, RESOURCES, SHELL, TYPES, UNREAD
 from wardian.formats.azureml_job_parts import (
     find_local,
     is_remote,
@@ -21,7 +21,7 @@ from wardian.formats.azureml_job_parts import (
     reference_of,
     refuse_reference,
 )
-from wardian.formats.azureml_line import OF_A_JOB, to_shell
+from wardian.formats.azureml_line import OF_A_JOB, to_shell, without_exports
 from wardian.formats.faults import Faults
 from wardian.formats.job import NOTHING_GIVEN, Given, ReadJob
 from wardian.formats.ledger import Ledger
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "add", "read", "read_job", "remove", "write"]
 
 FORMAT = "azureml-job"
-SHELL = ("bash", "-c")  # what Azure ML gives the command to
+
 _WHAT = "a job of Azure ML"
 
 
@@ -209,7 +209,8 @@ class _JobFile:
                 )
             return ""
         line, path = self._places["command"]
-        found = to_shell(text.rstrip("\n"), data.expressions)
+        text = without_exports(text.rstrip("\n"), {f"WARDIAN_INPUT_{name.upper()}": name for name in data.paths})
+        found = to_shell(text, data.expressions)
         for name in dict.fromkeys(found.unknown):
             if OF_A_JOB.fullmatch(name) and name in data.faulty:
                 continue

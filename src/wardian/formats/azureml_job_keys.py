@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SHELL = ("bash", "-c")  # what Azure ML gives the command to
 TYPES = {
     "pipeline": "run its steps one by one, each from a command job of its own",
     "sweep": "write its `trial` as a command job; `--input NAME=VALUE` sets one value of its search space",

@@ -16,6 +16,7 @@ OUTPUT_DIR = "WARDIAN_OUTPUT_DIR"
 _HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|(\\?)([\w.-]+))")
 _BEFORE_A_COMMENT = " \t\n;&|("
 _AZURES_OWN = re.compile(r"\$(?:AZURE_ML_(INPUT|OUTPUT)_(\w+)|\{AZURE_ML_(INPUT|OUTPUT)_(\w+)\})", re.ASCII)
+_EXPORTS = re.compile(r"export(?: WARDIAN_INPUT_\w+=\$\{\{inputs\.\w+\}\})+\n", re.ASCII)
 _OURS = re.compile(
     r'(?P<quote>"?)(?:\$\{(?P<variable>WARDIAN_INPUT_\w+|AZUREML_PARAMETER_\w+)\}|\$\{WARDIAN_OUTPUT_DIR\}/(?P<output>[A-Za-z_]\w*)(?![\w.-]))"?',
     re.ASCII,
@@ -67,6 +68,19 @@ def to_azure(line: str, names: Mapping[str, str]) -> str:
         return f"{match['quote']}${{{{{inner}}}}}{'' if not closed else chr(34)}"
 
     return _OURS.sub(placeholder, line)
+
+
+def with_exports(command: str, names: Mapping[str, str]) -> str:
+    """Return ``command`` with a first line that sets the variables ``names`` (variable → input), which Azure ML does not know."""
+    words = " ".join(f"{variable}=${{{{inputs.{name}}}}}" for variable, name in names.items())
+    return f"export {words}\n{command}" if words else command
+
+
+def without_exports(command: str, names: Mapping[str, str]) -> str:
+    """Return ``command`` without the line that `with_exports` put before it: a run sets these variables itself."""
+    match = _EXPORTS.match(command)
+    said = dict(re.findall(r"(\w+)=\$\{\{inputs\.(\w+)\}\}", match[0])) if match else {}
+    return command[match.end() :] if match and said.items() <= names.items() else command
 
 
 def outputs_in(line: str) -> tuple[str, ...]:

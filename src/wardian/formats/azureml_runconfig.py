@@ -262,9 +262,9 @@ class _RunConfiguration:
         fields, faults = self._fields, self._faults
         node = self._root.find("command")
         script = fields.text("script", as_="script")
-        arguments = fields.texts("arguments", example="--epochs")
+        arguments = self._words("arguments")
         if isinstance(node, YamlSequence) and node.items:
-            return self._with_data("program", (*fields.texts("command", example="python"), *arguments))
+            return self._with_data("program", (*self._words("command"), *arguments))
         command = fields.text("command") if isinstance(node, YamlScalar) else None
         if command:
             return self._with_data("program", ("bash", "-c", command), is_line=True)
@@ -288,6 +288,18 @@ class _RunConfiguration:
         if framework == "R":
             return self._with_data("program", ("Rscript", script, *arguments))
         return self._with_data("script", (script.removeprefix("./"), *arguments))
+
+    def _words(self, key: str) -> tuple[str, ...]:
+        """Return the words of the list ``key``; an empty text is one, too."""
+        node, found = self._root.find(key), []
+        for i, item in enumerate(node.items if isinstance(node, YamlSequence) else ()):
+            if isinstance(item, YamlScalar) and not item.is_null:
+                found.append(item.value)
+            else:
+                self._fields.wrong_type(item, f"{key}[{i}]", "text", hint='an empty text is written `""`')
+        if not is_empty(node) and node is not None and not isinstance(node, YamlSequence):
+            self._fields.wrong_type(node, key, "a list", hint=f"write it as a list: `{key}: [--epochs, 3]`")
+        return tuple(found)
 
     def _with_data(self, kind: str, words: tuple[str, ...], *, is_line: bool = False) -> tuple[str, tuple[str, ...]]:
         """Return the command with inputs in the places of data in Azure; a shell fills them in, as their paths are known there alone."""

@@ -17,6 +17,7 @@ from wardian.formats.yaml_emit import entry, table
 
 if TYPE_CHECKING:
     from wardian.definition.environment import Environment
+    from wardian.digest import Digest
 
 SCHEMA_V2 = "https://azuremlschemas.azureedge.net/latest/environment.schema.json"
 JSON_FILE, CONDA_FILE, DOCKERFILE = "azureml_environment.json", "conda_dependencies.yml", "BaseDockerfile"
@@ -29,18 +30,30 @@ def write_v2(env: Environment) -> Written:
     Raises:   InvalidInput: code ``not_expressible``: it is the machine's own Python.
     """
     ledger = Ledger()
+    if env.name is None:
+        ledger.note("changed", "name", "it has none, and Azure ML asks for one in a file of its own", hint="write `name:`")
+    files: dict[str, str] = {}
+    trees: dict[str, Digest] = {}
+    lines, constraints = v2_lines(env, ledger, files, trees)
+    text = "".join(f"{line}\n" for line in [f"$schema: {SCHEMA_V2}", *lines]) + constraint_block(constraints)
+    return Written(text, ledger.losses, files, trees)
+
+
+def v2_lines(
+    env: Environment, ledger: Ledger, files: dict[str, str], trees: dict[str, Digest]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the lines of ``env`` as an environment YAML, and the constraints that no line says.
+
+    Args:     ledger: gets what is lost.  files, trees: get what lies beside: see `Written`.
+    Raises:   InvalidInput: code ``not_expressible``.
+    """
     docker = env.docker
     if env.python.manager == "user" and docker.base_image is None and not docker.has_steps:
         raise InvalidInput("an Azure ML environment (v2) is an image or Docker steps, and this one is a machine's own Python",
                            hint="`--to azureml-v1` keeps its interpreter", code="not_expressible")  # fmt: skip
-    lines = [f"$schema: {SCHEMA_V2}"]
-    if env.name is None:
-        ledger.note("changed", "name", "it has none, and Azure ML asks for one in a file of its own", hint="write `name:`")
-    lines += entry("name", env.name, 0) if env.name is not None else []
+    lines = entry("name", env.name, 0) if env.name is not None else []
     lines += entry("description", env.description, 0) if env.description else []
     lines += table("tags", env.tags, 0)
-    files: dict[str, str] = {}
-    trees = {}
     if docker.build_context is not None or docker.dockerfile is not None:
         place, name = _context_place(env, ledger)
         if docker.build_context is not None:
@@ -72,8 +85,7 @@ def write_v2(env: Environment) -> Written:
         ledger.note("dropped", "spark", "it has no Spark packages", hint="`spark.jars.packages` of a job")
     if env.python.pip and env.python.local:
         _note_local(env, ledger)
-    text = "".join(f"{line}\n" for line in lines) + constraint_block(constraints)
-    return Written(text, ledger.losses, files, trees)
+    return lines, constraints
 
 
 def write_v1(env: Environment) -> Written:

@@ -285,6 +285,12 @@ class RunCollection:
         return export_run(run.record, target, runs_dir=self.root, environment=version.environment if version else None, lock=lock,
                           packages=archives)  # fmt: skip
 
+    def export_job(self, run_id: str, to: str, output: Path, *, force: bool = False) -> list[str]:
+        """Write a run as a job of Azure ML (``azureml-job``, ``azureml-runconfig``); return the paths written. See ``wardian.sdk.job_exporting``."""
+        from wardian.sdk.job_exporting import export_job
+
+        return export_job(self._parts, self.get(run_id), to, output, force=force)
+
     def reproduce(
         self, run: str | Path, *, arguments: Sequence[str] | None = None, stdout: Taker | None = None, stderr: Taker | None = None, on_prepared: Callable[[str], None] | None = None
     ) -> Run:  # fmt: skip

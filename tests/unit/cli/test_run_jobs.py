@@ -124,3 +124,34 @@ def test_a_fault_of_the_file_is_a_usage_error_before_anything_runs(lab: Cli) -> 
     assert done.code == 125
     assert "jobs/job.yml:3: command: `${{inputs.date}}` stands for nothing in this job" in done.err
     assert lab.json("runs", "list")["runs"] == []
+
+
+def test_a_run_is_written_as_a_job_and_runs_again(lab: Cli) -> None:
+    first = lab.ok("run", "-f", "jobs/job.yml", "--time", "5m")
+    refused = lab.run("runs", "export", "latest", "--to", "azureml-job", "-o", "out/job.yml")
+    assert refused.code == 2
+    assert "machine's own Python" in refused.err
+    document = lab.json("runs", "export", "latest", "--to", "azureml-runconfig", "-o", "out")
+    assert document["paths"] == [".azureml/run.runconfig"]
+    assert {(loss["kind"], loss["field"]) for loss in document["losses"]} == {
+        ("dropped", "inputs.data"), ("dropped", "outputs.model"), ("dropped", "experiment"), ("changed", "command"),
+    }  # fmt: skip
+    assert (lab.directory / "out/train.py").read_text() == SCRIPT
+    (lab.directory / "out/train.py").write_text("import os\nos.mkdir('outputs/model')\n" + SCRIPT)
+    again = lab.ok("run", "-f", "out/.azureml/run.runconfig", "--input", "data=jobs/data.csv")
+    assert '"seed": "1", "lr": "0.1"' in again.out
+    assert '"seed": "1", "lr": "0.1"' in first.out
+    assert lab.run("runs", "export", "latest", "--to", "azureml-runconfig", "-o", "out").code == 5
+    assert lab.run("runs", "export", "latest", "--to", "azureml-runconfig", "-o", "x", "--packages").code == 2
+
+
+def test_a_run_with_secrets_is_written_without_them(lab: Cli) -> None:
+    lab.write("hello.py", "print('hello')\n")
+    lab.ok("run", "-e", "plain", "-V", "DB_PASSWORD=fern-1842", "hello.py", "--api-key", "fern-1842")
+    document = lab.json("runs", "export", "latest", "--to", "azureml-runconfig", "-o", "out")
+    assert {(loss["kind"], loss["field"]) for loss in document["losses"]} == {
+        ("stripped", "command"), ("dropped", "environmentVariables.DB_PASSWORD"),
+    }  # fmt: skip
+    texts = "".join(path.read_text() for path in (lab.directory / "out").rglob("*") if path.is_file())
+    assert "hello" in texts
+    assert "1842" not in texts
