@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.formats.yaml_text import YamlMapping
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|git@")  # two letters and more: one is a drive
+_DUMPED = re.compile(r"azureml:(?=\.{1,2}/|/(?!/|subscriptions/))")  # how the SDK writes the path of a file here
 _WARDIANS = re.compile(r"WARDIAN_(RUN_ID|EXPERIMENT|OUTPUT_DIR|INPUT_.*)")
 _OUTPUTS = ("WARDIAN_OUTPUT_DIR", "outputs")  # what the writers say for Azure ML; here it is so in any case
 _SERVICE = re.compile(
@@ -34,12 +35,12 @@ _LONGEST = 1000
 
 def is_remote(text: str) -> bool:
     """Whether ``text`` is a place in Azure or on the network rather than a path here."""
-    return bool(_REMOTE.match(text)) and not text.startswith("file:")
+    return bool(_REMOTE.match(text)) and not text.startswith("file:") and not _DUMPED.match(text)
 
 
 def local_path(text: str, base: Path) -> Path:
     """Return the path ``text``, which is relative to ``base``, made absolute; whatever is there."""
-    bare = text.removeprefix("file:")
+    bare = _DUMPED.sub("", text).removeprefix("file:")
     if bare.startswith("///"):
         bare = bare[2:]
     return (base / bare).absolute()

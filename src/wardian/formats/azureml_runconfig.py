@@ -263,6 +263,10 @@ class _RunConfiguration:
         node = self._root.find("command")
         script = fields.text("script", as_="script")
         arguments = self._words("arguments")
+        framework = fields.text("framework", as_="framework") or "Python"
+        if framework not in ("Python", "R"):
+            why = "it runs without a Spark cluster" if framework == _SPARK else "it runs in one process"
+            self._ledger.note("changed", "framework", why, value=framework, line=self._places["framework"][0])
         if isinstance(node, YamlSequence) and node.items:
             return self._with_data("program", (*self._words("command"), *arguments))
         command = fields.text("command") if isinstance(node, YamlScalar) else None
@@ -274,10 +278,6 @@ class _RunConfiguration:
             )
             return "script", ()
         line, path = self._places["script"]
-        framework = fields.text("framework", as_="framework") or "Python"
-        if framework not in ("Python", "R"):
-            why = "it runs without a Spark cluster" if framework == _SPARK else "it runs as a Python script, in one process"
-            self._ledger.note("changed", "framework", why, value=framework, line=self._places["framework"][0])
         if script.startswith("/") or ".." in script.split("/"):
             faults.add(
                 "script_outside_source",

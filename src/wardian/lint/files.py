@@ -74,15 +74,20 @@ def lint_file(
                 texts[name] = read_source(Path(name), file=name)
         return Subject(read, str(place), texts, tuple(locks(read.environment)) if locks else ())
 
-    found = lint(subject(read, text))
-    if not fix or not any(one.fixable for one in found):
+    kind = formats.detect(str(place), text) if place.is_file() else read.format
+    found = tuple(one if one.file == str(place) else replace(one, fixable=False) for one in lint(subject(read, text)))
+    tried = fix or kind.startswith("azureml-")  # of these less can be mended than the rules say
+    if not tried or not any(one.fixable for one in found):
         return Linted(str(place), found, text, text)
-    spelled = _spelling(place, text)
+    spelled = _spelling(place, text) if fix else None
 
     def again(text: str) -> tuple[Finding, ...]:
-        return lint(subject(formats.read_text(text, read.format, file=str(place), base=place.parent), text))
+        return lint(subject(formats.read_text(text, kind, file=str(place), base=place.parent), text))
 
-    result = _fixed(Linted(str(place), found, text, text), read.format, again)
+    result = _fixed(Linted(str(place), found, text, text), kind, again)
+    if spelled is None:
+        mended = {(one.id, one.message) for one in result.done}
+        return Linted(str(place), tuple(replace(one, fixable=(one.id, one.message) in mended) for one in found), text, text)
     if result.fixed != text:
         from wardian.tools.disk import write_atomically
 

@@ -30,7 +30,7 @@ def fixed_text(text: str, format_name: str, finding: Finding) -> str | None:
         return _without_key(text, "prefix")
     if format_name == "requirements":
         return _without_line(text, finding.line)
-    if format_name in ("conda", "wardian"):
+    if format_name in ("conda", "wardian") or format_name.startswith("azureml-"):
         return _without_item(text, finding.field)
     return None
 

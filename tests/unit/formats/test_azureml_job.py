@@ -126,6 +126,14 @@ def test_a_reference_of_azures_is_one_here(text: str, reference: str, place: Pat
     assert (found.environment, found.reference, found.reference_text, found.reference_line) == (None, reference, text, 2)
 
 
+@pytest.mark.parametrize("text", ["azureml:./data", "azureml:{place}/data", "file:data", "{place}/data", "./data"])
+def test_a_path_is_a_path_as_the_sdk_writes_it_too(text: str, place: Path) -> None:
+    found = read(
+        f"command: a\nenvironment: azureml:a:1\ninputs: {{data: {{type: uri_folder, path: '{text.format(place=place)}'}}}}\n"
+    )
+    assert found.inputs == {"data": place / "data"}
+
+
 @pytest.mark.parametrize("text", ["file:env.yml", "./env.yml", "env.yml"])
 def test_an_environment_may_be_a_file_beside(text: str, place: Path) -> None:
     found = read(f"command: a\nenvironment: {text}\n").environment

@@ -165,3 +165,49 @@ def test_a_text_that_stands_alone_is_linted(tmp_path: Path) -> None:
     assert str(linted.findings[0]) == "sklearn:3:1: requirements[0]: `numpy` has no version [unpinned-requirement]"
     assert linted.count("warning") == 1
     assert lint_text("numpy =\n", "requirements", file="x").findings[0].severity == "error"
+
+
+AZURE = """\
+image: ubuntu:24.04
+conda_file:
+  channels: [conda-forge]
+  dependencies:
+    - python=3.11
+    - numpy=1.26
+    - numpy=1.26  # twice
+    - pip:
+        - rich==13.9
+"""
+
+
+def test_in_a_file_of_azure_that_is_mended_which_can_be_and_only_that_is_offered(tmp_path: Path) -> None:
+    path = _write(tmp_path / "azureml.yml", AZURE)
+    assert [one.id for one in lint_file(path).findings if one.fixable] == ["duplicate-requirement"]
+    assert path.read_text() == AZURE
+    done = lint_file(path, fix=True)
+    assert [one.id for one in done.done] == ["duplicate-requirement"]
+    assert path.read_text() == AZURE.replace("    - numpy=1.26  # twice\n", "    # twice\n")
+    assert not any(one.fixable for one in lint_file(path).findings)
+
+
+def test_in_a_job_the_environment_is_mended(tmp_path: Path) -> None:
+    job = "command: python a.py\nenvironment:\n" + "".join(f"  {line}\n" for line in AZURE.splitlines())
+    path = _write(tmp_path / "job.yml", job)
+    assert [one.field for one in lint_file(path).findings if one.fixable] == ["environment.conda_file.dependencies[2]"]
+    assert [one.id for one in lint_file(path, fix=True).done] == ["duplicate-requirement"]
+    assert path.read_text() == job.replace("      - numpy=1.26  # twice\n", "      # twice\n")
+
+
+def test_nothing_is_offered_that_stands_in_another_file_or_in_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    conda = "".join(f"{line[2:]}\n" for line in AZURE.splitlines()[2:])
+    _write(tmp_path / "conda.yml", conda)
+    _write(tmp_path / "azureml.yml", "image: ubuntu:24.04\nconda_file: conda.yml\n")
+    quoted = "image: ubuntu:24.04\nconda_file: |\n" + "".join(f"  {line}\n" for line in conda.splitlines())
+    _write(tmp_path / "quoted.yml", quoted)
+    for name, text in (("azureml.yml", None), ("quoted.yml", quoted)):
+        found = lint_file(name, fix=text is None).findings
+        assert "duplicate-requirement" in [one.id for one in found]
+        assert not any(one.fixable for one in found)
+    assert (tmp_path / "conda.yml").read_text() == conda
+    assert any(one.fixable for one in lint_file("conda.yml").findings)
