@@ -19,7 +19,7 @@ SHOWN = [
     for step in steps_of(page.read_text(encoding="utf-8"))
     if isinstance(step, TitledFile)
     and step.name != "Dockerfile"
-    and not step.name.endswith(".csv")
+    and not step.name.endswith((".csv", ".R"))
     and (not step.name.endswith(".py") or "# /// script" in step.text)
 ]
 EXAMPLES = ("requirements.txt", "environment.yml", "wardian.yaml", "script_pep723.py")
