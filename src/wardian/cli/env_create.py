@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     "wardian env create sklearn -f environment.yml -V OMP_NUM_THREADS=4",
     "wardian env create serving --from sklearn:3 --python 3.11",
     "wardian env create tool --pyproject . --extra cli --group test",
+    "wardian env create tool -f uv.lock --extra cli",
+    "wardian env create gpu -f pixi.lock --environment gpu",
     "wardian env create system --manager user --interpreter /usr/bin/python3",
     "wardian env create mine --here",
     "wardian env create old --here ~/miniconda3/envs/old --exact",
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 @click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="A definition of any known format.")
 @click.option("-r", "--requirements", type=click.Path(path_type=Path), help="A requirements.txt.")
 @click.option("--pyproject", type=click.Path(path_type=Path), help="A pyproject.toml, or its directory.")
-@click.option("--extra", "extras", multiple=True, help="With --pyproject: an extra to include.")
-@click.option("--group", "groups", multiple=True, help="With --pyproject: a dependency group to include.")
+@click.option("--extra", "extras", multiple=True, help="Of a pyproject.toml or uv.lock: an extra to include.")
+@click.option("--group", "groups", multiple=True, help="Of a pyproject.toml or uv.lock: a dependency group to include.")
+@click.option(
+    "--environment", "chosen", metavar="NAME", help="Of a pixi.lock or pixi.toml: which environment; default: default."
+)
 @click.option("--image", help="A base image.")
 @click.option("--dockerfile", type=click.Path(path_type=Path, dir_okay=False), help="A Dockerfile.")
 @click.option("--build-arg", "build_args", multiple=True, metavar="K=V", help="A build argument of its Docker steps.")
@@ -66,6 +71,11 @@ def create(session: Session, name: str, **options: Any) -> None:
     read = None
     if options["here"] is not None:
         read = environments.read_installed(options["here"] or None, exact=options["exact"])
+    elif options["chosen"] is not None:
+        if path is None:
+            raise click.UsageError("--environment goes with -f")
+        read = environments.read(path, format_name=format_name, environment=options["chosen"])
+        path = None
     elif options["source"]:
         environment = environments.get(options["source"])
     elif path is None:
@@ -89,12 +99,8 @@ def _file(options: dict[str, Any]) -> tuple[Path | None, str | None]:
         raise click.UsageError("give one of -f, -r, --pyproject, --image, --dockerfile, --from and --here")
     if options["exact"] and options["here"] is None:
         raise click.UsageError("--exact goes with --here")
-    if (
-        (options["extras"] or options["groups"])
-        and options["pyproject"] is None
-        and (options["file"] is None or options["file"].name != "pyproject.toml")
-    ):
-        raise click.UsageError("--extra and --group go with --pyproject")
+    if (options["extras"] or options["groups"]) and options["pyproject"] is None and options["file"] is None:
+        raise click.UsageError("--extra and --group go with -f or --pyproject")
     return chosen[0] if chosen else (None, None)
 
 

@@ -185,6 +185,8 @@ def _check_with_packaging(text: str, specifier: str) -> None:
 
     if not re.match(r"[(<>=!~]", specifier) or re.search(r"[0-9]{100}", specifier):
         raise _bad(text, f"`{specifier[:60]}` is not a version specifier")
+    if re.search(r"===\s*(?:[,)]|$)", specifier):
+        raise _bad(text, "no version follows `===`")
     try:
         Requirement(f"x {specifier}")
     except (InvalidRequirement, ValueError) as error:

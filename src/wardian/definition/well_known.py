@@ -1,4 +1,4 @@
-"""Channels that everybody calls by the same name, and how channels and indexes are spelled where only their identity counts."""
+"""Channels and indexes that everybody calls by the same name, and how channels and indexes are spelled where only their identity counts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 
 NAMED = "https://conda.anaconda.org/"  # where channels are that are given by name alone, as conda and rattler have it
 DEFAULTS = {"pkgs/main": "https://repo.anaconda.com/pkgs/main", "pkgs/r": "https://repo.anaconda.com/pkgs/r"}
+
+DEFAULT_INDEX = "pypi"  # uv's default index, or what the setting `indexes.pypi` puts in its place
+_DEFAULT_INDEX_URL = f"https://{DEFAULT_INDEX}.org/simple"  # where uv looks for it if nothing is configured
 
 _LOGIN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 _TOKEN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)/t/[^/?#]+(?=/|$)")
@@ -28,3 +31,8 @@ def channel_identity(text: str) -> str:
 def without_login(url: str) -> str:
     """Return a URL without user and password; a name as it is."""
     return _LOGIN.sub(r"\1", url)
+
+
+def is_default_index(url: str) -> bool:
+    """Whether ``url`` is the one that uv's default index has if nothing is configured: lock files name it so."""
+    return url.rstrip("/") == _DEFAULT_INDEX_URL

@@ -1,9 +1,9 @@
 """Text to definition and back, one module per format: found by name or by content.
 
 The formats: ``conda`` (environment.yml), ``requirements`` (requirements.txt), ``pyproject`` (pyproject.toml), ``script``
-(PEP 723), ``pylock`` (pylock.toml, locked already), ``azureml-v2`` and ``azureml-v1`` (environments of Azure ML),
-``azureml-job`` and ``azureml-runconfig`` (its jobs, which state an environment) and ``wardian`` (Wardian's own YAML, which holds
-everything).
+(PEP 723), ``pixi`` (pixi.toml), ``pylock`` (pylock.toml), ``uv-lock`` (uv.lock) and ``pixi-lock`` (pixi.lock), locked already,
+``azureml-v2`` and ``azureml-v1`` (environments of Azure ML), ``azureml-job`` and ``azureml-runconfig`` (its jobs, which state an
+environment) and ``wardian`` (Wardian's own YAML, which holds everything).
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _MODULES = {
     "pyproject": "pyproject",
     "script": "script",
     "pylock": "pylock",
+    "uv-lock": "uv_lock",
+    "pixi": "pixi_manifest",
+    "pixi-lock": "pixi_lock",
     "wardian": "wardian_yaml",
     "azureml-v2": "azureml_v2",
     "azureml-v1": "azureml_v1",
@@ -46,6 +49,9 @@ _IN_A_DIRECTORY = (
     "wardian.yml",
     "requirements.txt",
     "conda.yaml",
+    "pixi.toml",
+    "pixi.lock",
+    "uv.lock",
 )
 
 
@@ -74,12 +80,14 @@ def read(
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
     base: Path | None = None,
+    environment: str | None = None,
 ) -> ReadDefinition:
     """Return the definition in the file at ``path``, or in the directory ``path``: a project's, an MLflow model, or one of Azure ML's SDK.
 
     Args:     format_name: one of `FORMATS`; None finds it by the file's name and content.
               extras, groups: of a project, those that are wanted too.
               base: the directory that paths in the file are relative to; None: the file's own.
+              environment: of a file of pixi, which of its environments; None: ``default``.
     Raises:   NotFound: there is no such file.  Unavailable: it cannot be read.
               InvalidDefinition: all its faults.  InvalidInput: codes ``unknown_format``, ``format_not_read``,
               ``no_script_block``, ``is_a_directory``.
@@ -95,9 +103,11 @@ def read(
         refuse_by_name(str(place))
     else:
         _module(format_name)  # a wrong name is said before the file is read
-    text = read_source(place)
+    text = read_source(place, limit_bytes=_limit(place))
     kind = format_name or detect(str(place), text)
     folder = place.parent if base is None else base
+    if environment is not None:
+        return _of_pixi(kind, text, str(place), folder, environment)
     return _module(kind).read(text, file=str(place), base=folder, extras=extras, groups=groups)
 
 
@@ -196,6 +206,25 @@ def _module(format_name: str) -> _Format:
                            code="unknown_format")  # fmt: skip
     # imported when it is needed: a warm run reads no file
     return cast("_Format", import_module(f"wardian.formats.{_MODULES[format_name]}"))
+
+
+def _of_pixi(kind: str, text: str, file: str, base: Path, environment: str) -> ReadDefinition:
+    from wardian.formats import pixi_lock, pixi_manifest
+
+    if kind == "pixi-lock":
+        return pixi_lock.read(text, file=file, base=base, environment=environment)
+    if kind == "pixi" or (kind == "pyproject" and pixi_manifest.is_manifest(text)):
+        return pixi_manifest.read(text, file=file, base=base, environment=environment)
+    raise InvalidInput(f"`{file}` has one environment: there is none to choose by `{environment[:80]}`", code="no_environments_here",
+                       hint="only files of pixi have several: pixi.lock, pixi.toml, [tool.pixi] of a pyproject.toml")  # fmt: skip
+
+
+def _limit(path: Path) -> int:
+    """Return how many bytes a file of this name may have."""
+    from wardian.formats import locked_input, source_text
+
+    is_lock = path.suffix == ".lock" or path.name.startswith("pylock.")
+    return locked_input.LIMIT_BYTES if is_lock else source_text.LIMIT_BYTES
 
 
 def _model(path: Path) -> Path | None:

@@ -15,6 +15,9 @@ FORMATS = (
     "pyproject",
     "script",
     "pylock",
+    "uv-lock",
+    "pixi",
+    "pixi-lock",
     "wardian",
     "azureml-v2",
     "azureml-v1",
@@ -24,20 +27,14 @@ FORMATS = (
 SUFFIXES = (".yml", ".yaml", ".json", ".txt", ".in", ".toml", ".py", ".runconfig")
 
 _WRITE_ONE = (
-    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, PEP 723 scripts, environments and jobs of "
-    "Azure ML, and its own YAML"
+    "Wardian reads conda's environment.yml, requirements.txt, pyproject.toml, pylock.toml, uv.lock, pixi.toml, pixi.lock, PEP 723 "
+    "scripts, environments and jobs of Azure ML, and its own YAML"
 )
 _BY_NAME: dict[str, tuple[str, str]] = {
-    "uv.lock": (
-        "uv's lock file",
-        "`uv export --format pylock.toml --no-emit-project -o pylock.toml` writes a file that Wardian reads",
-    ),
     "poetry.lock": ("Poetry's lock file", "use the pyproject.toml beside it"),
     "pdm.lock": ("PDM's lock file", "use the pyproject.toml beside it"),
     "Pipfile": ("a Pipfile", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),
     "Pipfile.lock": ("Pipenv's lock file", "`pipenv requirements > requirements.txt` writes a file that Wardian reads"),
-    "pixi.toml": ("a pixi manifest", "`pixi workspace export conda-environment` writes an environment.yml"),
-    "pixi.lock": ("pixi's lock file", "`pixi workspace export conda-environment` writes an environment.yml"),
     "conda-lock.yml": ("conda-lock's lock file", "use the environment.yml that it was made from"),
     "meta.yaml": ("a conda-build recipe", "list what it needs in an environment.yml"),
     "recipe.yaml": ("a rattler-build recipe", "list what it needs in an environment.yml"),
@@ -50,7 +47,6 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     "conanfile.txt": ("a Conan recipe", _WRITE_ONE),
 }
 _SUFFIXES_OF_OTHERS = {
-    ".lock": ("a lock file", "use the file that it was made from"),
     ".whl": ("a wheel", "put its path into a requirements.txt: `./name.whl`"),
     ".conda": ("a conda package", "name it in an environment.yml by its channel or URL"),
     ".ipynb": ("a notebook", "list what it needs in a requirements.txt or environment.yml"),
@@ -69,7 +65,7 @@ _BY_KEYS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"jobs"}), "a workflow of a CI service", _WRITE_ONE),
     (frozenset({"apiVersion", "kind"}), "a Kubernetes manifest", _WRITE_ONE),
     (frozenset({"metadata", "package"}), "conda-lock's lock file", "use the environment.yml that it was made from"),
-    (frozenset({"environments", "packages"}), "pixi's lock file", "use the manifest that it was made from"),
+    (frozenset({"environments", "packages"}), "pixi's lock file", "leave the format out, or name it `pixi-lock`"),
     (frozenset({"package", "requirements"}), "a conda-build recipe", "list what it needs in an environment.yml"),
     (frozenset({"build_dependencies"}), "an MLflow Python environment", "list its dependencies in a requirements.txt"),
     (frozenset({"repos"}), "a pre-commit configuration", _WRITE_ONE),
@@ -93,6 +89,9 @@ _WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
 _TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
 _FLOW_TOKEN = re.compile(r"""([{\[])|([}\]])|("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z_$][\w$.-]*)(\s*:)?""")
 _CONDA_LIST = re.compile(r"^#\s*\$\s*conda create --name\b", re.MULTILINE)
+_PIXI_KEYS = {"version", "environments", "packages"}
+_UV_VERSION = re.compile(r"^version\s*=\s*\d+\s*$", re.MULTILINE)
+_UV_TABLE = re.compile(r"^(requires-python\s*=|\[\[package\]\]|\[manifest\])", re.MULTILINE)
 _SCRIPT_BLOCK = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
 
 
@@ -111,6 +110,8 @@ def detect(file: str, text: str) -> str:
         return _of_yaml(file, text)
     if suffix == ".json":
         return _of_json(file, text)
+    if suffix == ".lock":
+        return _of_lock(file, text)
     if suffix == ".toml":
         return _of_toml(file, text)
     if suffix == ".py" or _SCRIPT_BLOCK.search(text):
@@ -206,6 +207,8 @@ def _of_yaml(file: str, text: str) -> str:
     keys = _keys(text)
     if kind := azure_format(keys, text):
         return kind
+    if keys >= _PIXI_KEYS:
+        return "pixi-lock"
     if found := foreign_yaml(keys):
         raise _not_read(file, *found)
     if keys & _CONDA_KEYS:
@@ -239,15 +242,24 @@ def _of_json(file: str, text: str) -> str:
 
 
 def _of_toml(file: str, text: str) -> str:
-    if PurePath(file).name == "pyproject.toml" or re.search(
-        r"^\[(project|dependency-groups|build-system)\b", text, re.MULTILINE
+    if PurePath(file).name != "pixi.toml" and (
+        PurePath(file).name == "pyproject.toml"
+        or re.search(r"^\[(project|dependency-groups|build-system)\b", text, re.MULTILINE)
     ):
         return "pyproject"
-    if re.search(r"^\[(workspace|pypi-dependencies|feature\.)", text, re.MULTILINE):
-        raise _not_read(file, *_BY_NAME["pixi.toml"])
+    if PurePath(file).name == "pixi.toml" or re.search(r"^\[(workspace|pypi-dependencies|feature\.)", text, re.MULTILINE):
+        return "pixi"
     if re.search(r"^lock-version\s*=", text, re.MULTILINE):
         return "pylock"
     raise _not_read(file, "TOML without a [project] table", "the name of a project's file is pyproject.toml")
+
+
+def _of_lock(file: str, text: str) -> str:
+    if PurePath(file).name == "uv.lock" or (_UV_VERSION.search(text) and _UV_TABLE.search(text)):
+        return "uv-lock"
+    if PurePath(file).name == "pixi.lock" or top_level_keys(text) >= _PIXI_KEYS:
+        return "pixi-lock"
+    raise _not_read(file, "a lock file", "use the file that it was made from")
 
 
 def _of_script(file: str, text: str) -> str:

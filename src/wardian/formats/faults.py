@@ -60,7 +60,9 @@ class Faults:
     def refuse_extras(self, extras: Sequence[str], groups: Sequence[str], what: str) -> None:
         """Note that a format has no extras and groups, if any are asked for. ``what``: the format for people."""
         if extras or groups:
-            self.add("no_extras_here", f"{what} has no extras or groups", hint="name them only for a pyproject.toml")
+            self.add(
+                "no_extras_here", f"{what} has no extras or groups", hint="name them only for a pyproject.toml or a uv.lock"
+            )
 
     def warn(
         self,

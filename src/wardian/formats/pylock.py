@@ -11,7 +11,7 @@ from wardian.definition.project_name import PROJECT_NAME, canonical_name
 from wardian.digest import Digest
 from wardian.errors import InvalidInput
 from wardian.formats.faults import Faults
-from wardian.formats.locked_input import LockedInput, LockedPackage, LockedPython
+from wardian.formats.locked_input import LockedInput, LockedPackage, LockedPython, index_options, not_edited
 from wardian.formats.read_definition import ReadDefinition
 from wardian.formats.source_text import plain_text
 from wardian.formats.toml_text import parse_toml
@@ -58,12 +58,10 @@ def read(
     for package in locked.packages:
         versions.setdefault(package.name, set()).add(package.version)
     pip = tuple(name if len(versions[name]) > 1 else f"{name}=={next(iter(versions[name]))}" for name in locked.roots)
-    indexes = dict.fromkeys(package.index for package in locked.packages)
-    first = "--extra-index-url" if None in indexes else "--index-url"
-    options = [f"{'--extra-index-url' if i else first} {url}" for i, url in enumerate(url for url in indexes if url)]
     section = PythonSection(
-        manager="uv", requires_python=locked.requires_python, pip=pip, pip_options=tuple(options), locked_input=digest
-    )
+        manager="uv", requires_python=locked.requires_python, pip=pip,
+        pip_options=index_options([package.index for package in locked.packages]), locked_input=digest,
+    )  # fmt: skip
     with faults.wrap():
         environment = Environment(python=section)
     faults.raise_if_any()
@@ -165,15 +163,10 @@ def write(env: Environment) -> str:
 def add(text: str, requirements: Sequence[str], *, manager: str) -> str:
     """Raise: packages are not added to a lock file here."""
     del text, manager
-    raise _not_here(requirements)
+    raise not_edited(requirements)
 
 
 def remove(text: str, names: Sequence[str]) -> str:
     """Raise: packages are not taken out of a lock file here."""
     del text
-    raise _not_here(names)
-
-
-def _not_here(names: Sequence[str]) -> InvalidInput:
-    return InvalidInput(f"{', '.join(names)}: the packages of this environment are those of a lock file", code="locked_input",
-                        hint="lock anew with the tool that wrote it, and create from the new file")  # fmt: skip
+    raise not_edited(names)

@@ -68,7 +68,7 @@ def read(
     project.read(asked["extras"], asked["groups"])
     environment = reading.environment()
     if asked != kept:
-        text = _with_selection(text, asked)
+        text = with_selection(text, asked)
     return ReadDefinition(environment, FORMAT, text, reading.local.places, not environment.python.local, faults.warnings,
                           places=reading.places)  # fmt: skip
 
@@ -224,8 +224,11 @@ def _arrays(text: str) -> list[TomlPath]:
     return arrays
 
 
-def _with_selection(text: str, asked: dict[str, list[str]]) -> str:
-    """Return ``text`` with what was asked for in [tool.wardian], so that it reads alone as it did with arguments."""
+def with_selection(text: str, asked: dict[str, list[str]]) -> str:
+    """Return ``text`` with what was asked for in [tool.wardian], so that it reads alone as it did with arguments.
+
+    Raises:   InvalidInput: code ``not_expressible``.
+    """
     if parse_toml(text, Faults("")).get(SELECTION) is None:
         lines = [f"{key} = [{', '.join(map(toml_text, names))}]" for key, names in asked.items() if names]
         new = f"{text.rstrip()}\n\n[tool.wardian]\n" + "".join(f"{line}\n" for line in lines)

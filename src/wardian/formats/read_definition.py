@@ -31,6 +31,7 @@ class ReadDefinition:
     ``text`` can be kept without the file: what the file included is in it, comments are kept, and reading it again
     gives an equal environment (``local`` gives the digests of local code whose trees are elsewhere by then).
     ``sources`` says where the local code of ``environment.python.local`` was found; empty when its digests were given.
+    ``texts`` are files that the workspace keeps by their digest, each with its name: a lock file, with what was asked of it.
     ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read.
     ``warnings`` are what deserves a thought; ``losses`` is all that the file says and the environment does not, or says otherwise.
     ``places`` says where values of ``environment`` stand, by field path: ``python.pip[2]``.
@@ -44,6 +45,7 @@ class ReadDefinition:
     warnings: tuple[Fault, ...] = ()
     losses: tuple[Loss, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
+    texts: Mapping[Digest, tuple[str, str]] = field(default_factory=dict)
 
 
 def places_in(file: str, places: Mapping[str, tuple[int | None, str]], *, prefix: str = "") -> dict[str, Place]:

@@ -86,7 +86,7 @@ class _StopError(Exception):
     """The rest of the file cannot be read; the reason is among the faults."""
 
 
-def compose(text: str, faults: Faults) -> YamlNode | None:
+def compose(text: str, faults: Faults, *, limit_values: int = LIMIT_VALUES) -> YamlNode | None:
     """Return the one document that ``text`` holds; None when it cannot be read.
 
     Time and memory are bounded by the length of ``text``, whatever it holds. A tag, a key that stands twice or is no
@@ -111,7 +111,9 @@ def compose(text: str, faults: Faults) -> YamlNode | None:
     import yaml
 
     try:
-        return _Composer(text, faults).document(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        return _Composer(text, faults, limit_values).document(
+            yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        )
     except _StopError:
         return None
     except yaml.MarkedYAMLError as error:
@@ -131,9 +133,10 @@ class _Open:
 
 
 class _Composer:
-    def __init__(self, text: str, faults: Faults) -> None:
+    def __init__(self, text: str, faults: Faults, limit_values: int) -> None:
         self._text = text
         self._faults = faults
+        self._limit_values = limit_values
         self._stack: list[_Open] = []
         self._root: YamlNode | None = None
         self._anchors: dict[str, tuple[YamlNode, int] | None] = {}  # None while the anchored value is still open
@@ -208,8 +211,8 @@ class _Composer:
 
     def _add(self, node: YamlNode, size: int, anchor: str | None) -> None:
         self._values += 1
-        if self._values > LIMIT_VALUES:
-            self._faults.add("too_many_values", f"the file holds more than {LIMIT_VALUES:,} values", line=node.line)
+        if self._values > self._limit_values:
+            self._faults.add("too_many_values", f"the file holds more than {self._limit_values:,} values", line=node.line)
             raise _StopError
         if anchor:
             self._anchors[anchor] = (node, size)

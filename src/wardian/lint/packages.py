@@ -69,8 +69,8 @@ def _no_pip(subject: Subject) -> Iterator[Problem]:
 
 
 def _duplicate(subject: Subject) -> Iterator[Problem]:
-    if not subject.installs:
-        return
+    if not subject.installs or subject.environment.python.locked_input:
+        return  # what a lock file wants in several places is not for a reader to merge
     pip = [(place, r.name or "", f"{r}", f"{r.name};{r.marker}") for place, r in subject.pip if r.name]
     conda = [(place, spec.name, f"{spec}", spec.name) for place, spec in subject.conda if spec.name != "python"]
     for found in (conda, pip):

@@ -62,6 +62,8 @@ def _none(subject: Subject) -> Iterator[Problem]:
     env = subject.environment
     if not subject.installs or not (env.python.conda or env.python.pip):
         return
+    if env.python.manager == "conda" and env.python.locked_input:
+        return  # a lock file: the one that is in it
     if env.python.manager == "conda":
         if all(spec.name != "python" for _, spec in subject.conda) and (env.python.pip or subject.format == "wardian"):
             yield Problem(subject.whole, "no Python is asked for", fix="add `- python=3.12` to the dependencies")

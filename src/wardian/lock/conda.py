@@ -103,6 +103,15 @@ class CondaSolver:
         """
         return self._plan(environment).get(alias).download_url
 
+    def channel_aliases(self, environment: Environment) -> dict[str, str]:
+        """Return URL → alias of a definition's channels; the names that settings and everybody know them by are URLs here, too.
+
+        Raises:   InvalidInput: as for solving.
+        """
+        plan = self._plan(environment)
+        found = {channel.alias: channel.alias for channel in plan.searched if not channel.alias.startswith("#")}
+        return found | {channel.url: channel.alias for channel in (*plan.of_requirement.values(), *plan.searched)}
+
     def _plan(self, environment: Environment) -> ChannelPlan:
         return plan_channels(environment.python, configured=self.channels, mirrors=self.mirrors, environ=self.environ)
 

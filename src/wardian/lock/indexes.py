@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wardian.definition.pip_option import PipOption
+from wardian.definition.well_known import DEFAULT_INDEX as DEFAULT_ALIAS
+from wardian.definition.well_known import is_default_index
 from wardian.errors import InvalidInput
 from wardian.tools.http import Credentials, with_credentials, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-DEFAULT_ALIAS = "pypi"  # uv's default index, or what the setting `indexes.pypi` puts in its place
 
 # What Wardian makes of pip's options: docs/reference/pip-options.md
 IGNORED = {
@@ -37,11 +37,18 @@ class IndexPlan:
     default_alias: str = field(default=DEFAULT_ALIAS)
     logins: Mapping[str, Credentials] = field(default_factory=dict)  # origin of an index (scheme, host, port) → its own login
     trusted: frozenset[str] = frozenset()  # hosts (``HOST[:PORT]``) whose certificates are not checked
+    named: Mapping[str, str] = field(default_factory=dict, repr=False)  # alias → URL with its login, of indexes that are named
 
     def with_login(self, url: str) -> str:
         """Return ``url`` with the login of the index whose origin it shares, if that index was given with one."""
         login = self.logins.get(_origin(url))
         return with_credentials(url, login) if login is not None else url
+
+    def only(self, alias: str) -> Mapping[str, str]:
+        """Return ``environ`` for a look into the index called ``alias`` alone; the default one: as uv itself is configured."""
+        if alias not in self.named:
+            return {key: value for key, value in self.environ.items() if key != "UV_INDEX"}
+        return {"UV_DEFAULT_INDEX": self.named[alias], "UV_INDEX": ""}
 
     def alias_of(self, url: str | None) -> str:
         """Return the alias under which packages from the index at ``url`` are recorded."""
@@ -102,6 +109,8 @@ def plan_indexes(
         option = PipOption.parse(text)
         value = expand(option.value or "", environ, f"python.pip_options[{position}]")
         if option.name in ("--index-url", "--extra-index-url"):
+            if is_default_index(value) and DEFAULT_ALIAS in configured:
+                value = DEFAULT_ALIAS
             url = configured.get(value, value)
             alias = value if value in configured else by_url.get(without_credentials(url).rstrip("/"), f"#{position}")
             aliases[without_credentials(url).rstrip("/")] = alias
@@ -137,12 +146,16 @@ def plan_indexes(
         variables["UV_INDEX"] = " ".join(
             with_credentials(url, credentials(without_credentials(url)) or _own(url)) for url in extras
         )
+    by_alias: dict[str, str] = {}
+    for url in (*extras, *([default] if default is not None else [])):
+        alias = aliases[without_credentials(url).rstrip("/")]
+        by_alias[alias] = with_credentials(url, credentials(without_credentials(url)) or _own(url))
     for place in links:
         arguments += ["--find-links", place]
     arguments += ["--prerelease", prerelease]
     logins = {_origin(url): login for url in (default, *extras) if url is not None and (login := _own(url)) is not None}
     return IndexPlan(tuple(arguments), variables, aliases, tuple(links), tuple(notes), require_hashes, default_alias, logins,
-                     frozenset(trusted))  # fmt: skip
+                     frozenset(trusted), by_alias)  # fmt: skip
 
 
 def check_aliases(options: Sequence[str], configured: Mapping[str, str]) -> None:

@@ -93,7 +93,7 @@ class Locator:
         version = lock.python.version if lock.python else "3.12"
         try:
             packages = self._uv.files(f"{artifact.name}=={artifact.version}\n", python_version=version, uv_platform=platform.uv,
-                                      arguments=plan.arguments, index_environ=plan.environ)  # fmt: skip
+                                      arguments=plan.arguments, index_environ=plan.only(artifact.source.partition(":")[2]))  # fmt: skip
         except SolveFailed as error:
             raise WardianError(f"{artifact.file} is not in the index any more: {error.message}", code="artifact_gone",
                                hint="an index or mirror that has it, or `wardian env upgrade` for a new lock") from error  # fmt: skip

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from wardian.lock.direct_archives import DirectArchives
 from wardian.lock.exports.places import platform_marker
 from wardian.lock.indexes import check_aliases
 from wardian.lock.lock import Artifact
+from wardian.lock.locked_conda import locked_platform
 from wardian.lock.pins import Pin
 from wardian.lock.pip_artifacts import PipArtifacts, file_name
 from wardian.lock.pypi import PipSolution, PipTarget, UvSolver
@@ -21,11 +25,12 @@ from wardian.lock.python import HOST, NOT_PORTABLE, STANDALONE
 from wardian.lock.sources import SourceBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wardian.definition.platform import Platform
     from wardian.events import Listener
     from wardian.formats.locked_input import LockedInput, LockedPackage
+    from wardian.lock.indexes import IndexPlan
     from wardian.lock.solver import SolveRequest
 
 _HINT = "lock anew with the tool that wrote the file, or ask an index that has it"
@@ -54,13 +59,15 @@ def solve_locked(
     check_aliases(python.pip_options, solver.indexes)
     platform = with_declared(request.platform, request.environment.accelerators)
     packages = _wanted(locked, request.platform, target.version, python.requires_python)
-    _check_roots(python.pip, locked)
+    wanted = [PipRequirement.parse(text) for text in python.pip]
+    _check_roots(wanted, locked)
+    if locked.platforms is not None:  # such a file does not tell an index's file from any other at a URL: the definition does
+        by_url = {one.name: one.url for one in wanted if one.url}
+        packages = [replace(one, address=one.address or by_url.get(one.name) or "") for one in packages]
     plan = solver.plan(request)
     listener(Event("phase", f"looking up {len(packages)} locked packages for {request.platform}"))
-    pins = "".join(f"{package.name}=={package.version}\n" for package in packages)
-    listed = solver.uv.files(pins, python_version=target.version, uv_platform=platform.uv, arguments=plan.arguments,
-                             index_environ=plan.environ, offline=request.offline) if packages else []  # fmt: skip
-    offered = {canonical_name(one["name"]): one for one in listed}
+    offered = _offered(solver, plan, request, target, [package for package in packages if not package.address],
+                       locked.indexes)  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="wardian-locked-") as place:
         sources = SourceBuilder(uv=solver.uv, wheels=solver.wheels, trees=solver.trees, origin=request.sources, place=Path(place), target=target,
                                 plan=plan, as_of=[], listener=listener, platform=request.platform)  # fmt: skip
@@ -68,9 +75,13 @@ def solve_locked(
                              target, ())  # fmt: skip
         artifacts = []
         for package in packages:
-            pin = Pin(f"{package.name}=={package.version}", package.name, package.version, index=package.index,
+            if package.address:
+                artifacts.append(_direct(package, found, wanted, request))
+                continue
+            index, listed = offered.get(package.name, (package.index, {}))
+            pin = Pin(f"{package.name}=={package.version}", package.name, package.version, index=index,
                       marker=_own_marker(package.marker, request.platform))  # fmt: skip
-            files = {package.name: _allowed(package, offered.get(package.name, {}))}
+            files = {package.name: _allowed(package, listed)}
             artifact = found.artifact(pin, files, {package.name: package.depends})
             if artifact.sha256 != package.files[artifact.file]:  # an index that announces no digests
                 raise _differs(package, artifact.file, artifact.sha256)
@@ -78,6 +89,71 @@ def solve_locked(
     names = {artifact.name for artifact in artifacts}
     roots = tuple(name for name in locked.roots if name in names)
     return PipSolution(tuple(artifacts), roots, plan.notes, sources.build_requirements)
+
+
+def _offered(
+    solver: UvSolver,
+    plan: IndexPlan,
+    request: SolveRequest,
+    target: PipTarget,
+    packages: Sequence[LockedPackage],
+    indexes: Sequence[str],
+) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+    """Return, by name, what each package's own index has of it, and which index that is.
+
+    A package that does not say its index is from the first of ``indexes`` that has one of its files.
+    """
+    platform = with_declared(request.platform, request.environment.accelerators)
+
+    def ask(index: str | None, wanted: Sequence[LockedPackage]) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+        pins = "".join(f"{package.name}=={package.version}\n" for package in wanted)
+        listed = solver.uv.files(pins, python_version=target.version, uv_platform=platform.uv, arguments=plan.arguments,
+                                 index_environ=plan.only(plan.alias_of(index)), offline=request.offline)  # fmt: skip
+        return {canonical_name(one["name"]): (index, one) for one in listed}
+
+    by_index: dict[str | None, list[LockedPackage]] = {}
+    unsaid = [package for package in packages if package.index is None] if indexes else []
+    for package in packages:
+        if package.index is not None or not indexes:
+            by_index.setdefault(package.index, []).append(package)
+    found: dict[str, tuple[str | None, Mapping[str, Any]]] = {}
+    for index, wanted in by_index.items():
+        found |= ask(index, wanted)
+    for package in unsaid:
+        for index in indexes:
+            with suppress(SolveFailed):  # that index has no such package or version
+                offered = ask(index, [package]).get(package.name)
+                if offered is not None and _files_of(package, offered[1]):
+                    found[package.name] = offered
+                    break
+    return found
+
+
+def _files_of(package: LockedPackage, offered: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is offered of the files that ``package`` names."""
+    every = (*offered.get("wheels", ()), *([offered["sdist"]] if offered.get("sdist") else []))
+    return [one for one in every if file_name(one) in package.files]
+
+
+def _direct(package: LockedPackage, found: PipArtifacts, wanted: Sequence[PipRequirement], request: SolveRequest) -> Artifact:
+    """Return the artifact of a package that is on no index: of the definition's requirement that says where it is."""
+    own = PipRequirement.parse(f"{package.name} @ {package.address}")
+    position = next((i for i, one in enumerate(wanted) if (one.name, one.url, one.path) == (own.name, own.url, own.path)), None)
+    if position is None:
+        raise SolveFailed(f"{package.name} is on no index, and the definition does not say where it is: {package.address}",
+                          code="not_in_locked_input", hint="create the environment from the lock file again")  # fmt: skip
+    if own.path is not None:
+        tree = found.sources.tree(position, own, request.environment.python.local)
+        artifact = found.sources.from_tree(tree, position, own)
+        return replace(artifact, depends=package.depends)
+    one = [requirement if i == position else PipRequirement("-") for i, requirement in enumerate(wanted)]  # forks have one name
+    artifact = replace(found, wanted=one).artifact(
+        Pin(own.url or "", package.name, url=own.url or ""), {}, {package.name: package.depends}
+    )
+    if package.files and artifact.sha256 not in package.files.values():
+        raise SolveFailed(f"{artifact.file} has the sha256 {artifact.sha256} at its URL, but another in the lock file", code="locked_hash_differs",
+                          hint="somebody has changed the file: do not use it before you know who")  # fmt: skip
+    return artifact
 
 
 def _wanted(locked: LockedInput, platform: Platform, version: str, requires_python: str) -> list[LockedPackage]:
@@ -101,14 +177,38 @@ def _wanted(locked: LockedInput, platform: Platform, version: str, requires_pyth
     if locked.environments and not any(_holds(marker, environment) for marker in locked.environments):
         raise SolveFailed(f"the lock file is not for {platform} with Python {version}", code="locked_elsewhere",
                           hint=f"it is for: {'; '.join(locked.environments[:5])}")  # fmt: skip
+    holds = cache(lambda marker: not marker or _holds(marker, environment))
     found: dict[str, LockedPackage] = {}
-    for package in locked.packages:
-        if not package.marker or _holds(package.marker, environment):
-            if (other := found.get(package.name)) is not None and other.version != package.version:
-                raise SolveFailed(f"the lock file wants {package.name} twice on {platform}: {other.version} and {package.version}",
-                                  code="locked_elsewhere", hint=_HINT)  # fmt: skip
-            found[package.name] = package
+    for package in _reached(locked, platform, holds):
+        if (other := found.get(package.name)) is not None and other != package:
+            raise SolveFailed(f"the lock file wants {package.name} twice on {platform}: {other.version} and {package.version}",
+                              code="locked_elsewhere", hint=_HINT)  # fmt: skip
+        found[package.name] = package
     return list(found.values())
+
+
+def _reached(locked: LockedInput, platform: Platform, holds: Callable[[str], bool]) -> Iterator[LockedPackage]:
+    """Yield what is wanted where ``holds`` says which markers hold: by the packages' markers, or along the graph."""
+    if locked.platforms is not None:
+        yield from locked_platform(locked, platform).packages
+        return
+    if locked.start is None:
+        yield from (package for package in locked.packages if holds(package.marker))
+        return
+    todo, seen = [*reversed(locked.start)], set()
+    told: set[int] = set()
+    while todo:
+        need = todo.pop()
+        if not holds(need.marker):
+            continue
+        package = locked.packages[need.package]
+        for extra in ("", *need.extras):
+            if (need.package, extra) not in seen:
+                seen.add((need.package, extra))
+                todo += reversed(package.of_extras.get(extra, ()) if extra else package.needs)
+        if need.package not in told and package.is_installed:
+            yield package
+        told.add(need.package)
 
 
 def _holds(text: str, environment: Mapping[str, str]) -> bool:
@@ -130,11 +230,20 @@ def _own_marker(marker: str, platform: Platform) -> str:
     return marker[len(head) : -1] if marker.startswith(head) and marker.endswith(")") else marker
 
 
-def _check_roots(pip: Sequence[str], locked: LockedInput) -> None:
-    names = {package.name for package in locked.packages}
-    for position, text in enumerate(pip):
-        if PipRequirement.parse(text).name not in names:
-            raise SolveFailed(f"python.pip[{position}] `{text}` is not in the lock file of this environment", code="not_in_locked_input",
+def _check_roots(pip: Sequence[PipRequirement], locked: LockedInput) -> None:
+    from packaging.specifiers import SpecifierSet
+
+    versions: dict[str, set[str]] = {}
+    for package in locked.packages:
+        versions.setdefault(package.name, set()).add(package.version)
+    for position, requirement in enumerate(pip):
+        known = versions.get(requirement.name or "", set())
+        if requirement.specifier and not any(
+            SpecifierSet(requirement.specifier).contains(one, prereleases=True) for one in known if one
+        ):
+            known = set()
+        if not known:
+            raise SolveFailed(f"python.pip[{position}] `{requirement}` is not in the lock file of this environment", code="not_in_locked_input",
                               hint="lock anew with the tool that wrote the file, and create from the new file")  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from wardian.errors import NotFound, SolveFailed
 from wardian.formats.locked_input import read_locked
 from wardian.lock.lock import Artifact, Lock, Provenance
 from wardian.lock.locked import locked_python, solve_locked
+from wardian.lock.locked_conda import locked_conda
 from wardian.lock.pypi import PipTarget, UvSolver
 
 if TYPE_CHECKING:
@@ -52,17 +53,20 @@ class DefinitionSolver:
                               hint="run it as it is, or use `manager: uv` or `manager: conda`", code="user_managed")  # fmt: skip
         solvers: dict[str, str] = {}
         notes: tuple[str, ...] = ()
-        locked: LockedInput | None = None
         artifacts: tuple[Artifact, ...]
         roots: tuple[str, ...]
-        if python.manager == "conda":
+        locked = self._locked(request)
+        if python.manager == "conda" and locked is not None:
+            conda = self.conda()
+            artifacts, roots = locked_conda(conda, locked, request), conda.roots(request)
+            target = self._conda_target(request, artifacts, None)
+        elif python.manager == "conda":
             conda = self.conda()
             artifacts = conda.solve_conda(request, listener)
             roots = conda.roots(request)
             solvers["rattler"] = conda.version
             target = self._conda_target(request, artifacts, listener)
         else:
-            locked = self._locked(request)
             interpreter, notes = (locked and locked_python(locked, request.platform)) or self.python.choose(request, listener)
             artifacts, roots = (interpreter,), ()
             target = PipTarget(interpreter.version, lambda: self.builder(interpreter))
@@ -94,14 +98,15 @@ class DefinitionSolver:
                            hint="create the environment from the file again, or pull a version that is locked")  # fmt: skip
         return read_locked(path)
 
-    def _conda_target(self, request: SolveRequest, artifacts: tuple[Artifact, ...], listener: Listener) -> PipTarget:
+    def _conda_target(self, request: SolveRequest, artifacts: tuple[Artifact, ...], listener: Listener | None) -> PipTarget:
+        """Return the interpreter among ``artifacts``, with the distributions that they bring; None: nobody has to know those."""
         if not request.environment.python.pip:
             return PipTarget("", lambda: self.builder(None))
         interpreter = next((a for a in artifacts if a.name == "python"), None)
         if interpreter is None:
             raise SolveFailed("the definition asks for pip packages, but nothing brings a Python", hint="add `python` to the conda packages",
                               code="no_python")  # fmt: skip
-        provided = self.provided(artifacts, request, listener)
+        provided = self.provided(artifacts, request, listener) if listener is not None else {}
         return PipTarget(interpreter.version, lambda: self.builder(interpreter), provided)
 
     def builder(self, interpreter: Artifact | None) -> Path:

@@ -31,10 +31,12 @@ class EnvironmentBuilding(EnvironmentLookup):
         Args:     platforms: these; none means this machine's and the configured ones.
                   as_of: nothing published later is used; only for a definition that nobody here has locked.
         Raises:   SolveFailed, BuildFailed, Unavailable, Denied, Conflict.
+                  InvalidInput: code ``as_of_locked_input``: a lock file is the definition, so there is nothing to choose.
         """
         from wardian.definition.platform import get_platform, this_platform
 
         found = self.get(version) if isinstance(version, str) else version
+        refuse_time(found, as_of)
         wanted = [get_platform(name) for name in platforms]
         self._parts.locker.ensure(found, wanted[0] if wanted else this_platform(), as_of=as_of, platforms=wanted)
         here = this_platform().name
@@ -125,3 +127,13 @@ class EnvironmentBuilding(EnvironmentLookup):
 
         prefix, _ = self.build(version)
         return prefix, verify_prefix(prefix.path)
+
+
+def refuse_time(version: EnvironmentVersion, as_of: datetime | None) -> None:
+    """Raise if ``as_of`` is given for an environment whose versions are those of a lock file.
+
+    Raises:   InvalidInput: code ``as_of_locked_input``.
+    """
+    if as_of is not None and version.environment.python.locked_input is not None:
+        raise InvalidInput(f"{version} has the versions of a lock file: --as-of has nothing to choose", code="as_of_locked_input",
+                           hint="leave it out, or lock the file itself as of that time with the tool that wrote it")  # fmt: skip

@@ -34,16 +34,18 @@ class EnvironmentLookup:
         format_name: str | None = None,
         extras: Sequence[str] = (),
         groups: Sequence[str] = (),
+        environment: str | None = None,
     ) -> ReadDefinition:
         """Read a definition file of any known format, registering nothing.
 
         What the file says and the definition does not is told as it is read (events ``loss``) and returned (``losses``).
 
+        Args:     environment: of a file of pixi, which of its environments.
         Raises:   InvalidDefinition: with all faults of the file.
         """
         from wardian import formats
 
-        found = formats.read(path, format_name=format_name, extras=tuple(extras), groups=tuple(groups))
+        found = formats.read(path, format_name=format_name, extras=tuple(extras), groups=tuple(groups), environment=environment)
         for fault in found.warnings:
             self._parts.listener(Event("warning", str(fault), data={"code": fault.code}))
         for loss in found.losses:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wardian.formats.read_definition import ReadDefinition
     from wardian.lock.lock import Lock
 
-READER_VERSION = "3"  # changes with every change of the readers or of the rules of identity
+READER_VERSION = "4"  # changes with every change of the readers or of the rules of identity
 
 
 class EnvironmentRegistering(EnvironmentLookup):
@@ -47,6 +47,7 @@ class EnvironmentRegistering(EnvironmentLookup):
             read = self.read(path, format_name=format_name, extras=extras, groups=groups)
         if read is not None:
             definition, source, sources = read.environment, (read.format, read.text), read.sources
+            self._keep_texts(read)
         elif environment is None:
             raise InvalidInput(
                 "there is nothing to create from", hint="give a definition, a file or a version", code="nothing_given"
@@ -91,6 +92,10 @@ class EnvironmentRegistering(EnvironmentLookup):
                 self._parts.images.records.copy_bases(parent.id, found.id)
         return found, created
 
+    def _keep_texts(self, read: ReadDefinition) -> None:
+        for digest, (name, text) in read.texts.items():
+            self._parts.artifacts.keep_text(digest, name, text)
+
     def _keep_local_code(self, environment: Environment) -> None:
         """See to it that all local code of a definition is kept: what no file gave is looked for below the working directory."""
         from wardian.formats.tree import tree_digest
@@ -122,6 +127,7 @@ class EnvironmentRegistering(EnvironmentLookup):
                 if found is not None:
                     return found
         read = self.read(path, format_name=format_name, extras=extras, groups=groups)
+        self._keep_texts(read)
         if with_packages:
             return self.register(with_more(read.environment, with_packages).renamed(None).content, sources=read.sources)[0]
         found, _ = self.register(read.environment, source=(read.format, read.text), sources=read.sources)

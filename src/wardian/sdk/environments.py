@@ -120,6 +120,7 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         """Add requirements to the latest version of ``name``, comments kept; return the new version."""
         from wardian import formats
 
+        self._refuse_locked(name, requirements)
         return self._edited(
             name,
             lambda text, kind, manager: formats.add(text, kind, list(requirements), manager=manager),
@@ -130,6 +131,7 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         """Remove packages from the latest version of ``name``, comments kept; return the new version."""
         from wardian import formats
 
+        self._refuse_locked(name, packages)
         return self._edited(
             name, lambda text, kind, _manager: formats.remove(text, kind, list(packages)), f"removed {', '.join(packages)}"
         )
@@ -137,6 +139,12 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
     def edit(self, name: str, text: str) -> tuple[EnvironmentVersion, bool]:
         """Replace the text of the latest version of ``name`` (in its own format); return the new version."""
         return self._edited(name, lambda _text, _kind, _manager: text, "edited")
+
+    def _refuse_locked(self, name: str, names: Sequence[str]) -> None:
+        from wardian.formats.locked_input import not_edited
+
+        if self.get(name).environment.python.locked_input is not None:
+            raise not_edited(names)
 
     def _edited(self, name: str, change: Callable[[str, str, str], str], note: str) -> tuple[EnvironmentVersion, bool]:
         from wardian import formats

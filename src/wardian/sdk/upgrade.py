@@ -87,8 +87,10 @@ def plan_upgrade(
     from wardian.lock import difference as locks
     from wardian.lock.solver import SolveRequest
     from wardian.sdk.base_move import plan_bases
+    from wardian.sdk.environment_building import refuse_time
 
     owned(version)
+    refuse_time(version, as_of)
     before = environments.lock(version)
     old = before[this_platform().name]
     environment, text = _with_pins(environments, version, [one for one in packages if re.search(r"[=<>~!]", one)])

@@ -87,6 +87,18 @@ def normal_spec(text: str) -> str:
     return str(_match_spec(text))
 
 
+def fits(spec: str, name: str, version: str, build: str) -> bool:
+    """Whether a package is what the match spec ``spec`` asks for, as far as name, version and build tell.
+
+    Raises:   InvalidInput: code ``bad_match_spec``.
+    """
+    import rattler
+
+    record = rattler.PackageRecord(name, version, rattler.BuildString(build), 0, "noarch")
+    bare = rattler.MatchSpec.from_nameless(rattler.NamelessMatchSpec.from_match_spec(_match_spec(spec)), name)
+    return bool(bare.matches(record))
+
+
 def _match_spec(text: str) -> rattler.MatchSpec:
     import rattler
     from rattler.exceptions import InvalidMatchSpecError

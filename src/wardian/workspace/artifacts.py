@@ -10,7 +10,7 @@ from wardian.digest import Digest
 from wardian.tools.disk import atomic_writer, disk_errors, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -46,6 +46,21 @@ class Artifacts:
         from wardian.formats.tree import tree_digest
         from wardian.formats.tree_copy import copy_tree
 
+        def fill(place: Path) -> None:
+            copy = place / (origin.resolve().name or "tree")
+            copy_tree(origin, copy)
+            if tree_digest(copy) != digest:
+                raise Conflict(
+                    f"the local code {origin} has changed while it was read", hint="run it again", code="local_code_changed"
+                )
+
+        self._keep_directory(digest, fill)
+
+    def keep_text(self, digest: Digest, name: str, text: str) -> None:
+        """Keep a file called ``name`` that holds ``text``, whose digest is ``digest``; ``find`` gives it back. Idempotent."""
+        self._keep_directory(digest, lambda place: (place / name).write_text(text, encoding="utf-8", newline="\n"))
+
+    def _keep_directory(self, digest: Digest, fill: Callable[[Path], object]) -> None:
         target = self.root / "trees" / digest
         if target.is_dir():
             return
@@ -53,12 +68,7 @@ class Artifacts:
             place = self.root / "tmp" / f"{digest[:16]}.{os.getpid()}.{os.urandom(4).hex()}"
             place.mkdir(parents=True)
             try:
-                copy = place / (origin.resolve().name or "tree")
-                copy_tree(origin, copy)
-                if tree_digest(copy) != digest:
-                    raise Conflict(
-                        f"the local code {origin} has changed while it was read", hint="run it again", code="local_code_changed"
-                    )
+                fill(place)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     place.rename(target)

@@ -65,8 +65,8 @@ def test_sarif_goes_to_stdout_alone(cli: Cli) -> None:
 
 
 def test_a_file_of_another_kind_is_an_error(cli: Cli) -> None:
-    cli.write("uv.lock", "version = 1\n")
-    done = cli.run("env", "lint", "./uv.lock")
+    cli.write("poetry.lock", "version = 1\n")
+    done = cli.run("env", "lint", "./poetry.lock")
     assert done.code == 2
-    assert "uv's lock file" in done.err
+    assert "Poetry's lock file" in done.err
     assert cli.run("env", "lint", "./none.yml").code == 4

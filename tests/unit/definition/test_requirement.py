@@ -89,6 +89,8 @@ def test_each_form_has_one_normal_spelling(written: str, normal: str) -> None:
 
 REFUSED = {
     "": "bad_requirement",
+    "numpy ===": "bad_requirement",
+    "numpy>=1,=== ,<2": "bad_requirement",
     "a\nb": "bad_requirement",
     "a\0b": "bad_requirement",
     "a\u00a0>=1": "bad_requirement",

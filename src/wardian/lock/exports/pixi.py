@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.pip_option import PipOption
 from wardian.definition.platform import get_platform
 from wardian.errors import InvalidInput
+from wardian.formats.pixi_lock_text import derived_build_number
 from wardian.lock.exports.places import channel_rank, place_of, quoted
+from wardian.tools.http import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +49,17 @@ def write(environment: Environment, locks: Sequence[Lock], url_of: Locate) -> st
         "    channels:",
         *(f"    - url: {quoted(url)}" for url in sorted(channels, key=lambda url: (channels[url], url))),
     ]
+    if indexes := _indexes(environment):
+        head += ["    indexes:", *(f"    - {quoted(url)}" for url in indexes)]
     body = [line for reference in sorted(packages) for line in packages[reference]]
     return "\n".join([*head, "    packages:", *platforms, "packages:", *body]) + "\n"
+
+
+def _indexes(environment: Environment) -> list[str]:
+    """Return the URLs of the indexes that the definition names."""
+    options = [PipOption.parse(text) for text in environment.python.pip_options]
+    named = [one.value or "" for one in options if one.name in ("--index-url", "--extra-index-url")]
+    return [without_credentials(url) for url in named if "://" in url and "${" not in url]
 
 
 def _channel(place: Place, artifact: Artifact) -> str:
@@ -61,7 +73,8 @@ def _fields(place: Place, artifact: Artifact) -> dict[str, Any]:
             "requires_dist": list(artifact.depends), "requires_python": artifact.requires_python,
         }  # fmt: skip
     return {
-        "build_number": artifact.build_number or None, "subdir": artifact.subdir, "noarch": artifact.noarch, "sha256": str(place.sha256),
+        "build_number": artifact.build_number if artifact.build_number != derived_build_number(artifact.build) else None,
+        "subdir": artifact.subdir, "noarch": artifact.noarch, "sha256": str(place.sha256),
         "depends": list(artifact.depends), "constrains": list(artifact.constrains),
         "python_site_packages_path": artifact.site_packages_path, "license": artifact.license, "size": place.size_bytes,
         "timestamp": _milliseconds(artifact.timestamp) if artifact.timestamp else None,
