@@ -181,9 +181,12 @@ def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete:
 
 
 def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of environments, after NAME: its versions, and where none fits the names of files."""
+    """Complete the names of environments, after NAME: its versions, after run: the ids of runs, and where none fits the names of files."""
     from click.shell_completion import CompletionItem
 
+    if incomplete.startswith("run:"):
+        found_runs = complete_run(ctx, _param, incomplete.removeprefix("run:"))
+        return [CompletionItem(f"run:{item.value}", help=item.help) for item in found_runs]
     name, colon, _ = incomplete.partition(":")
     found: list[str] = []
     if "/" not in incomplete:

@@ -16,7 +16,7 @@ from wardian.cli.views import version_row
         "wardian env label sklearn staging --remove",
     )
 )
-@click.argument("reference", metavar="NAME[:V]", shell_complete=complete_reference)
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.argument("label")
 @click.option("--remove", is_flag=True, help="Take the label away.")
 @click.option("--history", is_flag=True, help="Show where it was.")
@@ -24,7 +24,7 @@ from wardian.cli.views import version_row
 def label(session: Session, reference: str, label: str, remove: bool, history: bool) -> None:
     """Move LABEL to a version; `latest` is computed and cannot be set."""
     environments = session.workspace.environments
-    name = reference.partition(":")[0]
+    name = environments.name_of(reference)
     if history:
         moves = environments.label_history(name, label)
         session.show([{"label": label, "from": m.from_version, "to": m.to_version, "moved": m.moved} for m in moves],
@@ -63,16 +63,20 @@ def update(session: Session, reference: str, description: str | None, tags: tupl
 @command
 def archive(session: Session, reference: str) -> None:
     """Hide a name or a version from lists; it can still be used."""
-    session.workspace.environments.archive(reference)
+    environments = session.workspace.environments
+    reference = environments.plain(reference)
+    environments.archive(reference)
     session.show({"reference": reference, "archived": True}, lambda: f"archived {reference}")
 
 
 @click.command(epilog=examples("wardian env restore sklearn"))
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @command
 def restore(session: Session, reference: str) -> None:
     """Show an archived name or version again."""
-    session.workspace.environments.restore(reference)
+    environments = session.workspace.environments
+    reference = environments.plain(reference)
+    environments.restore(reference)
     session.show({"reference": reference, "archived": False}, lambda: f"restored {reference}")
 
 
@@ -82,6 +86,8 @@ def restore(session: Session, reference: str) -> None:
 @command
 def delete(session: Session, reference: str, yes: bool) -> None:
     """Delete a version, or a name with all of them; refused while runs or labels refer to it."""
+    environments = session.workspace.environments
+    reference = environments.plain(reference)
     if not yes:
         from wardian.errors import Conflict
 
@@ -90,5 +96,5 @@ def delete(session: Session, reference: str, yes: bool) -> None:
             hint=f"`wardian env delete {reference} --yes`; or `wardian env archive` hides it",
             code="needs_yes",
         )
-    session.workspace.environments.delete(reference)
+    environments.delete(reference)
     session.show({"reference": reference, "deleted": True}, lambda: f"deleted {reference}")

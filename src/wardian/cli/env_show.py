@@ -10,9 +10,13 @@ from wardian.cli.common import Session, command, complete_reference, examples, t
 from wardian.cli.views import fault_rows, lock_document, outdated, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wardian.lock.lock import Lock
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.version import EnvironmentVersion, HistoryEntry
+
+_SHOWN = 10  # of what uses a version; --json has all
 
 
 @click.command("list", epilog=examples(
@@ -69,7 +73,11 @@ def _show_curated(session: Session, *, with_deprecated: bool) -> None:
 )
 @click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("--packages", is_flag=True, help="List the packages of the lock.")
-@click.option("--usage", is_flag=True, help="Who uses it: labels, runs, versions with the same hash.")
+@click.option(
+    "--usage",
+    is_flag=True,
+    help="Who uses it: labels, runs, versions that share its hash, lock or image, and those made from it.",
+)
 @command
 def show(session: Session, reference: str, packages: bool, usage: bool) -> None:
     """Show a version: definition, identity and lock."""
@@ -113,12 +121,22 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
         lines += [f"  note       {note}" for note in lock.provenance.notes]
     else:
         lines.append("  lock       none yet: `wardian env lock`, or the first run, makes it")
-    for key, values in document.get("usage", {}).items():
-        lines.append(f"  {key:<10} {', '.join(map(str, values)) if values else 'none'}")
+    lines += _usage(document["usage"]) if "usage" in document else []
     lines += ["", *("  " + line for line in text.rstrip().splitlines())]
     if packages and lock is not None:
         lines += ["", *table(("PACKAGE", "VERSION", "BUILD", "KIND", "SOURCE", "SIZE", "SHA256"), package_rows(lock))]
     return lines
+
+
+def _usage(usage: dict[str, Any]) -> Iterator[str]:
+    """Yield who uses a version; versions by what they have in common with it."""
+    named = {"labels": "labels", "runs": "runs", "same_hash": "same hash", "same_lock": "same lock", "same_image": "same image",
+             "descendants": "made of it", "models": "models"}  # fmt: skip
+    for key, words in named.items():
+        found = [*usage[key][:_SHOWN], *([f"{len(usage[key]) - _SHOWN} more"] if len(usage[key]) > _SHOWN else [])]
+        if key == "runs" and usage["more_runs"]:
+            found.append("and older ones")
+        yield f"  {words:<10} {', '.join(found) or 'none'}"
 
 
 def _origin(reference: str, note: str) -> str:
@@ -132,7 +150,7 @@ def _origin(reference: str, note: str) -> str:
 def history(session: Session, name: str, limit: int) -> None:
     """What changed from version to version, the newest first."""
     environments = session.workspace.environments
-    page = environments.history(name, limit=limit)
+    page = environments.history(environments.name_of(name), limit=limit)
     changes = {e.version.id: _change(environments, e) for e in page.items}
     document = [
         {

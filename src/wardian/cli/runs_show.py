@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, ago, command, complete_run, examples, printable, size, table, write_out
+from wardian.cli.common import (
+    Session,
+    ago,
+    command,
+    complete_reference,
+    complete_run,
+    examples,
+    printable,
+    size,
+    table,
+    write_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,11 +37,12 @@ run_argument = click.argument("run_id", metavar="ID", shell_complete=complete_ru
 
 
 def get_run(session: Session, run_id: str) -> Run:
-    """Return the run that is meant: by its id, the beginning of it, or ``latest``.
+    """Return the run that is meant: by its id, the beginning of it, or ``latest``; also written as a reference, ``run:ID``.
 
     Raises:   NotFound: there is none.
     """
     runs = session.workspace.runs
+    run_id = run_id.removeprefix("run:")
     if run_id == LATEST:
         newest = next(iter(runs.list(limit=1)), None)
         if newest is not None:
@@ -48,7 +60,8 @@ def run_document(run: Run) -> dict[str, Any]:
 ))  # fmt: skip
 @click.option("-x", "--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
-@click.option("-e", "--env", "reference", metavar="REF", help="Only runs with this version of an environment.")
+@click.option("-e", "--env", "reference", metavar="REF", help="Only runs with this version of an environment.",
+              shell_complete=complete_reference)  # fmt: skip
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most this many.")
 @click.option("--after", metavar="ID", help="Those that are older than this run: the next page.")
 @command

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SIGNS = {"added": "+", "removed": "-", "up": "↑", "down": "↓", "rebuilt": "~"}
 _ECOSYSTEMS = {"wheel": "pypi", "sdist": "pypi"}  # a release may come as either; the others are what they are
 _SHOWN_ROOTS = 3
+_SHOWN_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,23 @@ class PackageMove:
     Attributes:
         change: ``added``, ``removed``, ``up``, ``down``, or ``rebuilt``: the same version in other bytes.
         before, after: the artifacts; None where there is none.
-        roots: names in the definition that need the package, directly or not, in the order of the alphabet. Empty: it is
-            not known, or the package is itself one.
+        paths: for each name in the definition that needs the package, directly or not, the shortest way: from that name to what needs
+            the package itself. The shortest first, then by the alphabet.
     """
 
     change: str
     name: str
     before: Artifact | None
     after: Artifact | None
-    roots: tuple[str, ...] = ()
+    paths: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Names in the definition that need the package, directly or not, in the order of the alphabet.
+
+        Empty: it is not known, or the package is itself one.
+        """
+        return tuple(sorted(path[0] for path in self.paths))
 
     @property
     def kind(self) -> str:
@@ -60,6 +69,7 @@ class PackageMove:
             "before_sha256": self.before and self.before.installed_sha256,
             "after_sha256": self.after and self.after.installed_sha256,
             "roots": list(self.roots),
+            "paths": [list(path) for path in self.paths],
         }
 
 
@@ -107,11 +117,11 @@ class LockDifference:
 def difference(before: Lock, after: Lock) -> LockDifference:
     """Return what differs between two locks: packages by ecosystem and name, Spark's jars among them."""
     old, new = _by_name(before), _by_name(after)
-    old_roots, new_roots = _roots(before), _roots(after)
+    old_paths, new_paths = _paths(before), _paths(after)
     moves = [
         move
         for key in dict.fromkeys([*old, *new])
-        for move in _moves(key[1], old.get(key, ()), new.get(key, ()), new_roots if key in new else old_roots)
+        for move in _moves(key[1], old.get(key, ()), new.get(key, ()), new_paths if key in new else old_paths)
     ]
     order = ("python", "conda", "wheel", "sdist", "jar")
     return LockDifference(
@@ -128,9 +138,9 @@ def _by_name(lock: Lock) -> dict[tuple[str, str], tuple[Artifact, ...]]:
 
 
 def _moves(
-    name: str, before: tuple[Artifact, ...], after: tuple[Artifact, ...], roots: Mapping[str, tuple[str, ...]]
+    name: str, before: tuple[Artifact, ...], after: tuple[Artifact, ...], paths: Mapping[str, tuple[tuple[str, ...], ...]]
 ) -> Iterable[PackageMove]:
-    why = roots.get(name, ())
+    why = paths.get(name, ())
     same = {a.installed_sha256 for a in before} & {a.installed_sha256 for a in after}
     gone = [a for a in before if a.installed_sha256 not in same]
     come = [a for a in after if a.installed_sha256 not in same]
@@ -150,23 +160,27 @@ def _change(was: Artifact, now: Artifact) -> str:
     return "down" if is_newer(was.version, now.version, conda=conda) else "rebuilt"
 
 
-def _roots(lock: Lock) -> dict[str, tuple[str, ...]]:
-    """For each package, which of the definition's own names lead to it."""
+def _paths(lock: Lock) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """For each package, the shortest way from each of the definition's own names that lead to it. Of ways that are as short, the first by the alphabet."""
     needs: dict[str, set[str]] = {}
     for artifact in lock.artifacts:
         needs.setdefault(artifact.name, set()).update(needed_name(text) for text in artifact.depends)
-    found: dict[str, list[str]] = {}
-    for root in sorted(set(lock.provenance.roots)):
-        seen = {root}
+    ordered = {name: sorted(names & needs.keys()) for name, names in needs.items()}
+    roots = set(lock.provenance.roots)
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for root in roots & needs.keys():
+        ways: dict[str, tuple[str, ...]] = {root: ()}
         queue = deque([root])
         while queue:
-            for name in needs.get(queue.popleft(), ()):
-                if name not in seen:
-                    seen.add(name)
-                    queue.append(name)
-        for name in seen - {root}:
-            found.setdefault(name, []).append(root)
-    return {name: tuple(roots) for name, roots in found.items() if name not in lock.provenance.roots}
+            name = queue.popleft()
+            for needed in ordered[name]:
+                if needed not in ways:
+                    ways[needed] = (*ways[name], name)
+                    queue.append(needed)
+        for name, way in ways.items():
+            if name not in roots:
+                found.setdefault(name, []).append(way)
+    return {name: tuple(sorted(ways, key=lambda way: (len(way), way))) for name, ways in found.items()}
 
 
 def needed_name(text: str) -> str:
@@ -179,8 +193,16 @@ def _spelled(artifact: Artifact | None) -> str:
 
 
 def _because(move: PackageMove) -> str:
-    if not move.roots:
+    """Return who needs a package: the shortest way to a name of the definition, then the other names."""
+    if not move.paths:
         return ""
-    shown = ", ".join(move.roots[:_SHOWN_ROOTS])
-    more = f" and {len(move.roots) - _SHOWN_ROOTS} more" if len(move.roots) > _SHOWN_ROOTS else ""
-    return f"  (needed by {shown}{more})"
+    first = move.paths[0]
+    way = [*reversed(first[1:]), first[0]]
+    if len(way) > _SHOWN_STEPS:
+        way = [*way[: _SHOWN_STEPS - 2], "…", way[-1]]
+    others = [path[0] for path in move.paths[1:]]
+    shown = others[: _SHOWN_ROOTS - 1]
+    more = f" and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
+    if len(first) == 1:
+        return f"  (needed by {', '.join([*way, *shown])}{more})"
+    return f"  (through {' ← '.join(way)}" + (f"; also needed by {', '.join(shown)}{more})" if others else ")")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidReference, NotFound
 from wardian.events import Event
@@ -132,11 +132,17 @@ class EnvironmentLookup:
         """Return the locks that a version is pinned to: platform → lock_digest. Nothing is solved."""
         return {pin.platform: pin.lock_digest for pin in self._parts.locks.pins(version.id)}
 
-    def usage(self, version: EnvironmentVersion) -> dict[str, list[str]]:
-        """Return who uses a version: its labels, its runs (the newest hundred), and the versions that share its hash."""
+    def usage(self, version: EnvironmentVersion) -> dict[str, Any]:
+        """Return who uses a version, as plain JSON values.
+
+        ``labels``; ``runs``: the newest hundred, by id, and ``more_runs``: whether there are others; ``same_hash``, ``same_lock``, ``same_image``
+        and ``descendants``: references to other versions, see ``wardian.workspace.relatives``; ``models``: none are known here yet.
+        """
         runs = self._parts.runs.list(version_id=version.id, limit=100)
-        same = [one for one in self._parts.locks.users_of_hash(version.definition_hash) if one != str(version)]
-        return {"labels": list(version.labels), "runs": [record.id for record in runs], "same_hash": same}
+        others = {name: list(found) for name, found in self._parts.environments.relatives(version).items()}
+        return {
+            "labels": list(version.labels), "runs": [record.id for record in runs], "more_runs": runs.next is not None, "models": [], **others,
+        }  # fmt: skip
 
     def list(
         self, *, limit: int = 50, after: str | None = None, include_archived: bool = False, kind: str | None = None
@@ -160,7 +166,7 @@ class EnvironmentLookup:
 
     def lineage(self, reference: str) -> tuple[Ancestor, ...]:
         """Return what the version was made from, the nearest first."""
-        return self._parts.environments.lineage(self._plain(reference))
+        return self._parts.environments.lineage(self.plain(reference))
 
     def source(self, version: EnvironmentVersion) -> tuple[str, str]:
         """Return format and text of a version: as it was read, comments kept, else as Wardian's YAML."""
@@ -168,5 +174,19 @@ class EnvironmentLookup:
 
         return self._parts.environments.source(version) or ("wardian", formats.write(version.environment, "wardian"))
 
-    def _plain(self, reference: str) -> str:
+    def plain(self, reference: str) -> str:
+        """Return ``reference``, or in the place of ``run:ID`` one to the version that it means.
+
+        Raises:   as ``get``.
+        """
         return str(self.get(reference)) if reference.startswith("run:") else reference
+
+    def name_of(self, reference: str) -> str:
+        """Return the name of the environment that ``reference`` means, whichever version.
+
+        Raises:   InvalidInput: code ``anonymous``.  What ``get`` raises for a hash or a run.
+        """
+        from wardian.definition.reference import Reference
+        from wardian.sdk.upgrade import named
+
+        return Reference.parse(reference).name or named(self.get(reference))

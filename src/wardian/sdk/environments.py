@@ -60,19 +60,19 @@ class EnvironmentCollection(EnvironmentRegistering, EnvironmentBuilding):
         self, reference: str, *, description: str | None = None, tags: Mapping[str, str] | None = None
     ) -> EnvironmentVersion:
         """Change description and tags; no new version."""
-        return self._parts.environments.update(reference, description=description, tags=tags)
+        return self._parts.environments.update(self.plain(reference), description=description, tags=tags)
 
     def archive(self, reference: str) -> None:
         """Hide a name, or one version; it stays usable."""
-        self._parts.environments.archive(reference)
+        self._parts.environments.archive(self.plain(reference))
 
     def restore(self, reference: str) -> None:
         """Show a name, or one version, again."""
-        self._parts.environments.restore(reference)
+        self._parts.environments.restore(self.plain(reference))
 
     def delete(self, reference: str) -> None:
         """Delete a version, or a name with all of them, unless runs or labels refer to it."""
-        self._parts.environments.delete(reference)
+        self._parts.environments.delete(self.plain(reference))
 
     # -- compare -------------------------------------------------------------------------------------------------------
 

@@ -180,6 +180,12 @@ class Environments:
             )
         return tuple(found)
 
+    def relatives(self, version: EnvironmentVersion) -> dict[str, tuple[str, ...]]:
+        """Return references to the versions that share hash, lock or image with ``version``, and to those made from it."""
+        from wardian.workspace.relatives import relatives
+
+        return relatives(self._database, version)
+
     # -- labels ------------------------------------------------------------------------------------------------------
 
     def label(self, name: str, version: str, label: str, *, author: str = "") -> EnvironmentVersion:

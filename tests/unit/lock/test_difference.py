@@ -61,7 +61,7 @@ def test_the_document() -> None:
         "counts": {"up": 1},
         "packages": [{
             "change": "up", "name": "numpy", "kind": "wheel", "before": "1.26.4", "after": "2.0.0",
-            "before_sha256": before.sha256, "after_sha256": after.sha256, "roots": [],
+            "before_sha256": before.sha256, "after_sha256": after.sha256, "roots": [], "paths": [],
         }],
     }  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_roots_that_need_a_package() -> None:
     assert why == {"networkx": ("torch",), "python": (), "libffi": ("python",), "numpy": ("scikit-learn", "torch")}
     text = difference(before, after).text()
     assert "↑ libffi 3.1 → 3.2  (needed by python)" in text
-    assert "+ numpy 2.1  (needed by scikit-learn, torch)" in text
+    assert "+ numpy 2.1  (needed by torch, scikit-learn)" in text
 
 
 def test_a_removed_package_names_who_needed_it() -> None:
@@ -144,6 +144,35 @@ def test_many_roots_are_cut_in_the_text() -> None:
     found = difference(lock(*packages, roots=roots), lock(*packages, an_artifact("common", "1"), roots=roots))
     assert found.moves[0].roots == roots
     assert "(needed by r0, r1, r2 and 3 more)" in found.text()
+
+
+def test_the_shortest_way_from_the_definition_to_a_package_is_told() -> None:
+    def packages(six: str) -> tuple[Artifact, ...]:
+        return (
+            an_artifact("pandas", "2.2", depends=("python-dateutil", "pytz")), an_artifact("python-dateutil", "2.9", depends=("six",)),
+            an_artifact("seaborn", "0.13", depends=("pandas", "matplotlib")), an_artifact("matplotlib", "3.9", depends=("python-dateutil", "cycler")),
+            an_artifact("cycler", "0.12", depends=("matplotlib",)), an_artifact("pytz", six), an_artifact("six", six),
+        )  # fmt: skip
+
+    found = difference(
+        lock(*packages("1.16"), roots=("pandas", "seaborn")), lock(*packages("1.17"), roots=("pandas", "seaborn"))
+    )
+    assert found.text() == (
+        "wheel:\n  ↑ pytz 1.16 → 1.17  (needed by pandas, seaborn)\n"
+        "  ↑ six 1.16 → 1.17  (through python-dateutil ← pandas; also needed by seaborn)\n2 up"
+    )
+    six = found.moves[1]
+    assert six.roots == ("pandas", "seaborn")
+    assert six.as_document()["paths"] == [["pandas", "python-dateutil"], ["seaborn", "matplotlib", "python-dateutil"]]
+    alone = difference(lock(*packages("1.16"), roots=("seaborn",)), lock(*packages("1.17"), roots=("seaborn",)))
+    assert "six 1.16 → 1.17  (through python-dateutil ← matplotlib ← seaborn)" in alone.text()
+
+
+def test_a_long_way_is_cut_in_the_text_and_whole_in_the_document() -> None:
+    chain = [an_artifact(f"p{n:03}", "1", depends=(f"p{n + 1:03}", "p000", "not-locked >=2")) for n in range(500)]
+    found = difference(lock(*chain, roots=("p000",)), lock(*chain, an_artifact("p500", "1"), roots=("p000",)))
+    assert found.moves[0].paths == (tuple(f"p{n:03}" for n in range(500)),)
+    assert "+ p500 1  (through p499 ← p498 ← p497 ← … ← p000)" in found.text()
 
 
 def test_several_artifacts_of_one_name() -> None:

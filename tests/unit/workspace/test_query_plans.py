@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PLATFORM = "linux/amd64"
+_OF_THE_QUERY = ("SCAN CONSTANT ROW", "SCAN made")  # rows that it has made itself
 ENVIRONMENT = an_environment()
 
 
@@ -47,7 +48,7 @@ def statements(database: Database, act: Callable[[], object]) -> list[str]:
 
 def scans(database: Database, statement: str) -> list[str]:
     plan = [str(row["detail"]) for row in database.rows(f"EXPLAIN QUERY PLAN {statement}")]
-    return [step for step in plan if step.startswith(("SCAN", "USE TEMP B-TREE")) and step != "SCAN CONSTANT ROW"]
+    return [step for step in plan if step.startswith(("SCAN", "USE TEMP B-TREE")) and step not in _OF_THE_QUERY]
 
 
 def check(database: Database, act: Callable[[], object]) -> None:
@@ -64,6 +65,7 @@ LOOK_UPS: dict[str, Callable[[Environments, Locks, ParsedFiles], object]] = {
     "show NAME@LABEL": lambda e, _l, _p: e.get("sklearn@prod"),
     "show @HASH": lambda e, _l, _p: e.get(f"@{HASH[:12]}"),
     "newer_with": lambda e, _l, _p: e.newer_with(e.get("sklearn:1"), e.get("sklearn").content_key),
+    "relatives": lambda e, _l, _p: e.relatives(e.get("sklearn")),
     "source": lambda e, _l, _p: e.source(e.get("sklearn")),
     "find_current": lambda e, _l, _p: e.find_current("sklearn", HASH),
     "find_current anonymous": lambda e, _l, _p: e.find_current(None, HASH),
