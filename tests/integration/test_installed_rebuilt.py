@@ -189,8 +189,16 @@ def conda(index: Index, elsewhere: Index, served: str, tmp_path: Path) -> Path:
     for path in (place / "conda-meta").glob("*.json"):
         record = json.loads(path.read_text())
         path.write_text(json.dumps({**record, "channel": f"{served}/{record['subdir']}"}))
+    built = {
+        "name": "built-here",
+        "version": "1.0",
+        "build": "0",
+        "channel": "file:///home/ada/conda-bld/linux-64",
+        "depends": [],
+    }
+    (place / "conda-meta/built-here-1.0-0.json").write_text(json.dumps(built))
     (place / "conda-meta/history").write_text(
-        "==> 2024-01-01 00:00:00 <==\n# cmd: conda create -p conda python greeter modern\n# create specs: ['python', 'greeter', 'modern']\n"
+        "==> 2024-01-01 00:00:00 <==\n# cmd: conda create -p conda python greeter modern\n# create specs: ['python', 'greeter', 'modern', 'built-here']\n"
         "==> 2024-02-01 00:00:00 <==\n# update specs: ['numlib[version=\\'>=1.2\\']']\n# remove specs: ['modern']\n"
     )
     return place
@@ -205,7 +213,9 @@ def _conda_packages(prefix: Path) -> dict[str, str]:
 def test_a_conda_environment(exact: bool, conda: Path, index: Index, served: str, tmp_path: Path) -> None:
     cli = _conda(tmp_path / "another", index, served)
     document = cli.json("env", "create", "mine", "--here", str(conda), *(["--exact"] if exact else []))
-    left_out = {"nowhere"} if exact else {"nowhere", "hello"}  # conda's history knows nothing of `hello`
+    left_out = (
+        {"nowhere", "built-here"} if exact else {"nowhere", "built-here", "hello"}
+    )  # conda's history knows nothing of `hello`
     assert _left_out(document) == left_out
     definition = cli.ok("env", "export", "mine", "--to", "source").out
     assert ("corelib=2.1=0" in definition, "numlib[version='>=1.2']" in definition) == (exact, not exact)

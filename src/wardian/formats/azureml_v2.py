@@ -54,6 +54,12 @@ _UNREAD = {
     "dockerfile": "write `build: {path: ., dockerfile_path: Dockerfile}`",
     "docker": "write `image`, or `build`",
 }
+_UNREAD_OF_BUILD = {
+    "dockerfile": "write `dockerfile_path`",
+    "context": "write `path`",
+    "args": "Azure ML has no build arguments; Wardian's own YAML has them: `docker: {build_args: {NAME: VALUE}}`",
+    "target": "the last stage of a Dockerfile is taken: make the one that you want the last",
+}
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*:|git@")
 
 
@@ -181,7 +187,7 @@ class _EnvironmentFile:
         fields = self._fields.table("build", as_="docker")
         if fields is None:
             return None
-        fields.check_keys(("path", "dockerfile_path"), {"dockerfile": "write `dockerfile_path`", "context": "write `path`"})
+        fields.check_keys(("path", "dockerfile_path"), _UNREAD_OF_BUILD)
         path = fields.text("path", as_="docker.build_context.path")
         dockerfile = fields.text("dockerfile_path", as_="docker.build_context.dockerfile") or "Dockerfile"
         line, field = self._places.get("docker.build_context.path", self._places["docker"])

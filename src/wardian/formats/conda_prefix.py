@@ -41,7 +41,7 @@ def read_prefix(prefix: str | PathLike[str], *, exact: bool = False, home: Path 
 
 
 def read_conda(prefix: str | PathLike[str], *, exact: bool = False, home: Path | None = None) -> ReadDefinition:
-    """Return the definition of the conda environment at ``prefix``, with a warning for whatever cannot be had or read.
+    """Return the definition of the conda environment at ``prefix``; what cannot be had is left out, a loss, what cannot be read a warning.
 
     Not exact: the specs that were asked for (``conda-meta/history``, else the records); what pip installed is listed with its
     version. Exact: every conda package with version and build. Channels are those that the packages came from, the most used first.
@@ -59,10 +59,12 @@ def read_conda(prefix: str | PathLike[str], *, exact: bool = False, home: Path |
         if not exact:
             faults.warn("nothing_marked", "conda's history says of no package that it was asked for: all are taken")
         conda = [_pinned(record, exact=exact) for record in records]
-    _note_left_out(conda, records, faults)
+    channels, unserved = _channels(records, faults)
+    conda = [spec for spec in conda if MatchSpec.parse(spec).name not in unserved]
+    _note_left_out(conda, [record for record in records if record["name"] not in unserved], faults)
     origins = Origins(faults)
     pip = [text for one in _from_pip(root, records, faults) if (text := origins.requirement(one)) is not None]
-    section = PythonSection(channels=_channels(records, faults), conda=tuple(conda), pip=tuple(pip), local=tuple(origins.local))
+    section = PythonSection(channels=channels, conda=tuple(conda), pip=tuple(pip), local=tuple(origins.local))
     return as_read(Environment(python=section), origins, faults)
 
 
@@ -110,19 +112,23 @@ def _records(place: Path, faults: Faults) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[str, ...]:
+def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[tuple[str, ...], set[str]]:
+    """Return the channels, the most used first, and the names of what came from none of them."""
     counts: dict[str, int] = {}
+    unserved: set[str] = set()
     for record in records:
         url = str(record["channel"])
         name = channel_identity(re.sub(r"/(noarch|linux-\w+|osx-\w+|win-\w+)/?$", "", url))
         if not name or name.startswith("file:") or name in ("<unknown>", "local"):
             faults.warn(
                 "not_on_a_channel",
-                f"{record['name']} {record['version']}: no channel serves it; it was built or installed on a machine",
+                f"{record['name']} {record['version']} is left out: no channel serves it, as it was built or installed on a machine",
+                hint="publish it to a channel, or name one that has it",
             )
+            unserved.add(record["name"])
         else:
             counts[name] = counts.get(name, 0) + 1
-    return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
+    return tuple(sorted(counts, key=lambda name: (-counts[name], name))), unserved
 
 
 def _asked_for(history: Path, installed: dict[str, dict[str, Any]], faults: Faults) -> list[str]:

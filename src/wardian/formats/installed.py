@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOSSES = {
     "left_out": "dropped", "not_taken_over": "dropped", "broken_metadata": "dropped", "unknown_spec": "dropped",
-    "system_packages": "dropped", "login_left_out": "stripped",
+    "system_packages": "dropped", "not_on_a_channel": "dropped", "login_left_out": "stripped",
 }  # fmt: skip
 FORMAT = "wardian"  # what such a definition is kept as
 

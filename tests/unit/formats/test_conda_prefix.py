@@ -102,7 +102,9 @@ def test_what_no_channel_or_index_serves_is_reported(prefix: Path, tmp_path: Pat
     assert "https://conda.example/team" in read.environment.python.channels
     assert read.environment.python.pip == ("local-code @ ./local-code", "my-package==0.1")
     assert list(read.sources.values()) == [tree]
-    assert {fault.code for fault in read.warnings} == {"not_on_a_channel", "bad_conda_prefix", "not_on_an_index"}
+    assert {fault.code for fault in read.warnings} == {"bad_conda_prefix", "not_on_an_index"}
+    assert [loss.why.partition(":")[0] for loss in read.losses] == ["mine 1 is left out"]
+    assert "mine" not in read.text
     assert "pw" not in read.text
     assert "ab-1234" not in read.text + "".join(map(str, read.warnings))
 
