@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.match_spec import MatchSpec
 from wardian.definition.well_known import channel_identity
-from wardian.errors import InvalidInput, NotFound, wrong_in
+from wardian.errors import InvalidDefinition, InvalidInput, NotFound, wrong_in
 from wardian.formats.distributions import read_distributions, shown
 from wardian.formats.faults import Faults
 from wardian.formats.installed import as_read
@@ -117,9 +117,9 @@ def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[tuple[str,
     counts: dict[str, int] = {}
     unserved: set[str] = set()
     for record in records:
-        url = str(record["channel"])
+        url = str(record["channel"]).removeprefix("channel:")  # so Wardian's own environments name theirs
         name = channel_identity(re.sub(r"/(noarch|linux-\w+|osx-\w+|win-\w+)/?$", "", url))
-        if not name or name.startswith("file:") or name in ("<unknown>", "local"):
+        if name.startswith("file:") or name in ("<unknown>", "local") or not _is_channel(name):
             faults.warn(
                 "not_on_a_channel",
                 f"{record['name']} {record['version']} is left out: no channel serves it, as it was built or installed on a machine",
@@ -129,6 +129,13 @@ def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[tuple[str,
         else:
             counts[name] = counts.get(name, 0) + 1
     return tuple(sorted(counts, key=lambda name: (-counts[name], name))), unserved
+
+
+def _is_channel(name: str) -> bool:
+    try:
+        return bool(Environment(python=PythonSection(channels=(name,))))
+    except InvalidDefinition:
+        return False
 
 
 def _asked_for(history: Path, installed: dict[str, dict[str, Any]], faults: Faults) -> list[str]:

@@ -136,3 +136,14 @@ def test_what_nobody_asked_for_and_nothing_needs_is_told(prefix: Path) -> None:
     assert [loss.why.split(":")[0] for loss in read.losses] == ["stray 2 is left out"]
     assert [fault.code for fault in read.warnings] == ["bad_conda_prefix"]
     assert read_conda(prefix, exact=True).losses == ()
+
+
+def test_an_environment_of_wardians_own_is_read_and_a_channel_that_is_none_is_told(prefix: Path) -> None:
+    meta = prefix / "conda-meta"
+    (meta / "history").unlink()
+    (meta / "python.json").write_text(json.dumps(record("python", "3.11.7", "h1_0", "channel:team")))
+    for name, channel in (("odd", "a channel:that is none"), ("blank", ""), ("open", "https://[::1/x")):
+        (meta / f"{name}.json").write_text(json.dumps(record(name, "1", "0", channel)))
+    read = read_conda(prefix)
+    assert set(read.environment.python.channels) == {"conda-forge", "https://corp.example/channel", "team"}
+    assert sorted(loss.why.split(" ")[0] for loss in read.losses) == ["blank", "odd", "open"]
