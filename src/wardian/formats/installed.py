@@ -119,7 +119,8 @@ def without(read: ReadDefinition, pins: Sequence[str], prefix: Path) -> ReadDefi
 
     left = tuple(line for line in read.environment.python.pip if line not in pins)
     environment = read.environment.with_python(pip=left)
-    ledger = Ledger(shown(prefix))
+    place = prefix.expanduser()
+    ledger = Ledger(shown(place.absolute() if place.exists() else prefix))
     ledger.take(read.losses)
     for pin in pins:
         ledger.note("dropped", "packages", f"{pin.replace('==', ' ', 1)} is left out: no index serves it",
