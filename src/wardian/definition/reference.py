@@ -95,18 +95,14 @@ def file_hint(text: str) -> str:
     return f"a file is given with -f: `wardian env create NAME -f {_cut(text)}` registers what it defines"
 
 
-def azure_hint(text: str, *, nearest: str | None = None) -> str:
-    """Return how an environment of Azure ML is brought here: ``text`` is a reference of Azure's, or a name.
-
-    Args:     nearest: an environment that is here and comes nearest to it, if the caller knows one.
-    """
+def azure_hint(text: str) -> str:
+    """Return how an environment of Azure ML is brought here: ``text`` is a reference of Azure's, or a name."""
     found = _AZURE.fullmatch(text) or _AZURE_REGISTRY.fullmatch(text)
     parts = found.groupdict() if found else {}
     words = ["az ml environment show --name", parts.get("name") or "NAME"]
     words += ["--version", parts["version"]] if parts.get("version") else ["--label", parts.get("label") or "latest"]
     words += ["--registry-name", parts["registry"]] if parts.get("registry") else []
-    instead = f"`-e {nearest}` is the nearest of those that are here; " if nearest else ""
-    return (f"{instead}`{' '.join(words)} -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`; "
+    return (f"`{' '.join(words)} -o yaml > azureml.yml` there, then `wardian env create NAME -f azureml.yml`; "
             "`wardian env list --kind curated` shows those that are here")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from wardian.errors import InvalidDefinition, InvalidInput
 from wardian.formats import azureml_v2
 from wardian.formats.azureml import is_empty, refuse_edit, shown, without_secrets
 from wardian.formats.azureml_job_data import JobData
-from wardian.formats.azureml_job_keys import NOT_KEPT, READ, RESOURCES, SHELL, TYPES, UNREAD
+from wardian.formats.azureml_job_keys import LONGEST_LINE, NOT_KEPT, READ, RESOURCES, SHELL, TYPES, UNREAD
 from wardian.formats.azureml_job_parts import (
     find_local,
     is_remote,
@@ -209,6 +209,10 @@ class _JobFile:
                 )
             return ""
         line, path = self._places["command"]
+        if len(text.encode()) > LONGEST_LINE:
+            self._faults.add("command_too_long", f"the command has more than {LONGEST_LINE:,} bytes, and no shell takes it", line=line, field=path,
+                             hint="put it into a script, and run that: `command: bash run.sh`")  # fmt: skip
+            return ""
         text = without_exports(text.rstrip("\n"), {f"WARDIAN_INPUT_{name.upper()}": name for name in data.paths})
         found = to_shell(text, data.expressions)
         for name in dict.fromkeys(found.unknown):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SHELL = ("bash", "-c")  # what Azure ML gives the command to
+LONGEST_LINE = 100_000  # bytes; Linux takes 131,072 as one argument, and placeholders become longer
 TYPES = {
     "pipeline": "run its steps one by one, each from a command job of its own",
     "sweep": "write its `trial` as a command job; `--input NAME=VALUE` sets one value of its search space",

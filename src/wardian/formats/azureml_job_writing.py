@@ -8,6 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from wardian.definition.docker_section import VARIABLE
+from wardian.errors import InvalidInput
 from wardian.formats.azureml import Written
 from wardian.formats.azureml_job_keys import SHELL
 from wardian.formats.azureml_line import outputs_in, to_azure, variables_in, with_exports
@@ -34,6 +35,9 @@ def write_job(job: ReadJob, environment: Environment, *, code: str | None) -> Wr
     Args:     code: the directory beside the YAML that its code is written to; None: it has none.
     Raises:   InvalidInput: code ``not_expressible``: the environment is a machine's own Python.
     """
+    if environment.python.manager == "user" and environment.docker.base_image is None and not environment.docker.has_steps:
+        raise InvalidInput("a command job of Azure ML runs in an image, and this run's environment is a machine's own Python", code="not_expressible",
+                           hint="`--to azureml-runconfig` keeps its interpreter")  # fmt: skip
     ledger = Ledger()
     files: dict[str, str] = {}
     trees: dict[str, Digest] = {}

@@ -14,6 +14,7 @@ OF_A_JOB = re.compile(r"(inputs|outputs)\.([A-Za-z_]\w*)", re.ASCII)
 OUTPUT_DIR = "WARDIAN_OUTPUT_DIR"
 
 _HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|(\\?)([\w.-]+))")
+_ORDINARY = re.compile(r"[^\\'\"#$`()<\n]+")
 _BEFORE_A_COMMENT = " \t\n;&|("
 _AZURES_OWN = re.compile(r"\$(?:AZURE_ML_(INPUT|OUTPUT)_(\w+)|\{AZURE_ML_(INPUT|OUTPUT)_(\w+)\})", re.ASCII)
 _EXPORTS = re.compile(r"export(?: WARDIAN_INPUT_\w+=\$\{\{inputs\.\w+\}\})+\n", re.ASCII)
@@ -101,14 +102,18 @@ class _Line:
         self._text = _AZURES_OWN.sub(self._own, text)
         self._done: list[str] = []
         self._open: list[str] = []
+        self._ticks: list[int] = []  # where in it back quotes are
         self._waiting: list[tuple[str, bool, bool]] = []  # here-documents: delimiter, tabs are stripped, taken as it is
         self._found = Translated()
 
     def _own(self, match: re.Match[str]) -> str:
-        """Return our variable for one that Azure ML sets for an input or output."""
+        """Return our variable for one that Azure ML sets for an input or output, spelled unlike those of placeholders: it may stand in single quotes."""
         kind, name = (match[1] or match[3]).lower(), match[2] or match[4]
         known = self._variables.get(f"{kind}s.{name}")
-        return f"${known}" if known else match[0]
+        if known is None:
+            return match[0]
+        variable, brace, rest = known.removeprefix("{").partition("}")
+        return f"${variable}{rest}" if match[1] else f"${{{variable}-{brace}{rest}"
 
     def translated(self) -> Translated:
         at = 0
@@ -124,6 +129,8 @@ class _Line:
             quoted = bool(self._open) and self._open[-1] == '"'
             self._put(match, "" if quoted else '"', "" if quoted else '"', bare=not quoted)
             return match.end()
+        if match := _ORDINARY.match(text, at):
+            return self._keep(at, match.end())
         char = text[at]
         if char == "\\":
             return self._keep(at, at + 2)
@@ -163,13 +170,13 @@ class _Line:
         innermost = self._open[-1] if self._open else ""
         if char == "(":
             self._open.append("(")
-        elif (char == ")" and innermost == "(") or (char == "`" and innermost == "`"):
+        elif char == ")" and innermost == "(":
             self._open.pop()
+        elif char == "`" and self._ticks:  # with all that is unclosed within
+            del self._open[self._ticks.pop() :]
         elif char == "`":
-            if "`" in self._open:  # it closes one that holds something unclosed
-                del self._open[self._open.index("`") :]
-            else:
-                self._open.append("`")
+            self._ticks.append(len(self._open))
+            self._open.append("`")
 
     def _single_quotes(self, at: int) -> int:
         opening = "$'" if self._text[at] == "$" else "'"

@@ -78,14 +78,14 @@ def plan(
         outputs=job.outputs,
         with_packages=beside.with_packages,
     )  # what is wrong in it is said before anything is registered
-    version = beside.environment or _version(environments, job)
+    version = beside.environment or _version(parts, environments, job)
     if beside.with_packages:
         version = environments.with_packages(version, beside.with_packages)
     target = beside.target or runs.usual_target(version)
     return version, replace(configuration, target=target, options={**_fitting(parts, job, target), **beside.options})
 
 
-def _version(environments: EnvironmentCollection, job: ReadJob) -> EnvironmentVersion:
+def _version(parts: Parts, environments: EnvironmentCollection, job: ReadJob) -> EnvironmentVersion:
     if job.reference is None:
         read = job.environment
         assert read is not None  # noqa: S101 - the reader sees to it
@@ -93,11 +93,21 @@ def _version(environments: EnvironmentCollection, job: ReadJob) -> EnvironmentVe
     try:
         return environments.get(job.reference)
     except NotFound as error:
-        from wardian.definition.reference import azure_hint
-
         place = f"{job.file}:{job.reference_line}" if job.reference_line else job.file
         raise NotFound(f"{place} names `{job.reference_text}`: {error.message}", code=error.stable_code,
-                       hint=f"`-e REF` takes another one; {azure_hint(job.reference_text)}") from None  # fmt: skip
+                       hint=f"`-e REF` takes another one; {_hint(parts, error, job)}") from None  # fmt: skip
+
+
+def _hint(parts: Parts, error: NotFound, job: ReadJob) -> str:
+    """Return what to do about an environment of Azure ML that is not here: what comes near, and how that one comes here."""
+    from wardian.definition.reference import azure_hint
+
+    hints = [error.hint or ""]
+    if "nearest" not in hints[0] and (near := parts.catalogue.nearest((job.reference or "").partition(":")[0])) is not None:
+        hints.insert(0, f"the nearest curated one is `{near.name}`")
+    if not any("az ml" in hint for hint in hints):
+        hints.append(azure_hint(job.reference_text))
+    return "; ".join(hint for hint in hints if hint)
 
 
 def _fitting(parts: Parts, job: ReadJob, target: str) -> dict[str, str]:

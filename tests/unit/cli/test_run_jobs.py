@@ -82,7 +82,13 @@ def test_an_environment_that_is_not_here_is_told_with_its_place(lab: Cli) -> Non
     done = lab.run("run", "-f", "jobs/job.yml")
     assert done.code == 125
     assert "jobs/job.yml:9 names `azureml:AzureML-sklearn-1.5:3`: there is no environment `AzureML-sklearn-1.5`" in done.err
-    assert "`-e REF` takes another one; `az ml environment show --name AzureML-sklearn-1.5 --version 3 -o yaml" in done.err
+    assert "`-e REF` takes another one; the nearest curated one is `Wardian-" in done.err
+    assert "`az ml environment show --name AzureML-sklearn-1.5 --" in done.err
+    assert done.err.count("az ml") == 1
+    lab.write("jobs/job.yml", JOB.replace("azureml:host@latest", "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"))
+    done = lab.run("run", "-f", "jobs/job.yml")
+    assert "the nearest curated one is `Wardian-" in done.err
+    assert "`az ml environment show --name sklearn-1.5 --label latest --registry-name azureml -o yaml" in done.err
     lab.write("jobs/job.yml", JOB.replace("azureml:host@latest", "azureml:host:7"))
     assert "environment `host` has no version `7`" in lab.run("run", "-f", "jobs/job.yml").err
 

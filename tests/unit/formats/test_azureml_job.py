@@ -201,6 +201,7 @@ ENV = "environment: azureml:a:1\n"
         (ENV + "command: a ${{search_space.x}}\n", [(2, "command", "unknown_placeholder")]),
         (ENV + "command: a $[[--x ${{inputs.x}}]]\ninputs: {x: 1}\n", [(2, "command", "optional_part")]),
         (ENV + "command: |\n  cat <<'E'\n  ${{inputs.x}}\n  E\ninputs: {x: 1}\n", [(2, "command", "quoted_placeholder")]),
+        (ENV + f"command: {'a' * 100_001}\n", [(2, "command", "command_too_long")]),
         (ENV + "command: a\ncode: gone\n", [(3, "code", "no_such_path")]),
         (ENV + "command: a\ncode: env.yml\n", [(3, "code", "not_a_directory")]),
         (ENV + "command: a\ncode: azureml:code:1\n", [(3, "code", "remote_code")]),

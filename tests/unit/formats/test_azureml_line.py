@@ -67,13 +67,13 @@ def test_inputs_and_outputs_are_variables_by_name() -> None:
     )
     assert (
         found.text
-        == 'python a.py "${WARDIAN_INPUT_DATA}"/x ${WARDIAN_INPUT_DATA} ${WARDIAN_OUTPUT_DIR}/model > "${WARDIAN_OUTPUT_DIR}/model"/log'
+        == 'python a.py "${WARDIAN_INPUT_DATA}"/x $WARDIAN_INPUT_DATA ${WARDIAN_OUTPUT_DIR-}/model > "${WARDIAN_OUTPUT_DIR}/model"/log'
     )
     assert found.bare == {"inputs.data", "outputs.model"}
     assert (outputs_in(found.text), variables_in(found.text)) == (("model",), {"WARDIAN_INPUT_DATA"})
     assert (
         to_azure(found.text, BACK)
-        == "python a.py ${{inputs.data}}/x ${{inputs.data}} ${{outputs.model}} > ${{outputs.model}}/log"
+        == "python a.py ${{inputs.data}}/x $WARDIAN_INPUT_DATA ${WARDIAN_OUTPUT_DIR-}/model > ${{outputs.model}}/log"
     )
 
 
