@@ -85,7 +85,10 @@ def test_an_environment_that_is_not_here_is_told_with_its_place(lab: Cli) -> Non
     assert "`-e REF` takes another one; the nearest curated one is `Wardian-" in done.err
     assert "`az ml environment show --name AzureML-sklearn-1.5 --" in done.err
     assert done.err.count("az ml") == 1
-    lab.write("jobs/job.yml", JOB.replace("azureml:host@latest", "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"))
+    lab.write(
+        "jobs/job.yml",
+        JOB.replace("azureml:host@latest", "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"),
+    )
     done = lab.run("run", "-f", "jobs/job.yml")
     assert "the nearest curated one is `Wardian-" in done.err
     assert "`az ml environment show --name sklearn-1.5 --label latest --registry-name azureml -o yaml" in done.err
