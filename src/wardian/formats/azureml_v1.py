@@ -12,6 +12,7 @@ from wardian.definition.secret_text import looks_secret
 from wardian.definition.values import FrozenMap
 from wardian.errors import InvalidDefinition
 from wardian.formats.azureml import NO_CONDA, WHY_SECRET, AzurePart, is_empty, kept_text, refuse_edit, shown
+from wardian.formats.azureml_r import note_r
 from wardian.formats.azureml_v1_docker import read_docker
 from wardian.formats.azureml_writing import CONDA_FILE, JSON_FILE, write_v1
 from wardian.formats.faults import Faults
@@ -42,10 +43,8 @@ _NOT_KEPT: dict[str, tuple[str, str | None]] = {
     "version": ("versions are numbered here", "`wardian env create NAME -f FILE --version V` asks for this one"),
     "assetId": ("it is a place in Azure's service", None),
     "inferencingStackVersion": ("Azure's inference server is not built in", "name a server among the packages: `azureml-inference-server-http`"),
-    "r": ("R packages are not installed from CRAN", "conda has R: `r-base` and `r-NAME` in a conda file, or an image with Rscript"),
 }  # fmt: skip
 _KNOWN = ("name", "python", "environmentVariables", "docker", "spark", "databricks")
-_R_SECRETS = ("authToken", "auth_token")
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
@@ -149,8 +148,11 @@ class _SavedEnvironment:
         for key, node in self._root.entries:
             if key.value in _KNOWN or is_empty(node):
                 continue
+            if key.value == "r":
+                note_r(node, self._ledger, key.line)
+                continue
             why, hint = _NOT_KEPT.get(key.value, ("nothing is known of it here", None))
-            self._ledger.note("dropped", key.value, why, hint=hint, value=shown(node, secrets=_R_SECRETS), line=key.line)
+            self._ledger.note("dropped", key.value, why, hint=hint, value=shown(node), line=key.line)
         databricks = self._fields.table("databricks")
         for key, node in databricks.node.entries if databricks else ():
             if not is_empty(node):

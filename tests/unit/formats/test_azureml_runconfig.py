@@ -102,14 +102,15 @@ def test_every_thing_that_has_no_place_here_is_told(place: Path) -> None:
     })  # fmt: skip
     assert sorted(told(found)) == sorted([
         ("changed", "target"), ("changed", "framework"), ("dropped", "communicator"), ("dropped", "nodeCount"), ("dropped", "priority"),
-        ("dropped", "environment.r"), ("dropped", "environment.databricks.jarLibraries"), ("dropped", "history.outputCollection"),
+        ("dropped", "environment.r.rVersion"), ("dropped", "environment.r.cranPackages[0]"),
+        ("dropped", "environment.r.githubPackages[0]"), ("dropped", "environment.databricks.jarLibraries"), ("dropped", "history.outputCollection"),
         ("dropped", "history.directoriesToWatch"), ("dropped", "spark.configuration.spark.executor.memory"), ("dropped", "docker.useDocker"),
         ("dropped", "docker.arguments"), ("dropped", "mpi.processCountPerNode"), ("dropped", "pytorch.processCount"),
         ("dropped", "dataReferences.images"), ("dropped", "outputData.model"), ("dropped", "amlcompute.vmSize"),
         ("stripped", "environmentVariables.DB_PASSWORD"),
     ])  # fmt: skip
     assert "fern" not in f"{found}"
-    assert "caret" in next(loss.value for loss in found.losses if loss.field == "environment.r")
+    assert "caret" in next(loss.value for loss in found.losses if loss.field == "environment.r.cranPackages[0]")
     assert found.environment is not None
     assert found.environment.environment.name == "churn"
 
