@@ -24,6 +24,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\w.\[\],-]+ *[<>=!~]=?[^,;]*[^,;\s] +[<>=!~]"), "put a comma between the versions: `>=1.26,<2`"),
     (re.compile(r"(?!.*://)[^<>=!~;@]*[^\x00-\x7f]"), "a project's name is made of ASCII letters and digits, `-`, `_` and `.`"),
 )  # fmt: skip
+_LONGEST = 300  # characters that are looked at
 _FROZEN = "if pip wrote it of a package of conda's, write its version: `pip list --format=freeze` does"
 
 
@@ -34,10 +35,10 @@ def template_hint(text: str) -> str | None:
 
 def pip_advice(line: str) -> str:
     """Return the step that most probably makes a requirement of ``line``."""
-    bare = line.strip()
+    bare = line[:_LONGEST].strip()
     return template_hint(bare) or next((step for pattern, step in _STEPS if pattern.match(bare)), _FALLBACK)
 
 
 def frozen_hint(text: str) -> str | None:
     """Return what to do about ``name @ file:///…``, which pip writes of packages that something else has installed."""
-    return _FROZEN if re.match(r"[\w.\[\],-]+ *@ *file:/", text.strip(), re.IGNORECASE) else None
+    return _FROZEN if re.match(r"[\w.\[\],-]+ *@ *file:/", text[:_LONGEST].strip(), re.IGNORECASE) else None

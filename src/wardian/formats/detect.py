@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import PurePath
 
 from wardian.definition.reference import azure_hint
@@ -87,8 +88,10 @@ _RUN_KEYS = ({"script", "framework"}, {"command", "framework"})
 _CONDA_KEYS = {"dependencies", "channels", "prefix"}
 _WARDIAN_KEYS = {"python", "docker", "spark", "accelerators"}
 _TOP_KEY = re.compile(r"^[\"']?([A-Za-z_$<][\w$.<-]*)[\"']?[ \t]*:(?=\s|$)", re.MULTILINE)
-_FLOW_TOKEN = re.compile(r"""([{\[])|([}\]])|("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z_$][\w$.-]*)(\s*:)?""")
-_CONDA_LIST = re.compile(r"^#\s*\$\s*conda create --name\b", re.MULTILINE)
+_MOST_TOKENS = 200_000  # a definition has fewer
+# what is not closed ends with its line: so a hostile text is gone through once
+_FLOW_TOKEN = re.compile(r"""([{\[])|([}\]])|("(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?|[A-Za-z_$][\w$.-]*+)(\s*:)?""")
+_CONDA_LIST = re.compile(r"^# This file may be used to create an environment using:", re.MULTILINE)
 _PIXI_KEYS = {"version", "environments", "packages"}
 _UV_VERSION = re.compile(r"^version\s*=\s*\d+\s*$", re.MULTILINE)
 _UV_TABLE = re.compile(r"^(requires-python\s*=|\[\[package\]\]|\[manifest\])", re.MULTILINE)
@@ -223,7 +226,8 @@ def _keys_of_flow(text: str) -> set[str]:
     """Return the keys of the outermost mapping of a text in flow style, such as JSON."""
     found: set[str] = set()
     depth = 0
-    for opening, closing, word, colon in _FLOW_TOKEN.findall(text):
+    for token in islice(_FLOW_TOKEN.finditer(text), _MOST_TOKENS):
+        opening, closing, word, colon = token.groups()
         depth += bool(opening) - bool(closing)
         if word and colon and depth == 1:
             found.add(word.strip("\"'"))

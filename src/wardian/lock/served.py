@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from wardian.lock.indexes import IndexPlan
     from wardian.tools.uv import Uv
 
+_ASKED = re.compile(r"you require ([\w.-]+)")
+_ABSENT = re.compile(r"no version of ([\w.-]+)|([\w.-]+) was not found")
 _PATIENCE = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
 
 
@@ -29,19 +31,16 @@ def unserved(pins: Sequence[str], *, uv: Uv, plan: IndexPlan, python_version: st
                      arguments=[*plan.arguments, "--no-build"], index_environ=environ)  # fmt: skip
         except SolveFailed as error:
             said = " ".join(error.message.split())
-            named = [pin for pin in left if _says(said, re.escape(pin))]
+            asked, absent = set(_ASKED.findall(said)), {name for pair in _ABSENT.findall(said) for name in pair}
+            named = [pin for pin in left if _name(pin) in asked]
             if not named:
                 break  # uv says something else, and the solve will say it again
-            missing.update(pin for pin in named if _says(said, f"no version of {re.escape(pin)}|{_name(pin)} was not found"))
+            missing.update(pin for pin in named if _name(pin) in absent)
             left = [pin for pin in left if pin not in named]
         else:
             break
     return tuple(pin for pin in dict.fromkeys(pins) if pin in missing)
 
 
-def _says(text: str, pattern: str) -> bool:
-    return re.search(rf"(?<![\w.-])(?:{pattern})(?![\w+!]|\.\w)", text) is not None
-
-
 def _name(pin: str) -> str:
-    return re.escape(re.split(r"[\[=]", pin, maxsplit=1)[0])
+    return re.split(r"[\[=]", pin, maxsplit=1)[0]

@@ -124,3 +124,22 @@ def test_an_unknown_format_lists_what_was_tried() -> None:
     for suffix in (".yml", ".txt", ".toml", ".py", "PEP 723"):
         assert suffix in caught.value.message
     assert "-r FILE" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "kind"),
+    [
+        ("env.json", '{"name": "a", "image": "b", "conda_file": {"dependencies": ["python"], "channels": []}}', "azureml-v2"),
+        ("env.yml", '{"name": "a", "image": "b", "conda_file": {"dependencies": ["python"]}}', "azureml-v2"),
+        ("env.yml", "{name: 'a: b, {image: c}', dependencies: [python]}", "conda"),
+        ("env.yml", "{name: a, 'channels' : [c], dependencies: []}", "conda"),
+        ("env.yml", '{"conda_file": "not closed, dependencies: [python]\n}', "azureml-v2"),
+    ],
+)
+def test_of_a_text_in_flow_style_only_the_outermost_keys_tell(file: str, text: str, kind: str) -> None:
+    assert detect(file, text) == kind
+
+
+@pytest.mark.parametrize("tail", ['"' + '\\"' * 1_000_000, "{" * 1_000_000, "'a" * 500_000, '"a"' + " " * 1_000_000])
+def test_a_hostile_text_in_flow_style_is_gone_through_once(tail: str) -> None:
+    assert detect("env.yml", "{dependencies: [], " + tail) == "conda"
