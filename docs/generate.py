@@ -200,6 +200,7 @@ REACHED = {
     "wardian.sdk.comparison": ("Comparison",),
     "wardian.sdk.upgrade": ("Upgrade",),
     "wardian.sdk.runs": ("RunCollection",),
+    "wardian.sdk.jobs": ("Beside",),
     "wardian.formats.read_definition": ("ReadDefinition",),
     "wardian.prefix.install": ("Prefix",),
     "wardian.run.record": ("RunRecord",),

@@ -103,6 +103,14 @@ def test_a_run_may_have_longer_than_poll_can_wait(runs: Runs) -> None:
     assert (record.state, runs.log(record)) == ("completed", "done\n"), record.reason
 
 
+def test_the_outputs_of_a_job_are_there_before_it_starts_and_are_the_callers(runs: Runs) -> None:
+    script = "import os\nopen(os.environ['WARDIAN_OUTPUT_DIR'] + '/model/weights', 'w').write('1')\n"
+    record = runs.run(script, outputs=("model", "empty"))
+    assert [output.path for output in record.results.outputs] == ["outputs/model/weights"], runs.log(record)
+    outputs = runs.directory(record) / "snapshot/outputs"
+    assert {path.name: path.stat().st_uid for path in outputs.iterdir()} == {"model": os.getuid(), "empty": os.getuid()}
+
+
 def test_a_script_sees_its_snapshot_inputs_and_variables(runs: Runs, tmp_path: Path) -> None:
     odd = tmp_path / "odd, name"
     odd.mkdir()

@@ -93,7 +93,7 @@ def with_rest(found: ReadDefinition, root: YamlMapping, known: tuple[str, ...], 
         return found
     ledger = Ledger(file)
     first = next(key.line for key, _ in root.entries if key.value in rest)
-    ledger.note("dropped", ", ".join(rest), "what runs is no part of an environment", line=first, hint=f"`wardian run -f {file.rpartition('/')[2]}` runs it")  # fmt: skip
+    ledger.note("dropped", ", ".join(rest), "what runs is no part of an environment", line=first, hint=f"`wardian run -f {file}` runs it")  # fmt: skip
     return replace(found, losses=(*ledger.losses, *found.losses))
 
 

@@ -269,7 +269,7 @@ class _SavedEnvironment:
         return SparkSection(tuple(packages), fields.texts("repositories", example="https://…", as_="spark.repositories"))
 
 
-_AS_WRITTEN = ("environmentVariables", "condaDependencies", "r")
+_AS_WRITTEN = ("environmentVariables", "condaDependencies", "r", "dataReferences", "data", "outputData")
 
 
 def lower_first(node: YamlNode) -> YamlNode:

@@ -122,6 +122,7 @@ def test_every_thing_that_has_no_place_here_is_told(place: Path) -> None:
         ({"command": "python train.py && ls", "script": None}, "program", ("bash", "-c", "python train.py && ls")),
         ({"script": "train.R", "framework": "R", "arguments": ["1"]}, "program", ("Rscript", "train.R", "1")),
         ({"arguments": ["--data", "$AZUREML_DATAREFERENCE_images", "it's"]}, "program", ("bash", "-c", "python train.py --data '\"${WARDIAN_INPUT_IMAGES}\"' 'it'\"'\"'s'")),
+        ({"arguments": ["$AZUREML_DATAREFERENCE_images"], "DataReferences": {"images": {"DataStoreName": "x"}}}, "program", ("bash", "-c", 'python train.py "${WARDIAN_INPUT_IMAGES}"')),
         ({"arguments": ["a b/$AZUREML_DATAREFERENCE_images"]}, "program", ("bash", "-c", "python train.py 'a b/'\"${WARDIAN_INPUT_IMAGES}\"''")),
         ({"arguments": ["DatasetConsumptionConfig:images"]}, "program", ("bash", "-c", 'python train.py "${WARDIAN_INPUT_IMAGES}"')),
     ],

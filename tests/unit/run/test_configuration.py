@@ -30,6 +30,7 @@ CONFIGURATIONS = st.builds(
     resources=st.builds(Resources, cpus=st.none() | st.floats(0.1, 100), gpus=st.none() | st.integers(1, 8)),
     options=st.just({}) | st.just({"shm": "8G", "arguments": "--device /dev/fuse"}),
     with_packages=st.lists(st.sampled_from(["numpy", "torch>=2"]), max_size=2).map(tuple),
+    outputs=st.lists(st.from_regex(r"[A-Za-z_]\w{0,9}", fullmatch=True).filter(str.isascii), max_size=2).map(tuple),
     digest_inputs=st.booleans(),
 )
 
@@ -61,6 +62,9 @@ def test_the_three_kinds_of_commands() -> None:
     ({"timeout_s": float("inf")}, "bad_timeout"),
     ({"source": Path("relative")}, "bad_source"),
     ({"inputs": {"1data": Path("/d")}}, "bad_input"),
+    ({"outputs": ("../model",)}, "bad_output"),
+    ({"outputs": ("a/b",)}, "bad_output"),
+    ({"outputs": ("",)}, "bad_output"),
     ({"inputs": {"data": Path("relative")}}, "bad_input"),
     ({"inputs": {"a-b": Path("/d"), "A.B": Path("/d")}}, "bad_input"),
     ({"variables": {"A B": "1"}}, "bad_variable"),
