@@ -12,6 +12,7 @@ from wardian.errors import InvalidDefinition, InvalidInput
 from wardian.formats import azureml_v1
 from wardian.formats.azureml import is_empty, refuse_edit, shown
 from wardian.formats.azureml_job import seconds, with_rest
+from wardian.formats.azureml_job_keys import SHELL
 from wardian.formats.azureml_job_parts import (
     find_local,
     is_remote,
@@ -271,7 +272,7 @@ class _RunConfiguration:
             return self._with_data("program", (*self._words("command"), *arguments))
         command = fields.text("command") if isinstance(node, YamlScalar) else None
         if command:
-            return self._with_data("program", ("bash", "-c", command), is_line=True)
+            return self._with_data("program", (*SHELL, command), is_line=True)
         if script is None:
             faults.add(
                 "missing_key", "there is neither `script` nor `command`", line=self._root.line, hint="write `script: train.py`"
@@ -310,19 +311,25 @@ class _RunConfiguration:
             self._faults.add("remote_input", f"the arguments hold the data `{name[:80]}`, which is in Azure's storage", field="arguments",
                              line=next((key.line for key, _ in self._root.entries if key.value == "arguments"), None),
                              hint=f"get it, and name it: `--input {name}=PATH`")  # fmt: skip
-        own = words[-1] if is_line else shlex.join(("python", *words) if kind == "script" else words)
-
-        # a shell's word ends and begins around what it has to fill in
-        def variable(match: re.Match[str]) -> str:
-            text = f'"${{WARDIAN_INPUT_{(match[1] or match[2]).upper()}}}"'
-            return text if is_line or not _quoted(own, match.start()) else f"'{text}'"
-
-        return "program", ("bash", "-c", _DATA_IN_ARGUMENT.sub(variable, own))
+        if is_line:
+            line = _DATA_IN_ARGUMENT.sub(_input_variable, words[-1])
+        else:
+            line = " ".join(map(_shell_word, ("python", *words) if kind == "script" else words))
+        return "program", (*SHELL, line)
 
 
-def _quoted(line: str, at: int) -> bool:
-    """Whether the place ``at`` of a line that `shlex.join` wrote is within quotes."""
-    return line.replace("'\"'\"'", "     ").count("'", 0, at) % 2 == 1
+def _input_variable(match: re.Match[str]) -> str:
+    return f'"${{WARDIAN_INPUT_{(match[1] or match[2]).upper()}}}"'
+
+
+def _shell_word(text: str) -> str:
+    """Return ``text`` as one word for a shell, data in Azure as the variables of inputs."""
+    parts, last = [], 0
+    for match in _DATA_IN_ARGUMENT.finditer(text):
+        parts += [shlex.quote(text[last : match.start()])] if match.start() > last else []
+        parts.append(_input_variable(match))
+        last = match.end()
+    return "".join([*parts, shlex.quote(text[last:])] if last < len(text) or not parts else parts)
 
 
 def _unusual(node: YamlNode, path: str, line: int) -> Iterator[tuple[str, str, int]]:

@@ -121,24 +121,16 @@ def test_every_thing_that_has_no_place_here_is_told(place: Path) -> None:
         ({"command": ["python", "-m", "train", "--n", "1"], "script": None}, "program", ("python", "-m", "train", "--n", "1")),
         ({"command": "python train.py && ls", "script": None}, "program", ("bash", "-c", "python train.py && ls")),
         ({"script": "train.R", "framework": "R", "arguments": ["1"]}, "program", ("Rscript", "train.R", "1")),
-        ({"arguments": ["--data", "$AZUREML_DATAREFERENCE_images", "it's"]}, "program", ("bash", "-c", "python train.py --data '\"${WARDIAN_INPUT_IMAGES}\"' 'it'\"'\"'s'")),
+        ({"arguments": ["--data", "$AZUREML_DATAREFERENCE_images", "it's"]}, "program", ("bash", "-c", "python train.py --data \"${WARDIAN_INPUT_IMAGES}\" 'it'\"'\"'s'")),
         ({"arguments": ["$AZUREML_DATAREFERENCE_images"], "DataReferences": {"images": {"DataStoreName": "x"}}}, "program", ("bash", "-c", 'python train.py "${WARDIAN_INPUT_IMAGES}"')),
-        ({"arguments": ["a b/$AZUREML_DATAREFERENCE_images"]}, "program", ("bash", "-c", "python train.py 'a b/'\"${WARDIAN_INPUT_IMAGES}\"''")),
+        ({"arguments": ["a b/$AZUREML_DATAREFERENCE_images"]}, "program", ("bash", "-c", "python train.py 'a b/'\"${WARDIAN_INPUT_IMAGES}\"")),
         ({"arguments": ["DatasetConsumptionConfig:images"]}, "program", ("bash", "-c", 'python train.py "${WARDIAN_INPUT_IMAGES}"')),
     ],
 )  # fmt: skip
 def test_what_runs(changes: dict[str, Any], kind: str, words: tuple[str, ...], place: Path) -> None:
     (place / "data").mkdir()
     found = read(changes, Given({"images": "data"}))
-    assert found.kind == kind
-    if "'\"${WARDIAN" in words[-1]:
-        import subprocess
-
-        done = subprocess.run(["bash", "-c", found.words[2].replace("python train.py", "printf '%s|'")], env={"WARDIAN_INPUT_IMAGES": "/x y"},
-                              capture_output=True, text=True, check=True)  # fmt: skip
-        assert done.stdout in ("--data|/x y|it's|", "a b//x y|")
-    else:
-        assert found.words == words
+    assert (found.kind, found.words) == (kind, words)
 
 
 def test_the_environment_may_be_a_file_or_a_reference(place: Path) -> None:
