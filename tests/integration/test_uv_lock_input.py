@@ -162,6 +162,40 @@ def test_groups_are_those_of_uv_sync(project: Project) -> None:
     assert cli.json("env", "hash", "copy/uv.lock")["definition_hash"] == cli.json("env", "show", "plain")["definition_hash"]
 
 
+def test_a_file_that_stands_alone_is_read_again_when_its_manifest_has_changed(project: Project) -> None:
+    cli = project.cli
+    wheel = next(line for line in project.text.splitlines() if "/tool-3.0" in line)
+    index = f'source = {{ registry = "{project.index.url}" }}'
+    cli.write(
+        "plain/uv.lock",
+        f"""\
+version = 1
+requires-python = ">=3.11"
+[[package]]
+name = "plain"
+version = "1"
+source = {{ virtual = "." }}
+[package.dev-dependencies]
+dev = [{{ name = "tool" }}]
+[[package]]
+name = "tool"
+version = "3.0"
+{index}
+wheels = [
+{wheel}
+]
+""",
+    )
+    first = cli.json("env", "lock", "plain/uv.lock", "--platform", "linux/amd64")
+    again = cli.ok("env", "lock", "plain/uv.lock", "--platform", "linux/amd64")
+    assert "dropped:" not in again.err  # it is told once
+    cli.write("plain/pyproject.toml", "[tool.uv]\ndefault-groups = []\n")
+    changed = cli.json("env", "lock", "plain/uv.lock", "--platform", "linux/amd64")
+    assert changed["definition_hash"] != first["definition_hash"]
+    (lock,) = changed["locks"].values()
+    assert [one["kind"] for one in lock["packages"]] == ["python"]
+
+
 def test_a_changed_file_in_the_index_is_refused(project: Project, tmp_path: Path) -> None:
     cli, index = project.cli, project.index
     index.add(make_wheel(tmp_path / "other", "beta", "2.0", files={"beta/__init__.py": "evil = True\n"}))

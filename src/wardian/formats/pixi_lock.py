@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import Environment, PythonSection
@@ -72,7 +74,7 @@ def read(
     faults.raise_if_any()
     losses = (*(manifest.losses if manifest else ()), *reading.ledger.losses)
     read_it = ReadDefinition(found, FORMAT, text, reading.local.places, False, faults.warnings, losses, texts={digest: ("pixi.lock", text)})  # fmt: skip
-    return kept_as_wardian(read_it)
+    return replace(kept_as_wardian(read_it), self_contained=not section.local and PurePath(file).suffix == ".lock")
 
 
 def write(env: Environment) -> str:

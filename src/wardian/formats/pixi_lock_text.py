@@ -187,6 +187,9 @@ class PixiLock:
         if not re.fullmatch(PROJECT_NAME, name):
             self._fault(entry, "bad_package", "a package has no name")
             return None
+        if version and not _is_version(version):
+            self._fault(entry, "bad_package", f"`{version[:60]}` is no version of {name}")
+            return None
         needs = self._texts(entry, "requires_dist")
         depends = sorted(
             {canonical_name(match[0]) for text in needs if (match := re.match(PROJECT_NAME, text))} - {canonical_name(name)}
@@ -251,6 +254,16 @@ class PixiLock:
 
     def _fault(self, entry: YamlMapping, code: str, message: str, hint: str | None = None) -> None:
         self.faults.add(code, message, line=entry.line, field="packages", hint=hint)
+
+
+def _is_version(text: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _named(node: YamlMapping) -> tuple[str, str] | None:

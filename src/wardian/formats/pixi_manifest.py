@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.definition.environment import INDEX_STRATEGIES, Environment, PythonSection
@@ -67,7 +68,8 @@ def read(
     faults = Faults(file)
     faults.refuse_extras(extras, groups, "a pixi workspace")
     faults.raise_if_any()
-    return kept_as_wardian(read_manifest(plain_text(text), file=file, base=base, local=local, environment=environment))
+    found = read_manifest(plain_text(text), file=file, base=base, local=local, environment=environment)
+    return replace(kept_as_wardian(found), self_contained=not found.environment.python.local)
 
 
 def read_manifest(
@@ -116,7 +118,9 @@ class _Manifest:
         """
         r = self.r
         if self.root == () and not isinstance(r.toml.get(self.workspace), dict):
-            r.fault((), "no_workspace", "there is no [workspace] table", "pixi writes one: `pixi init`")
+            r.faults.add(
+                "no_workspace", "there is no [workspace] table", line=1, field="workspace", hint="pixi writes one: `pixi init`"
+            )
         for key in r.table(self.root):
             if key not in _KEYS:
                 r.warn((*self.root, key), "unknown_key", f"pixi's manifest has no `{key}`")

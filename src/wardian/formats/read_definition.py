@@ -32,7 +32,8 @@ class ReadDefinition:
     gives an equal environment (``local`` gives the digests of local code whose trees are elsewhere by then).
     ``sources`` says where the local code of ``environment.python.local`` was found; empty when its digests were given.
     ``texts`` are files that the workspace keeps by their digest, each with its name: a lock file, with what was asked of it.
-    ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read.
+    ``self_contained``: the file's own bytes decide the environment, that is no other file and no local code was read; of a lock
+    file, its manifest beside it may have been.
     ``warnings`` are what deserves a thought; ``losses`` is all that the file says and the environment does not, or says otherwise.
     ``places`` says where values of ``environment`` stand, by field path: ``python.pip[2]``.
     """

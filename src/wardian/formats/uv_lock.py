@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import Environment, PythonSection
@@ -19,6 +20,7 @@ from wardian.formats.read_definition import Place, ReadDefinition
 from wardian.formats.source_text import plain_text, read_source
 from wardian.formats.toml_text import parse_toml
 from wardian.formats.uv_lock_graph import SELECTION, Selection, UvLock
+from wardian.formats.uv_lock_stale import warn_if_stale
 from wardian.formats.write_toml import toml_text
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def read(
     toml = parse_toml(text, faults)
     lock = UvLock(toml, faults)
     selection = _selection(lock, base, extras, groups, faults)
+    if base is not None:
+        warn_if_stale(lock, base / _PROJECT, faults)
     faults.raise_if_any()
     locked = lock.input(selection)
     faults.raise_if_any()
@@ -80,8 +84,7 @@ def read(
     with faults.wrap():
         environment = Environment(python=section)
     faults.raise_if_any()
-    alone = not section.local and (base is None or not (base / _PROJECT).exists())
-    return ReadDefinition(environment, FORMAT, text, reading.local.places, alone, faults.warnings, reading.ledger.losses,
+    return ReadDefinition(environment, FORMAT, text, reading.local.places, not section.local and PurePath(file).suffix == ".lock", faults.warnings, reading.ledger.losses,
                           reading.places, {digest: ("uv.lock", text)})  # fmt: skip
 
 

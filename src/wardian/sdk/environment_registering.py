@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wardian.formats.read_definition import ReadDefinition
     from wardian.lock.lock import Lock
 
+_MANIFESTS = ("pixi.toml", "pyproject.toml")
 READER_VERSION = "4"  # changes with every change of the readers or of the rules of identity
 
 
@@ -114,9 +115,10 @@ class EnvironmentRegistering(EnvironmentLookup):
     ) -> EnvironmentVersion:  # fmt: skip
         """Register the definition in a file under its own name, or anonymously if it has none [S9].
 
-        A file whose bytes were read before, and that depends on nothing else, is not parsed again.
+        A file whose bytes were read before, with those of the manifest that a lock file has beside it, and that depends on nothing
+        else, is not parsed again.
         """
-        key = "\n".join([format_name or "", *extras, "", *groups])
+        key = "\n".join([format_name or "", *extras, "", *groups, *_beside(path)])
         digest = None
         with contextlib.suppress(OSError):  # a directory, a pipe, nothing: reading it says so
             digest = Digest.of(read_small(path))
@@ -201,6 +203,15 @@ def _made_from(parent: EnvironmentVersion, definition: Environment) -> str:
 
     changes = difference(replace(parent.environment, name=None), replace(definition, name=None)).summary()
     return f"derived from {parent}: {changes}"
+
+
+def _beside(path: Path) -> list[str]:
+    """Return names and digests of the manifests beside a lock file: what is asked for may be in them."""
+    found = []
+    for name in _MANIFESTS if path.suffix == ".lock" else ():
+        with contextlib.suppress(OSError):
+            found.append(f"{name} {Digest.of(read_small(path.parent / name))}")
+    return found
 
 
 def with_more(environment: Environment, packages: Sequence[str]) -> Environment:

@@ -229,6 +229,7 @@ def test_version_7_says_the_index_of_a_package() -> None:
         ("      linux-64:\n      - conda", "      linux-64:\n      - x: 1\n      - conda", "bad_package"),
         ("name: alpha", "name: -r x", "bad_package"),
         ("  version: '1.0'\n", "", "bad_package"),
+        ("  version: '1.0'\n", "  version: git+x\n", "bad_package"),
         ("    packages:\n", "    packages: 3\n    others:\n", "wrong_type"),
         (f"    - url: {FORGE}/\n", "    - [1]\n", "wrong_type"),
         ("python-3.12.2-hab00c5b_0_cpython.conda", "python.conda", "locked_elsewhere"),

@@ -99,8 +99,27 @@ def test_default_groups_are_those_of_the_project_beside(tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text(f"[tool.uv]\ndefault-groups = {said}\n")
         found = formats.read(tmp_path / "uv.lock")
         assert found.environment.python.pip[3:] == tools
-        assert not found.self_contained
+        assert found.self_contained  # with the manifest beside it
         assert read(found.text).environment == found.environment
+
+
+def test_a_lock_file_that_is_older_than_its_project_is_warned_of(tmp_path: Path) -> None:
+    held = (
+        'requires-dist = [{ name = "alpha", specifier = ">=1,<2" }, { name = "two", marker = "sys_platform == \'linux\'", specifier = "==1.0" }, '
+        '{ name = "lib", editable = "lib" }, { name = "gamma", marker = "extra == \'plots\'" }]\n'
+    )
+    (tmp_path / "uv.lock").write_text(TEXT.replace("[package.metadata]\n", "[package.metadata]\n" + held))
+    same = '"Alpha <2, >=1", "two == 1.0; sys_platform == \'linux\'", "lib>=3"'
+    for dependencies, names in (
+        (same, None),
+        (f'{same}, "more"', "more"),
+        (same.replace("<2", "<3"), "alpha"),
+        ('"alpha>=1,<2"', "lib, two"),
+    ):
+        (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "thesis"\ndependencies = [{dependencies}]\n')
+        warned = [fault.message for fault in formats.read(tmp_path / "uv.lock").warnings if fault.code == "stale_lock"]
+        expected = f"the lock file is older than pyproject.toml, which asks for something else of {names}"
+        assert warned == ([expected] if names else [])
 
 
 def test_what_is_left_out_is_told() -> None:
