@@ -144,6 +144,28 @@ print(sys.executable)
     assert record.results.new_files == ("elsewhere.txt",)
 
 
+def test_what_an_image_tells_the_loader_is_for_its_own_programs_alone(runs: Runs, space: Space) -> None:
+    engine = space.engine()
+    told = ("LD_DEBUG=files", "LD_DEBUG_OUTPUT=/tmp/loader", "LD_LIBRARY_PATH=/opt/no/such")
+    changes = [word for variable in told for word in ("--change", f"ENV {variable}")]
+    for words in (
+        ("create", "--name", "telling", runs.image.id, "true"),
+        ("commit", *changes, "telling", "telling:1"),
+        ("rm", "telling"),
+    ):
+        done = engine.call(*words)
+        assert done.returncode == 0, done.stderr
+    image = engine.find("telling:1")
+    assert image is not None
+    runs.image = image
+    record = runs.run("""
+import glob, os
+told = "".join(open(path).read() for path in glob.glob("/tmp/loader.*"))
+print(os.environ["LD_LIBRARY_PATH"], "libc.so" in told, "/wardian/python/" in told)
+""")
+    assert (record.state, runs.log(record)) == ("completed", "/opt/no/such True False\n"), record.reason
+
+
 def test_the_observed_inventory_is_recorded(runs: Runs) -> None:
     record = runs.run("print('on')")
     observed = record.results.environment.observed

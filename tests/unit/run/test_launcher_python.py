@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from wardian.errors import RunFailed
+from wardian.errors import Denied, RunFailed
 from wardian.run.targets import container_launcher
 from wardian.run.targets.launcher_python import LauncherPython, launcher_python
 
@@ -54,6 +55,36 @@ def test_what_nobody_has_used_for_long_is_removed_with_the_next_copy(tmp_path: P
         os.utime(tmp_path / name, (now - age_s, now - age_s))
     made = launcher_python(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {made.path.name, ".half-new"}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+def test_a_cache_that_may_only_be_read_is_no_obstacle(tmp_path: Path, temporary: Path, python: LauncherPython) -> None:
+    (tmp_path / "file").write_text("")  # nothing can be made below it, whoever one is
+    made = launcher_python(tmp_path / "file" / "launchers")
+    assert made.path == temporary / f"wardian-launchers-{os.geteuid()}" / python.path.name
+    assert made.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("kind", ["link", "open to others"])
+def test_a_directory_that_others_can_write_into_is_not_used(tmp_path: Path, temporary: Path, kind: str) -> None:
+    place = temporary / f"wardian-launchers-{os.geteuid()}"
+    if kind == "link":
+        (tmp_path / "elsewhere").mkdir()
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Denied) as caught:
+        launcher_python(tmp_path / "file" / "launchers")
+    assert caught.value.stable_code == "not_writable"
 
 
 def test_a_python_that_cannot_be_copied_is_named(tmp_path: Path) -> None:

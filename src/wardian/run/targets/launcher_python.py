@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardian.digest import Digest
-from wardian.errors import RunFailed
+from wardian.errors import Denied, RunFailed
 from wardian.image.elf import HEAD_BYTES, libraries_of, loader_of
 from wardian.tools.disk import disk_errors
 
@@ -53,9 +54,20 @@ def launcher_python(root: Path, *, interpreter: str = sys.executable) -> Launche
     """Return the copy of ``interpreter`` below ``root``, made at first need: about 30 MB.
 
     Idempotent, safe across processes; a copy is complete or not there. What an interpreter that is no longer used left is removed.
+    Where ``root`` may only be read and has none, the copy is kept in a directory for temporary files, which is the user's own.
 
-    Raises:   RunFailed: ``launcher_unavailable``: it cannot be copied.  DiskFull.
+    Raises:   RunFailed: ``launcher_unavailable``: it cannot be copied.  DiskFull.  Denied: nothing can be written anywhere.
     """
+    try:
+        return _kept(root, interpreter)
+    except Denied:
+        place = _own_temporary()
+        if place is None:
+            raise
+        return _kept(place, interpreter)
+
+
+def _kept(root: Path, interpreter: str) -> LauncherPython:
     program = Path(interpreter).resolve()
     found = program.stat()
     identity = json.dumps([_SCHEME, _LISTING, str(program), found.st_size, found.st_mtime_ns, sys.version])
@@ -68,13 +80,26 @@ def launcher_python(root: Path, *, interpreter: str = sys.executable) -> Launche
             try:
                 half.chmod(0o755)  # a container's user may be anybody
                 _copy(interpreter, program, half)
-                with contextlib.suppress(OSError):  # somebody else was faster
-                    half.rename(place)
+                half.rename(place)
+            except OSError:
+                if not (place / _PROGRAM).exists():  # else somebody was faster
+                    raise
             finally:
                 shutil.rmtree(half, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.utime(place)
     return LauncherPython(place)
+
+
+def _own_temporary() -> Path | None:
+    """Return a directory that nobody else can have put anything into; None: there is none."""
+    place = Path(tempfile.gettempdir(), f"wardian-launchers-{os.geteuid()}")
+    with contextlib.suppress(OSError):
+        place.mkdir(mode=0o700, exist_ok=True)
+        found = place.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            return place
+    return None
 
 
 def _copy(interpreter: str, program: Path, place: Path) -> None:
