@@ -90,14 +90,14 @@ def export(session: Session, run_id: str, output: Path, to: str, packages: bool,
 
     As a job of Azure ML it is what runs, its code and its environment; `wardian run -f` runs that, too.
     """
+    if to != "azureml-runconfig" and output.is_dir():
+        raise click.UsageError(f"`{output}` is a directory: name a file")
+    if to != "wardian" and packages:
+        raise click.UsageError("--packages goes with --to wardian")
     run = get_run(session, run_id)
     if to != "wardian":
-        if packages:
-            raise click.UsageError("--packages goes with --to wardian")
         _export_job(session, run, to, output, force=force)
         return
-    if output.is_dir():
-        raise click.UsageError(f"`{output}` is a directory: name a file")
     check_output(output, force=force)
     left_out = session.workspace.runs.export(run.id, output.absolute(), packages=packages)
     for what in left_out:
@@ -108,8 +108,6 @@ def export(session: Session, run_id: str, output: Path, to: str, packages: bool,
 
 
 def _export_job(session: Session, run: Run, to: str, output: Path, *, force: bool) -> None:
-    if to == "azureml-job" and output.is_dir():
-        raise click.UsageError(f"`{output}` is a directory: name a file")
     paths = session.workspace.runs.export_job(run.id, to, output.absolute(), force=force)
     root = output if to == "azureml-runconfig" else output.parent
     document = {"id": run.id, "output": str(output), "format": to, "paths": paths, "losses": session.progress.losses}
