@@ -155,6 +155,22 @@ def test_new_locks_are_a_new_version_and_the_old_one_stays(
     assert cli.ok("run", "-f", "ours.yml", "show.py").out == "2.0 none\n", "a newcomer gets the newest lock of the hash"
 
 
+def test_a_smoke_script_that_fails_is_named_and_the_others_run(
+    around: Surroundings, tmp_path: Path, python_catalogue: Pythons
+) -> None:
+    own = Surroundings(tmp_path, around.shop, python_catalogue)
+    other = "Wardian-alpha-1.0-py4-cpu"
+    place = draft(own.catalogue, python_catalogue)
+    (place / "smoke.py").write_text("import sys\nprint('no', 'progress\\rlast')\nsys.exit(3)\n")
+    draft(own.catalogue, python_catalogue, name=other)
+    publish(own.catalogue, python_catalogue, around.shop, NAME, other)
+    cli = own.home("one")
+    done = cli.run("catalog", "smoke")
+    assert done.code == 1
+    assert "1 of 2 smoke scripts did not complete" in done.err
+    assert [line.split()[2:4] for line in done.out.splitlines()[1:]] == [["failed", "last"], ["completed", "smoke:"]]
+
+
 def test_a_changed_file_of_the_catalogue_is_told(around: Surroundings, tmp_path: Path, python_catalogue: Pythons) -> None:
     own = Surroundings(tmp_path, around.shop, python_catalogue)
     place = draft(own.catalogue, python_catalogue)

@@ -8,6 +8,7 @@ import click
 
 from wardian.cli.common import Session, command, examples, table
 from wardian.cli.lazy import LazyGroup
+from wardian.errors import RunFailed
 
 if TYPE_CHECKING:
     from wardian.sdk.catalogue import CuratedImage
@@ -67,15 +68,13 @@ def smoke(session: Session, names: tuple[str, ...], target: str | None) -> None:
     done = []
     for entry in catalogue.selected(names):
         run = catalogue.smoke(entry.reference, target=target)
-        done.append(
-            {
-                "reference": entry.reference,
-                "run": run.id,
-                "state": run.record.state,
-                "said": run.log().strip().rpartition("\n")[2],
-            }
-        )
+        said = run.log().strip().replace("\r", "\n").rpartition("\n")[2]
+        done.append({"reference": entry.reference, "run": run.id, "state": run.record.state, "said": said})
     session.show({"smoke": done}, lambda: table(("ENVIRONMENT", "RUN", "STATE", "SAID"), [tuple(one.values()) for one in done]))
+    failed = [one for one in done if one["state"] != "completed"]
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(done)} smoke scripts did not complete: {', '.join(one['reference'] for one in failed)}",
+                        code="smoke_failed", hint=f"`wardian runs logs {failed[0]['run']}` shows what it wrote")  # fmt: skip
 
 
 def _show(session: Session, images: tuple[CuratedImage, ...]) -> None:

@@ -1,0 +1,119 @@
+"""The first run of a curated image, against the same definition that nobody has locked or built before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bench.image_scene import BIN, put_base, why_not
+from tests.support.containers import PodmanSpace, podman_space
+from tests.support.curated import make
+from tests.support.pythons import installed_pythons, make_standalone
+from tests.support.registry import DockerRegistry
+
+from wardian.curated.catalogue import PACKAGED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.conftest import Ratio
+
+NAME = "Wardian-sklearn-1.9-py312-cpu"
+FIRST_LINE = "import sklearn\nprint(sklearn.__version__)\n"
+MINOR = "3.12"
+
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.skipif(
+        not any(v.startswith(MINOR) for v, _ in installed_pythons()), reason=f"needs a Python {MINOR} to repack"
+    ),
+]
+
+
+class Scene:
+    """A registry that holds the curated image, and users who have nothing yet."""
+
+    def __init__(self, place: Path, registry: DockerRegistry) -> None:
+        self.place, self.registry = place, registry
+        self.base = put_base(place / "base", registry.host)
+        executable = next(path for version, path in installed_pythons() if version.startswith(MINOR))
+        self.pythons = make_standalone(place / "pythons", executable)
+        self.catalogue, self.empty = place / "curated", place / "empty"
+        draft = self.catalogue / NAME / "1"
+        draft.mkdir(parents=True)
+        for file in ("environment.yml", "smoke.py"):
+            shutil.copy(PACKAGED / NAME / "1" / file, draft)
+        make(self.catalogue, "publish", NAME, "--pythons", str(self.pythons.path), "--platform", "linux/amd64")
+        self.empty.mkdir()
+        (self.empty / "catalogue.json").write_text(json.dumps({"schema": 1, "environments": {}}))
+        self.project = place / "project"
+        self.project.mkdir()
+        (self.project / "train.py").write_text(FIRST_LINE)
+        text = (draft / "environment.yml").read_text()
+        (self.project / "own.yml").write_text(text.replace(NAME, "own"))
+        self.shared = f"{registry.host}/curated"
+        self.user = 0
+        self.space: PodmanSpace | None = None
+        self.spaces = contextlib.ExitStack()
+        self.call(self.catalogue, "catalog", "build", NAME, "--to", self.shared)
+
+    def forget(self) -> None:
+        """Become somebody who has never run anything."""
+        self.user += 1
+        self.spaces.close()
+        self.space = self.spaces.enter_context(podman_space())
+
+    def call(self, catalogue: Path, *words: str) -> str:
+        """Call `wardian` as the user of now; return what it wrote."""
+        home = self.place / f"user-{self.user}"
+        ours = {
+            "WARDIAN_HOME": home / "home", "WARDIAN_CACHE": home / "cache", "WARDIAN_BASE_IMAGE": self.base, "WARDIAN_CATALOGUE": catalogue,
+            "WARDIAN_PYTHON_DOWNLOADS": self.pythons.path, "WARDIAN_GLOBAL_REGISTRY": self.shared if catalogue == self.catalogue else "",
+        }  # fmt: skip
+        environ = {
+            **os.environ,
+            **(self.space.environ if self.space else {}),
+            **{key: str(value) for key, value in ours.items()},
+            "NO_PROXY": "127.0.0.1",
+        }
+        done = subprocess.run(
+            [BIN / "wardian", *words],
+            env=environ,
+            cwd=self.project,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    place = Path(tempfile.mkdtemp(prefix="wardian-bench-"))
+    try:
+        with DockerRegistry(place / "registry") as registry:
+            scene = Scene(place, registry)
+            with scene.spaces:
+                yield scene
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_curated_image_against_the_same_definition_uncurated(scene: Scene, ratio: Ratio) -> None:
+    def curated() -> None:
+        assert scene.call(scene.catalogue, "run", "-t", "podman", "-e", NAME, "train.py").startswith("1.9")
+
+    def uncurated() -> None:
+        assert scene.call(scene.empty, "run", "-t", "podman", "-f", "own.yml", "train.py").startswith("1.9")
+
+    ratio("first line of a curated image, nothing here before", curated, uncurated, 0.3, peer_name="the same definition, uncurated",
+          rounds=3, warm_up=0, before_ours=scene.forget, before_peer=scene.forget)  # fmt: skip
