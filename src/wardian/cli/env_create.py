@@ -112,10 +112,13 @@ def _from_scratch(options: dict[str, Any]) -> Environment:
     if options["image"] or options["dockerfile"]:
         text = None
         if options["dockerfile"]:
+            from wardian.small_file import read_small
+
             try:
-                text = options["dockerfile"].read_text()
+                text = read_small(options["dockerfile"]).decode().replace("\r\n", "\n").replace("\r", "\n")
             except (OSError, UnicodeDecodeError) as error:
-                raise InvalidInput(f"{options['dockerfile']} cannot be read: {error}", code="unreadable_file") from error
+                why = error.strerror if isinstance(error, OSError) else error
+                raise InvalidInput(f"{options['dockerfile']} cannot be read: {why}", code="unreadable_file") from error
             from wardian.definition.dockerfile import parse_dockerfile
 
             parse_dockerfile(text, str(options["dockerfile"]))  # its faults at its own lines

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import Conflict, InvalidReference, NotFound
+from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
 from wardian.events import Event, silent
 from wardian.image.copy import copy_image, only_image, select_image
 from wardian.image.layout import LayoutImageStore
@@ -126,10 +126,20 @@ class ImagePlaces:
                 names = [target.tag or _name_of(source)] if target.tag or _name_of(source) else []
                 return write_docker_archive(store, reference, path, names, platform=platform, listener=listener)
             if target.kind == "oci":
+                _check_directory(target, path)
                 copied = copy_image(store, reference, LayoutImageStore(path), tags, platform=platform, listener=listener)
             else:
                 copied = write_oci_archive(store, reference, path, tags, platform=platform, listener=listener)
             return copied.descriptor.digest
+
+
+def _check_directory(target: ImageFile, path: Path) -> None:
+    """Raise InvalidInput, code ``not_a_place``, if a layout cannot be at ``path``: it or what it lies in is a file."""
+    at = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    if os.path.lexists(at) and not at.is_dir():
+        what = "is no directory, which an OCI layout is" if at == path else f"lies below {at}, which is no directory"
+        raise InvalidInput(f"`{target}`: {target.path} {what}", code="not_a_place",
+                           hint=f"name a directory, or write `oci-archive:{target.path}` for a file")  # fmt: skip
 
 
 def _tags(target: ImageReference) -> list[str]:

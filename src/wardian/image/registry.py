@@ -78,7 +78,10 @@ class RegistryImageStore:
                 raise InvalidImage(f"{self.name}: what is served as `{reference}` has the digest sha256:{digest}, not {wanted[:80]}",
                                    code="wrong_digest", hint="the registry, or what is between, is damaged or lies")  # fmt: skip
         served = reply.headers.get("content-type", "").partition(";")[0].strip()
-        parsed = read_manifest(content, served if served in (*MANIFESTS, *INDEXES) else "")
+        try:
+            parsed = read_manifest(content, served if served in (*MANIFESTS, *INDEXES) else "")
+        except InvalidImage as error:
+            raise InvalidImage(f"{self._named(reference)}: {error.message}", hint=error.hint, code=error.stable_code) from error
         if served in (*MANIFESTS, *INDEXES) and served != parsed.media_type:
             raise InvalidImage(f"{self.name}: `{reference}` is served as {served}, and calls itself {parsed.media_type}",
                                code="ambiguous_manifest")  # fmt: skip
@@ -189,21 +192,26 @@ class RegistryImageStore:
                     break
                 said = str(self.client.refusal(reply, "PUT", path, self.repository))
             if "DIGEST_INVALID" not in said:  # docker-registry says so when it reads what another push is writing
-                raise self._refused(said)
+                raise self._refused(reference, said)
         else:
-            raise self._refused(said)
+            raise self._refused(reference, said)
         if kept.startswith("sha256:") and kept != f"sha256:{digest}":
             raise Unavailable(f"{self.name} keeps {kept} in place of sha256:{digest}", code="registry_unavailable",
                               hint="this registry, or a proxy before it, rewrites manifests")  # fmt: skip
 
-    def _refused(self, said: str) -> WardianError:
+    def _named(self, reference: str) -> str:
+        return f"{self.name}{'@' if reference.startswith('sha256:') else ':'}{reference}"
+
+    def _refused(self, reference: str, said: str) -> WardianError:
         if "BLOB_UNKNOWN" in said or "MANIFEST_UNKNOWN" in said:
-            return NotFound(f"{self.name} has not all that the manifest names: {said}", code="no_such_blob",
+            return NotFound(f"{self.name} has not all that the manifest of {self._named(reference)} names: {said}", code="no_such_blob",
                             hint="put its blobs first")  # fmt: skip
         if "NAME_UNKNOWN" in said:
             return NotFound(f"{self.name} does not exist: {said}", code="no_such_repository",
                             hint="this registry wants repositories to be made before they are pushed to")  # fmt: skip
-        return InvalidImage(f"{self.name} does not take the manifest: {said}", code="manifest_refused")
+        return InvalidImage(
+            f"{self.name} does not take the manifest of {self._named(reference)}: {said}", code="manifest_refused"
+        )
 
     def _read_tags(self, content: bytes | None) -> list[str]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING
@@ -135,6 +136,12 @@ def test_azures_directory_is_written_whole_and_leaves_nothing_old(host: Cli) -> 
     assert not (host.directory / "saved/BaseDockerfile").exists()
     assert host.ok("env", "create", "geo", "-f", "saved").out.endswith("(unchanged)\n")
     assert host.run("env", "export", "geo", "--to", "azureml-v2", "-o", "saved").code == 2
+
+
+def test_a_pipe_in_the_place_of_a_dockerfile_is_not_waited_for(host: Cli) -> None:
+    os.mkfifo(host.directory / "Dockerfile")
+    done = host.run("env", "create", "text", "--dockerfile", "Dockerfile", timeout_s=120)
+    assert (done.code, done.err) == (2, "error: Dockerfile cannot be read: it is no regular file\n")
 
 
 def test_docker_steps_are_written_beside_azures_file(host: Cli) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.fake_registry import FakeRegistry
 from tests.support.images import an_image
 
-from wardian.errors import Conflict, InvalidReference, NotFound
+from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import INDEX, MANIFEST, Index
 from wardian.image.places import ImagePlaces
@@ -48,6 +48,23 @@ def place(text: str) -> ImageReference | ImageFile:
 
 def copy(places: ImagePlaces, source: str, target: str, platform: str | None = None) -> Digest:
     return places.copy(place(source), place(target), platform=platform)
+
+
+@pytest.mark.parametrize(("target", "why"), [
+    ("oci:file", "file is no directory, which an OCI layout is"), ("oci:file/x:1", "file/x lies below "), ("oci:gone", "gone is no directory"),
+])  # fmt: skip
+def test_a_layout_in_the_place_of_a_file_is_refused_with_what_to_write(
+    places: ImagePlaces, tmp_path: Path, target: str, why: str
+) -> None:
+    an_image().put(LayoutImageStore(tmp_path / "from"), "1")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput) as caught:
+        copy(places, "oci:from:1", target)
+    assert caught.value.stable_code == "not_a_place"
+    assert why in caught.value.message
+    assert f"oci-archive:{target.split(':')[1]}" in (caught.value.hint or "")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 KINDS = ("registry", "oci", "oci-archive", "docker-archive")

@@ -342,6 +342,19 @@ def test_a_manifest_that_is_refused_says_why(fake: FakeRegistry, status: int, bo
     with pytest.raises(WardianError) as caught:
         an_image().put(a_store(fake), "x")
     assert caught.value.stable_code == code
+    if code == "manifest_refused":
+        assert f"the manifest of {fake.host}/team/envs@sha256:" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"not json", b'{"schemaVersion": 1, "name": "x"}', b'{"mediaType": "text/x"}', b'{"schemaVersion": 2, "layers": 1}'],
+)
+def test_a_manifest_that_cannot_be_read_names_the_image(fake: FakeRegistry, body: bytes) -> None:
+    fake.misbehave("GET */manifests/*", status=200, body=body)
+    with pytest.raises(InvalidImage) as caught:
+        a_store(fake).find("x")
+    assert caught.value.message.startswith(f"{fake.host}/team/envs:x: ")
 
 
 def test_a_push_that_meets_another_in_the_registry_is_repeated(fake: FakeRegistry) -> None:
