@@ -144,6 +144,8 @@ def _environment_in(text: str, line: int, faults: Faults, base: Path | None) -> 
     from wardian import formats
 
     with faults.wrap(line, "environment"):
+        if formats.find_job(place) is not None:  # this file itself, for one
+            raise InvalidInput(f"`{text[:120]}` says what runs: it is a job, not an environment", code="bad_reference")
         return formats.read(place)
     return None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.secret_text import looks_secret
 from wardian.formats.azureml import is_empty, shown, without_secrets
-from wardian.formats.azureml_job_parts import find_local, is_remote, note_rest
+from wardian.formats.azureml_job_parts import find_local, given_path, is_remote, note_rest
 from wardian.formats.azureml_line import OUTPUT_DIR
 from wardian.formats.job import PARAMETER
 from wardian.formats.yaml_fields import Fields
@@ -75,6 +75,7 @@ class JobData:
         self.expressions: dict[str, str] = {}
         self.faulty: set[str] = set()
         self._lines: dict[str, int] = {}
+        self._by_variable: dict[str, str] = {}
 
     def read(self) -> None:
         """Read both."""
@@ -83,7 +84,7 @@ class JobData:
             self._input(key.value, key.line, node)
         for name, path in self._given.items():
             if f"inputs.{name}" not in self.expressions and f"inputs.{name}" not in self.faulty:
-                self._take_path(name, (self._here(path)), None, "")
+                self._take_given(name, path, None, f"inputs.{name}")
         outputs = self._fields.table("outputs")
         for key, node in outputs.node.entries if outputs else ():
             self._output(key.value, key.line, node)
@@ -97,11 +98,11 @@ class JobData:
                 self._ledger.note("changed", place, "its value is one word for the command, whatever is in it", line=self._lines.get(name),
                                   hint="write several words into `command`")  # fmt: skip
 
-    @staticmethod
-    def _here(path: str) -> Path:
-        from pathlib import Path
-
-        return Path(path).expanduser().absolute()
+    def _take_given(self, name: str, path: str, line: int | None, field: str) -> None:
+        if path:
+            self._take_path(name, given_path(path), line, field)
+        else:
+            self._fault(f"inputs.{name}", "missing_key", f"the input `{name}` is given without a path", line, field)
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class JobData:
         text = fields.text("path")
         at = _line_of(node, "path", line)
         if name in self._given:
-            self._take_path(name, self._here(self._given[name]), line, path)
+            self._take_given(name, self._given[name], line, path)
         elif text is None:
             self._fault(path, "missing_key", f"the input `{name}` has no path", line, path, f"`--input {name}=PATH` gives one")
         elif is_remote(text):
@@ -195,8 +196,8 @@ class JobData:
     def _take_path(self, name: str, place: Path, line: int | None, path: str) -> None:
         variable = f"WARDIAN_INPUT_{name.upper()}"
         key = f"inputs.{name}"
-        other = next((one for one in self.paths if one.upper() == name.upper() and one != name), None)
-        if other is not None:
+        other = self._by_variable.setdefault(variable, name)
+        if other != name:
             self._fault(key, "bad_input", f"the inputs `{other}` and `{name}` would both be {variable}", line, path or key)
             return
         self.paths[name] = place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.definition.docker_section import VARIABLE
@@ -14,7 +15,6 @@ from wardian.formats.azureml import WHY_SECRET, is_empty, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from wardian.formats.faults import Faults
     from wardian.formats.ledger import Ledger
@@ -44,6 +44,11 @@ def local_path(text: str, base: Path) -> Path:
     if bare.startswith("///"):
         bare = bare[2:]
     return (base / bare).absolute()
+
+
+def given_path(text: str) -> Path:
+    """Return a path that was said beside the file, made absolute: it is relative to the working directory."""
+    return Path(text).expanduser().absolute()
 
 
 def find_local(text: str, base: Path | None, faults: Faults, line: int | None, field: str, what: str) -> Path | None:

@@ -15,6 +15,7 @@ from wardian.formats.azureml_job import seconds, with_rest
 from wardian.formats.azureml_job_keys import SHELL
 from wardian.formats.azureml_job_parts import (
     find_local,
+    given_path,
     is_remote,
     no_reference,
     read_variables,
@@ -200,6 +201,8 @@ class _RunConfiguration:
                     line=self._root.line,
                     hint="give one with `-e REF`",
                 )
+        for name in (name for name, path in given.inputs.items() if not path):
+            faults.add("missing_key", f"the input `{name}` is given without a path", field=f"data.{name}")
         text = fields.text("maxRunDurationSeconds", as_="timeout")
         timeout_s = None if text is None else seconds(text, *self._places["timeout"], faults)
         docker = fields.table("docker")
@@ -211,7 +214,7 @@ class _RunConfiguration:
             ledger.take(environment.losses)
         return ReadJob(
             FORMAT, faults.file, kind, words, None if given.source else self._project, environment, reference, f"azureml:{reference}" if reference else "",
-            node.line if node else None, {name: Path(path).expanduser().absolute() for name, path in given.inputs.items()}, (), dict(variables), None,
+            node.line if node else None, {name: given_path(path) for name, path in given.inputs.items() if path}, (), dict(variables), None,
             timeout_s, {"shm": shm} if shm and shm not in USUAL["docker.shmSize"] else {},
             (*faults.warnings, *(environment.warnings if environment else ())), ledger.losses,
         )  # fmt: skip

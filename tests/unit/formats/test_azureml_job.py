@@ -193,6 +193,7 @@ ENV = "environment: azureml:a:1\n"
         ("command: a\nenvironment: other words\n", [(2, "environment", "bad_reference")]),
         ("command: a\nenvironment: https://example.org/env.yml\n", [(2, "environment", "bad_reference")]),
         ("command: a\nenvironment: gone.yml\n", [(2, "environment", "no_such_path")]),
+        ("command: a\nenvironment: job.yml\n", [(2, "environment", "bad_reference")]),
         ("command: a\nenvironment: [a]\n", [(2, "environment", "wrong_type")]),
         ("command: a\nenvironment: {imaje: a}\n", [(2, "environment.imaje", "unknown_key"), (2, "environment", "missing_key")]),
         ("command: a\nenvironment: {image: a, conda_file: gone.yml}\n", [(2, "environment.conda_file", "no_such_file")]),
@@ -263,3 +264,18 @@ def test_a_file_that_says_not_what_runs_is_no_job(place: Path) -> None:
 def test_a_list_is_no_job(place: Path) -> None:
     with pytest.raises(InvalidDefinition, match="a job is a mapping"):
         azureml_job.read_job("- command: a\n", file="job.yml")
+
+
+def test_an_input_that_is_given_needs_a_path(place: Path) -> None:
+    text = "command: a ${{inputs.lr}}\nenvironment: azureml:a:1\ninputs: {lr: 1, data: {type: uri_folder, path: gone}}\n"
+    with pytest.raises(InvalidDefinition, match="`data` is given without a path"):
+        read(text, Given({"data": ""}))
+    assert read(text, Given({"data": ".", "lr": ""})).variables == {"AZUREML_PARAMETER_lr": ""}
+
+
+def test_thousands_of_inputs_are_read(place: Path) -> None:
+    inputs = "".join(f"  i{number}: {{type: uri_folder, path: .}}\n" for number in range(5000))
+    found = read(
+        f"command: a {' '.join(f'${{{{inputs.i{number}}}}}' for number in range(2000))}\nenvironment: azureml:a:1\ninputs:\n{inputs}"
+    )
+    assert len(found.inputs) == 5000
