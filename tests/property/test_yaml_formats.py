@@ -23,7 +23,7 @@ from wardian.definition.conda_dependencies import CondaDependencies
 from wardian.definition.environment import Environment
 from wardian.definition.identity import definition_hash
 from wardian.definition.match_spec import MatchSpec
-from wardian.definition.requirement import PipRequirement
+from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.errors import Conflict, InvalidDefinition, InvalidInput
 from wardian.formats.faults import Faults
 from wardian.formats.schema import load_schema
@@ -110,7 +110,7 @@ def test_adding_a_conda_package_is_the_change_of_the_value_and_keeps_every_line_
     written: tuple[str, Environment], spec: str
 ) -> None:
     text, env = written
-    name = MatchSpec.parse(spec).name
+    name = canonical_name(MatchSpec.parse(spec).name)
     if any(PipRequirement.parse(line).name == name for line in env.python.pip):
         return  # then pip's line is the one that is changed: the test below
     changed = formats.add(text, "conda", [spec], manager="conda")

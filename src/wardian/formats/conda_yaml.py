@@ -10,6 +10,7 @@ from wardian.definition.match_spec import MatchSpec
 from wardian.definition.requirement import PipRequirement
 from wardian.errors import InvalidDefinition
 from wardian.formats.conda_hints import dependency_hint, pip_line_hint
+from wardian.formats.conda_losses import NOT_KEPT, note_losses
 from wardian.formats.detect import other_yaml
 from wardian.formats.edit_yaml import add_to_conda, remove_from_conda, with_pip_lines
 from wardian.formats.faults import Faults
@@ -35,12 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "KEYS", "CondaPart", "add", "constraint_block", "lines_of", "read", "read_part", "remove", "write"]
 
 FORMAT = "conda"
-KEYS = ("name", "channels", "dependencies", "variables", "prefix")
+KEYS = ("name", "channels", "dependencies", "variables")
 _UNREAD = {
-    "platforms": "platforms are chosen when locking: `wardian env lock FILE --platform P`",
-    "category": "a definition has no categories: one file for each environment",
-    "channel_priority": "channels are used in their order, strictly",
-    "description": "describe the environment when it is created, or in Wardian's own YAML",
     "version": "the version of python is a dependency: `- python=3.11`",
     "python": "python is a dependency: `- python=3.11`",
     "pip": "pip's packages are an item of `dependencies`: `- pip: [numpy]`",
@@ -63,7 +60,7 @@ def read(
     """Return the conda environment that ``text`` states, nothing added.
 
     Lines below ``pip:`` are those of a requirements file: options, URLs and ``-r`` files included, relative to ``base``.
-    ``prefix`` is left out: a loss. Warnings: ``no_channels`` (conda would take its `defaults`),
+    Keys that nothing is made of, ``prefix`` for one, are losses. Warnings: ``no_channels`` (conda would take its `defaults`),
     ``no_python`` (packages for pip, but neither python nor pip).
 
     Args:     text: the file's text.  file: its name for people.
@@ -131,9 +128,9 @@ class _CondaFile:
 
     def part(self) -> CondaPart:
         fields, faults = self._fields, self._faults
-        fields.check_keys(KEYS, _UNREAD)
+        fields.check_keys((*KEYS, *NOT_KEPT), _UNREAD)
         name = fields.text("name", as_="name")
-        self._read_prefix()
+        note_losses(fields, self._ledger)
         channels = fields.texts("channels", example="conda-forge", as_="python.channels")
         self._check_channels(channels)
         for item, path in fields.items("dependencies", example="numpy"):
@@ -155,10 +152,6 @@ class _CondaFile:
         return CondaPart(environment, name, self._pip.local.places, alone, places)
 
     # -- parts -----------------------------------------------------------------------------------------------------
-
-    def _read_prefix(self) -> None:
-        if (prefix := self._fields.node.find("prefix")) is not None and self._fields.text("prefix") is not None:
-            self._ledger.note("dropped", self._fields.field_path("prefix"), "Wardian chooses where an environment is installed", line=prefix.line)  # fmt: skip
 
     def _check_channels(self, channels: Sequence[str]) -> None:
         for i, channel in enumerate(channels):

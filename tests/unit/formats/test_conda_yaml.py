@@ -227,7 +227,7 @@ WRONG: list[tuple[str, list[tuple[str, int | None, str]]]] = [
     # keys
     ("chanels: [c]\ndependencies: [numpy]\n", [("unknown_key", 1, "chanels")]),
     ("Name: a\ndependencies: [numpy]\n", [("unknown_key", 1, "Name")]),
-    (D + "- numpy\nplatforms: [linux-64]\n", [("unknown_key", 4, "platforms")]),
+    (D + "- numpy\nauthors: [ada]\n", [("unknown_key", 4, "authors")]),
     (D + "- numpy\npip: [requests]\n", [("unknown_key", 4, "pip")]),
     ("1: x\ndependencies: [a]\n", [("unknown_key", 1, "1")]),
     # name, prefix, channels
@@ -371,3 +371,15 @@ def test_extras_and_groups_are_refused() -> None:
 def test_line_ends_and_a_byte_order_mark_do_not_matter() -> None:
     text = "name: x\nchannels: [c]\ndependencies:\n- numpy\n"
     assert read("\ufeff" + text.replace("\n", "\r\n")).environment == read(text).environment
+
+
+def test_keys_of_other_tools_are_losses_and_a_strict_priority_is_none() -> None:
+    found = read(
+        "channels: [c]\ndependencies: [numpy]\nplatforms: [linux-64, osx-64]\ncategory:\nchannel_priority: strict\nprefix: /a\n"
+    )
+    assert [(loss.line, loss.field, loss.value) for loss in found.losses] == [
+        (3, "platforms", "linux-64, osx-64"),
+        (6, "prefix", ""),
+    ]
+    assert [loss.field for loss in read("channels: [c]\nchannel_priority: flexible\n").losses] == ["channel_priority"]
+    assert read(found.text).environment == found.environment
