@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, examples, table
+from wardian.cli.common import Session, command, complete_curated, examples, table
 from wardian.cli.lazy import LazyGroup
 from wardian.errors import RunFailed
 
 if TYPE_CHECKING:
     from wardian.sdk.catalogue import CuratedImage
 
-names_argument = click.argument("names", metavar="[NAME[:VERSION]]...", nargs=-1)
+names_argument = click.argument("names", metavar="[NAME[:VERSION]]...", nargs=-1, shell_complete=complete_curated)
 platform_option = click.option(
     "--platform",
     "platforms",

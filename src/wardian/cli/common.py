@@ -187,6 +187,8 @@ def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: 
     if incomplete.startswith("run:"):
         found_runs = complete_run(ctx, _param, incomplete.removeprefix("run:"))
         return [CompletionItem(f"run:{item.value}", help=item.help) for item in found_runs]
+    if curated := complete_curated(ctx, _param, incomplete):
+        return curated
     name, colon, _ = incomplete.partition(":")
     found: list[str] = []
     if "/" not in incomplete:
@@ -198,6 +200,24 @@ def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: 
             found = []
     fitting = [CompletionItem(text) for text in found if text.startswith(incomplete)]
     return fitting or [CompletionItem(incomplete, type="file")]
+
+
+def complete_curated(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of curated environments, after NAME: its versions; they need no workspace."""
+    from click.shell_completion import CompletionItem
+
+    from wardian.sdk.workspace import Workspace
+
+    if incomplete[:1] != "W":
+        return []
+    try:
+        catalogue = Workspace(Session(ctx.params.get("workspace_name"), as_json=True).settings).catalogue
+        name, colon, _ = incomplete.partition(":")
+        entries = catalogue.versions(name) if colon else catalogue.list()
+    except WardianError:
+        return []
+    found = [(entry.reference if colon else entry.name, entry.description) for entry in entries]
+    return [CompletionItem(text, help=said) for text, said in found if text.startswith(incomplete)]
 
 
 def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -51,6 +51,10 @@ class CuratedCollection:
         """Return the newest version of each, by name; nothing is written."""
         return self._parts.catalogue.current(with_deprecated=with_deprecated)
 
+    def versions(self, name: str) -> tuple[Entry, ...]:
+        """Return the versions of ``name``, the newest first; none: there is no such name."""
+        return self._parts.catalogue.versions(name)
+
     def get(self, reference: str) -> Entry:
         """Return the entry called NAME or NAME:VERSION, deprecated or not.
 

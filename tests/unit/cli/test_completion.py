@@ -60,6 +60,14 @@ def test_references_and_runs(cli: Cli) -> None:
     assert complete(cli, "runs", "show", "la") == ["latest"]
 
 
+def test_curated_names_need_no_workspace(cli: Cli) -> None:
+    names = complete(cli, "shell", "Wardian-p")
+    assert names
+    assert all(name.startswith("Wardian-p") for name in names)
+    assert complete(cli, "catalog", "build", "Wardian-minimal-py312-cpu:") == ["Wardian-minimal-py312-cpu:1"]
+    assert not (cli.home / "workspaces").exists()
+
+
 def test_a_tab_key_makes_nothing_and_says_nothing_where_something_is_wrong(cli: Cli) -> None:
     before = sorted(path.name for path in cli.home.iterdir())
     assert complete(cli, "shell", "") == ["file,"]
