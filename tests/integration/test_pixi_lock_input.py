@@ -191,6 +191,23 @@ def test_conda_packages_alone(workspace: Workspace) -> None:
     assert cli.ok("run", "-f", "pixi.lock", "a.py").out == "1.0\n"
 
 
+def test_of_several_indexes_the_one_that_has_the_very_file_is_taken(workspace: Workspace, tmp_path: Path) -> None:
+    from tests.support.index import Index
+
+    cli = workspace.cli
+    with Index(tmp_path / "second") as second:
+        second.add(make_wheel(tmp_path / "there", "alpha", "1.0", files={"alpha/__init__.py": "other = 1\n"}))
+        beta = second.add(make_wheel(tmp_path / "there", "beta", "1.0"))
+        workspace.wheels["beta"] = beta
+        text = workspace.lock().replace("    indexes:\n", f"    indexes:\n    - {second.url}\n")
+        cli.write("pixi.lock", text.replace(workspace.index.file_url(beta.name), second.file_url(beta.name)))
+        cli.ok("env", "create", "both", "-f", "pixi.lock")
+        found = {one["name"]: one for one in _locks(cli, "both")["linux/amd64"]["packages"]}
+        assert (found["alpha"]["source"], found["beta"]["source"]) == ("index:pypi", "index:#0")
+        cli.write("a.py", "import alpha, beta\nprint(hasattr(alpha, 'other'), beta.__version__)\n")
+        assert cli.ok("run", "-e", "both", "a.py").out == "False 1.0\n"
+
+
 def test_a_platform_that_is_not_locked_and_packages_that_are_not(workspace: Workspace) -> None:
     cli = workspace.cli
     cli.write("pixi.lock", workspace.lock())

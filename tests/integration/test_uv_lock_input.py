@@ -246,6 +246,58 @@ def test_what_is_not_locked_is_not_added(project: Project) -> None:
     assert "`alpha>=2` is not in the lock file" in cli.run("run", "-f", "uv.lock", "--with", "alpha>=2", "a.py").err
 
 
+def test_what_is_on_no_index_comes_from_where_it_was_locked(project: Project, tmp_path: Path) -> None:
+    cli = project.cli
+    repository = make_source_tree(tmp_path / "repository", "mine", "0.7")
+    for words in (
+        ("init", "-q"),
+        ("add", "."),
+        ("-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "first"),
+    ):
+        subprocess.run(["git", *words], cwd=repository, check=True, capture_output=True)
+    far = project.index.add(make_wheel(tmp_path / "made", "far", "1.0"))
+    near = make_wheel(cli.directory / "wheels", "near", "1.0")
+    cli.write(
+        "pyproject.toml",
+        f"""\
+[project]
+name = "thesis"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["mine", "far", "near"]
+[tool.uv.sources]
+mine = {{git = "{repository.as_uri()}"}}
+far = {{url = "{project.index.file_url(far.name)}"}}
+near = {{path = "wheels/{near.name}"}}
+[[tool.uv.index]]
+url = "{project.index.url}"
+default = true
+""",
+    )
+    project.lock()
+    cli.ok("env", "create", "thesis", "-f", "uv.lock")
+    (repository / "src/mine/__init__.py").write_text("moved = True\n")
+    subprocess.run(
+        ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qam", "second"], cwd=repository, check=True
+    )
+    assert project.packages("thesis") == {"mine": "0.7", "far": "1.0", "near": "1.0"}
+    cli.write("a.py", "import mine, far, near\nprint(mine.__version__, far.__version__, near.__version__)\n")
+    assert cli.ok("run", "-e", "thesis", "a.py").out == "0.7 1.0 1.0\n"
+
+
+def test_a_project_that_uv_builds_is_built(project: Project) -> None:
+    cli = project.cli
+    make_source_tree(cli.directory, "thesis", "1.0", requires=["tool"])
+    text = (cli.directory / "pyproject.toml").read_text()
+    cli.write("pyproject.toml", f'{text}[[tool.uv.index]]\nurl = "{project.index.url}"\ndefault = true\n')
+    project.lock()
+    done = cli.ok("env", "create", "thesis", "-f", "uv.lock")
+    assert "`thesis` is built and installed as it is now, not editable" in done.err
+    assert project.packages("thesis") == {"thesis": "1.0", "tool": "3.0"}
+    cli.write("elsewhere/a.py", "import thesis, tool\nprint(thesis.__version__)\n")
+    assert cli.ok("run", "-e", "thesis", "--source", "elsewhere", "a.py").out == "1.0\n"
+
+
 def test_each_package_is_looked_up_in_its_own_index(project: Project, tmp_path: Path) -> None:
     """Another index that has a package of the same name does not hide the one that was locked."""
     from tests.support.index import Index

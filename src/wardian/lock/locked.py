@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.formats.locked_input import LockedInput, LockedPackage
     from wardian.lock.indexes import IndexPlan
+
+    _Offer = tuple[str | None, Mapping[str, Any]]  # which index, and what it has of one package
     from wardian.lock.solver import SolveRequest
 
 _HINT = "lock anew with the tool that wrote the file, or ask an index that has it"
@@ -98,14 +100,15 @@ def _offered(
     target: PipTarget,
     packages: Sequence[LockedPackage],
     indexes: Sequence[str],
-) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+) -> dict[str, _Offer]:
     """Return, by name, what each package's own index has of it, and which index that is.
 
-    A package that does not say its index is from the first of ``indexes`` that has one of its files.
+    A package that does not say its index is from the first of ``indexes`` that has one of its files with the digest that is said;
+    where none has, from the first that has the file's name, so that the error tells of it.
     """
     platform = with_declared(request.platform, request.environment.accelerators)
 
-    def ask(index: str | None, wanted: Sequence[LockedPackage]) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+    def ask(index: str | None, wanted: Sequence[LockedPackage]) -> dict[str, _Offer]:
         pins = "".join(f"{package.name}=={package.version}\n" for package in wanted)
         listed = solver.uv.files(pins, python_version=target.version, uv_platform=platform.uv, arguments=plan.arguments,
                                  index_environ=plan.only(plan.alias_of(index)), offline=request.offline)  # fmt: skip
@@ -116,17 +119,38 @@ def _offered(
     for package in packages:
         if package.index is not None or not indexes:
             by_index.setdefault(package.index, []).append(package)
-    found: dict[str, tuple[str | None, Mapping[str, Any]]] = {}
+    found: dict[str, _Offer] = {}
     for index, wanted in by_index.items():
         found |= ask(index, wanted)
-    for package in unsaid:
-        for index in indexes:
-            with suppress(SolveFailed):  # that index has no such package or version
-                offered = ask(index, [package]).get(package.name)
-                if offered is not None and _files_of(package, offered[1]):
-                    found[package.name] = offered
-                    break
+    settled: set[str] = set()
+    for index in indexes:
+        rest = [package for package in unsaid if package.name not in settled]
+        for package, offered in _each(ask, index, rest):
+            digests = {
+                one.get("hashes", {}).get("sha256"): package.files[file_name(one)] for one in _files_of(package, offered[1])
+            }
+            if any(said is None or said == wanted_digest for said, wanted_digest in digests.items()):
+                found[package.name] = offered
+                settled.add(package.name)
+            elif digests:
+                found.setdefault(package.name, offered)
     return found
+
+
+def _each(
+    ask: Callable[[str | None, Sequence[LockedPackage]], Mapping[str, _Offer]], index: str, packages: Sequence[LockedPackage]
+) -> Iterator[tuple[LockedPackage, _Offer]]:
+    """Yield what ``index`` has of each of ``packages``, as far as it has it: all asked for at once, one by one if it lacks some."""
+    if not packages:
+        return
+    try:
+        offers = dict(ask(index, packages))
+    except SolveFailed:
+        offers = {}
+        for package in packages:
+            with suppress(SolveFailed):  # that index has no such package or version
+                offers |= ask(index, [package])
+    yield from ((package, offers[package.name]) for package in packages if package.name in offers)
 
 
 def _files_of(package: LockedPackage, offered: Mapping[str, Any]) -> list[Mapping[str, Any]]:
