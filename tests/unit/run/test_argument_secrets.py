@@ -26,7 +26,7 @@ HELD = [
     (["https://host/x?a=1&token=hunter2&b=2"], ["https://host/x?a=1&token=…&b=2"]),
     (["-H", "Authorization: Bearer hunter2"], ["-H", "Authorization: Bearer …"]),
     (["X-Api-Key: hunter2"], ["X-Api-Key: …"]),
-    (["AccountKey=hunter2;x=1"], ["…"]),
+    (["AccountKey=hunter2;x=1"], ["AccountKey=…"]),
     (["-----BEGIN RSA PRIVATE KEY-----\nhunter2"], ["…"]),
     (["sh", "-c", "curl https://u:hunter2@host | grep x"], ["sh", "-c", "curl https://u:…@host | grep x"]),
     ([f"login('{GITHUB}')"], ["login('…')"]),
