@@ -51,8 +51,10 @@ def test_an_environment_of_r_alone_says_that_it_has_no_python(conda: Cli) -> Non
     done = conda.run("run", "-f", "environment.yml", "train.py")
     assert (done.code, done.out) == (125, "")
     assert done.err.splitlines()[-2:] == [
-        "error: stats:1 has no Python, and a Python script or module is to run in it", "hint:  `wardian env add stats python`",
+        "error: stats:1 has no Python, which is wanted here", "hint:  `wardian env add stats python`",
     ]  # fmt: skip
+    assert conda.run("env", "build", "stats", "--print-python").err.startswith("error: stats:1 has no Python")
+    assert "python  none" in conda.ok("env", "build", "stats").out
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,9 @@ def test_packages_of_r_from_conda_run_in_their_image(
     done = conda.ok("run", "-f", "environment.yml", "-t", "podman", "train.R", "x")
     assert done.out == "Rscript runs train.R x\n"
     assert "outputs: " in done.err
+    conda.write("train.py", "print(1)\n")
+    refused = conda.run("run", "-e", "stats", "-t", "podman", "train.py")
+    assert (refused.code, "error: stats:1 has no Python" in refused.err) == (125, True)
 
 
 @pytest.fixture(scope="module")

@@ -125,10 +125,14 @@ def build(session: Session, target: str, as_image: bool, platforms: tuple[str, .
         "prefix_key": prefix.key, "python": prefix.python, "cached": prefix.cached,
     }  # fmt: skip
     if print_python:
+        if not prefix.python:
+            from wardian.sdk.prepare import no_python
+
+            raise no_python(version)
         session.show(document, lambda: prefix.python)
         return
     session.show(document, lambda: [f"{version}  lock {locked.chosen.lock_digest.short}  {'cached' if prefix.cached else 'installed'}",
-                                    f"  prefix  {prefix.path}", f"  python  {prefix.python}"])  # fmt: skip
+                                    f"  prefix  {prefix.path}", f"  python  {prefix.python or 'none'}"])  # fmt: skip
 
 
 def _build_images(session: Session, version: EnvironmentVersion, platforms: tuple[str, ...]) -> None:

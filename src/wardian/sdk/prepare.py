@@ -49,6 +49,8 @@ def prepare_in_container(
     image, local = ImageCollection(parts, environments).prepare(version, target)
     how = "known" if image.cached and image.origin == "built" else image.origin
     pinned = parts.locker.find(version, this_platform())
+    if wants_python and version.kind != "user" and pinned is not None and not pinned.chosen.python_version:
+        raise no_python(version)
     lock = f" · lock {image.lock_digest[:6]}" if image.lock_digest else ""
     python = version.environment.python
     return prepare_in_image(
@@ -62,14 +64,19 @@ def prepare_in_container(
     )  # fmt: skip
 
 
+def no_python(version: EnvironmentVersion) -> RunFailed:
+    """Return the error for an environment without Python where one is wanted."""
+    hint = f"`wardian env add {version.name} python`" if version.name else "add python to its definition"
+    return RunFailed(f"{version} has no Python, which is wanted here", hint=hint, code="no_python")
+
+
 def _installed(
     parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool
 ) -> Prepared:
     with contextlib.ExitStack() as stack:
         prefix, locked = _held(parts, environments, version, stack)
         if wants_python and not prefix.python:
-            raise RunFailed(f"{version} has no Python, and a Python script or module is to run in it", code="no_python",
-                            hint=f"`wardian env add {version.name} python`" if version.name else "add python to its definition")  # fmt: skip
+            raise no_python(version)
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
