@@ -13,6 +13,7 @@ from tests.support.cli import Cli
 from tests.support.containers import podman_space
 from tests.support.curated import NAME, draft, make, publish
 from tests.support.index import Index
+from tests.support.pythons import installed_pythons, make_standalone
 from tests.support.wheels import make_wheel
 
 from wardian.curated.catalogue import Catalogue
@@ -72,7 +73,7 @@ def solves(cli: Cli) -> int:
 
 def test_a_fresh_workspace_runs_it_without_a_solve(cli: Cli, around: Surroundings) -> None:
     (listed,) = cli.json("env", "list", "--kind", "curated")["environments"]
-    assert (listed["name"], listed["version"], listed["frameworks"]) == (NAME, "1", {"alpha": "1.0"})
+    assert (listed["name"], listed["version"], listed["frameworks"]) == (NAME, "1", [{"name": "alpha", "version": "1.0"}])
     assert cli.json("env", "list")["environments"] == []
     assert cli.ok("run", "-e", NAME, "show.py").out == "1.0 none\n"
     assert solves(cli) == 0
@@ -249,3 +250,37 @@ def test_its_image_is_pulled_from_the_global_registry(
         assert user.json("build", "list", "--kind", "image")["builds"] == []
         refused = user.run("env", "pull", f"{shared}/{NAME}", "--json")
         assert (refused.code, "curated_read_only" in refused.err) == (5, True)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "name",
+    ["Wardian-minimal-py312-cpu", "Wardian-sklearn-1.9-py312-cpu", "Wardian-xgboost-3.4-lightgbm-4.7-py312-cpu",
+     "Wardian-mlflow-3-sklearn-1.9-py312-cpu"],
+)  # fmt: skip
+def test_what_comes_with_wardian_trains_with_the_versions_of_its_lock(tmp_path: Path, name: str) -> None:
+    """The standalone Python that the lock names is not on every machine: the same versions, with a repacked one of this machine."""
+    entry = Catalogue().find(name)
+    assert entry is not None
+    lock = entry.lock("linux/amd64")
+    assert lock is not None
+    executable = next((path for version, path in installed_pythons() if version.startswith(f"{entry.python}.")), None)
+    if executable is None:
+        pytest.skip(f"no Python {entry.python} is on this machine")
+    pythons = make_standalone(tmp_path / "pythons", executable)
+    place = tmp_path / "curated" / name / "1"
+    place.mkdir(parents=True)
+    versions = [f"{artifact.name}=={artifact.version}" for artifact in lock.artifacts if artifact.kind != "python"]
+    asked = f'name: {name}\ndescription: x\ntags: {{accelerator: cpu}}\npython:\n  manager: uv\n  version: "=={entry.python}.*"\n  pip: {json.dumps(versions)}\n'
+    (place / "environment.yml").write_text(asked)
+    (place / "smoke.py").write_text(entry.smoke.read_text())
+    make(tmp_path / "curated", "publish", name, "--pythons", pythons.url, "--platform", "linux/amd64")
+    cli = Cli.at(tmp_path / "one")
+    (cli.home / "config.toml").write_text(f'python_downloads = "{pythons.url}"\ncatalogue = "{tmp_path / "curated"}"\n')
+    (done,) = cli.json("catalog", "smoke", name)["smoke"]
+    assert (done["state"], done["said"].split(":")[0]) == ("completed", "smoke")
+    again = Catalogue(tmp_path / "curated").entries[0].lock("linux/amd64")
+    assert again is not None
+    digests = {artifact.file: artifact.sha256 for artifact in lock.artifacts if artifact.kind != "python"}
+    assert {artifact.file: artifact.sha256 for artifact in again.artifacts if artifact.kind != "python"} == digests

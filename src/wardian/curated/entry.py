@@ -124,7 +124,7 @@ class Entry:
         return {
             "reference": self.reference, "name": self.name, "version": self.version, "definition_hash": self.definition_hash, "kind": "curated",
             "published": self.published, "deprecated": self.deprecated or None, "successor": self.successor or None, "python": self.python,
-            "accelerator": self.accelerator, "frameworks": dict(self.frameworks), "description": self.description, "locks": dict(self.locks),
+            "accelerator": self.accelerator, "frameworks": [{"name": name, "version": version} for name, version in self.frameworks.items()], "description": self.description, "locks": dict(self.locks),
         }  # fmt: skip
 
     def _read(self, name: str) -> bytes:
