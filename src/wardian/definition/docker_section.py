@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_LOGIN = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?).*@(?=[^@]*/)", re.DOTALL)
+_OF_FILES = ("oci:", "oci-archive:", "docker-archive:")  # their paths may hold any character
 SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -61,7 +63,10 @@ def checked_docker(section: DockerSection, faults: FaultList) -> DockerSection:
     if len(given) > 1:
         faults.add("too_many_docker_options", "docker", f"at most one of {', '.join(given)} may be given")
     platform = section.platform and faults.checked("docker.platform", get_platform, section.platform)
-    if section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
+    if section.base_image is not None and without_login(section.base_image) != section.base_image:
+        faults.add("secret_in_definition", "docker.base_image", "the base image holds a login of its registry",
+                   "`wardian secret set NAME`, and `docker: {credentials: NAME}`")  # fmt: skip
+    elif section.base_image is not None and (not section.base_image.strip() or re.search(r"\s", section.base_image)):
         faults.add("bad_image", "docker.base_image", f"`{section.base_image}` is not an image reference")
     _check_steps(section, given, faults)
     return replace(
@@ -73,6 +78,14 @@ def checked_docker(section: DockerSection, faults: FaultList) -> DockerSection:
         build_args=FrozenMap({key: clean_text(value) for key, value in section.build_args.items()}),
         build_secrets=FrozenMap(section.build_secrets),
     )
+
+
+def without_login(image: str) -> str:
+    """Return ``image`` without what stands before its registry as before the host of a URL: ``USER:PASSWORD@``.
+
+    No reference has an ``@`` before a ``/``, save one into a directory or an archive.
+    """
+    return image if image.startswith(_OF_FILES) else _LOGIN.sub(r"\1", image)
 
 
 def _check_steps(section: DockerSection, given: list[str], faults: FaultList) -> None:

@@ -30,6 +30,7 @@ INDEX_STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
 LINK_SCRIPTS = ("refuse", "run")
 
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
+_WORDS_HINT = "everybody who sees the environment sees this: leave it out (`wardian secret set` keeps secrets)"
 _VIRTUAL = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -264,6 +265,7 @@ def _check_rest(env: Environment, faults: FaultList) -> None:
         elif looks_secret(key, value):
             faults.add("secret_in_definition", f"variables.{key}", f"the value of `{key}` looks like a secret",
                        f"pass it on at run time: `wardian run -V {key} …`")  # fmt: skip
+    check_words(env.description, env.tags, faults)
     for key, value in env.accelerators.items():
         if not _VIRTUAL.fullmatch(key) or not value or any(c.isspace() for c in value):
             faults.add("bad_accelerator", f"accelerators.{key}", f"`{key}: {value}` is not a virtual package and its version",
@@ -274,3 +276,16 @@ def _check_rest(env: Environment, faults: FaultList) -> None:
     for i, repository in enumerate(env.spark.repositories):
         if SECRET_VALUE.search(repository) or holds_secret(repository):
             faults.add("secret_in_definition", f"spark.repositories[{i}]", "the repository's URL holds a secret", SECRET_HINT)
+
+
+def check_words(description: str, tags: Mapping[str, str], faults: FaultList) -> None:
+    """Note secrets in what tells people of an environment: everybody who sees its name sees that."""
+    if SECRET_VALUE.search(description):
+        faults.add("secret_in_definition", "description", "the description holds what looks like a secret", _WORDS_HINT)
+    for key, value in tags.items():
+        if SECRET_VALUE.search(key):
+            faults.add("secret_in_definition", "tags", "the name of a tag looks like a secret", _WORDS_HINT)
+        elif looks_secret(key, value):
+            faults.add(
+                "secret_in_definition", f"tags.{key}", f"the value of the tag `{key[:80]}` looks like a secret", _WORDS_HINT
+            )

@@ -92,6 +92,7 @@ def read(
               InvalidDefinition: all its faults.  InvalidInput: codes ``unknown_format``, ``format_not_read``,
               ``no_script_block``, ``is_a_directory``.
     """
+    from wardian.formats.kept_secrets import refuse_secrets
     from wardian.formats.source_text import read_source
 
     if format_name is None and (model := _model(Path(path))) is not None:
@@ -107,8 +108,11 @@ def read(
     kind = format_name or detect(str(place), text)
     folder = place.parent if base is None else base
     if environment is not None:
-        return _of_pixi(kind, text, str(place), folder, environment)
-    return _module(kind).read(text, file=str(place), base=folder, extras=extras, groups=groups)
+        found = _of_pixi(kind, text, str(place), folder, environment)
+    else:
+        found = _module(kind).read(text, file=str(place), base=folder, extras=extras, groups=groups)
+    refuse_secrets(found, str(place), text)
+    return found
 
 
 def read_text(

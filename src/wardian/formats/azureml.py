@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.docker_section import without_login
 from wardian.definition.environment import Environment
 from wardian.definition.secret_text import looks_secret
 from wardian.definition.url_secret import holds_conda_secret, holds_secret
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 NO_CONDA = CondaPart(Environment(), None, {}, alone=True)
 DEFAULT_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"  # what Azure ML takes where none is given
 WHY_SECRET = "its value looks like a secret, and a definition holds none"  # noqa: S105 - a sentence, not a secret
+LOGIN_HINT = "`wardian secret set NAME`, and `docker: {credentials: NAME}` in Wardian's own YAML"
 PROJECT = "project_environment"  # what the SDK calls every conda file
 ANONYMOUS = "CliV2AnonymousEnvironment"  # what Azure ML calls an environment that was given no name
 
@@ -166,6 +168,14 @@ class _Cleaner:
 def without_secrets(text: str) -> str:
     """Return ``text`` with its URLs without login, conda token and query."""
     return _QUERY.sub("", _CONDA_TOKEN.sub("", _USER.sub("://", text)))
+
+
+def image_without_login(image: str, ledger: Ledger, path: str, line: int | None) -> str:
+    """Return ``image`` without the login that stands before its registry, which is noted."""
+    bare = without_login(image)
+    if bare != image:
+        ledger.note("stripped", path, "a definition holds no login of a registry", hint=LOGIN_HINT, line=line)
+    return bare
 
 
 def kept_text(environment: Environment, what: str, file: str, losses: Sequence[Loss]) -> str:

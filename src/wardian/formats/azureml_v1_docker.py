@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.docker_section import DockerSection
 from wardian.definition.dockerfile import parse_dockerfile
-from wardian.formats.azureml import is_empty, shown, without_secrets
+from wardian.formats.azureml import LOGIN_HINT, image_without_login, is_empty, shown, without_secrets
 from wardian.formats.azureml_writing import DOCKERFILE
 from wardian.formats.source_text import read_source
 
@@ -42,6 +42,9 @@ def read_docker(root: Fields, ledger: Ledger, base: Path | None, *, in_its_direc
         if key.value not in _KNOWN and not is_empty(node):
             _note_unread(fields, key.value, node, key.line, ledger)
     image = fields.text("baseImage", as_="docker.base_image")
+    if image is not None:
+        line, path = fields.places["docker.base_image"]
+        image = image_without_login(image, ledger, path, line)
     text = _dockerfile(fields, ledger, base, image=image, in_its_directory=in_its_directory)
     _refuse_context(fields)
     if image is not None and text is not None:
@@ -130,9 +133,11 @@ def _with_registry(fields: Fields, image: str, ledger: Ledger) -> str:
     address = (registry.text("address") or "").removeprefix("https://").removeprefix("http://").rstrip("/")
     for key, node in registry.node.entries:
         path = registry.field_path(key.value)
+        if key.value == "address":
+            address = image_without_login(f"{address}/", ledger, path, key.line).rstrip("/")
         if key.value in ("username", "password") and not is_empty(node):
             ledger.note("stripped", path, "a definition holds no login of a registry",
-                        hint="`wardian secret set NAME`, and `docker: {credentials: NAME}` in Wardian's own YAML", line=key.line)  # fmt: skip
+                        hint=LOGIN_HINT, line=key.line)  # fmt: skip
         elif key.value != "address" and not is_empty(node):
             ledger.note("dropped", path, "it is a login in Azure", line=key.line)
     if not address or image.startswith(f"{address}/"):

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING
 from wardian.definition.docker_section import BuildContext, DockerSection
 from wardian.definition.environment import Environment, PythonSection
 from wardian.definition.local_path import checked_path
+from wardian.definition.secret_text import SECRET_VALUE, looks_secret
 from wardian.errors import InvalidDefinition, InvalidInput
-from wardian.formats.azureml import ANONYMOUS, NO_CONDA, AzurePart, is_empty, kept_text, refuse_edit, shown, without_secrets
+from wardian.formats.azureml import (
+    ANONYMOUS,
+    NO_CONDA,
+    WHY_SECRET,
+    AzurePart,
+    image_without_login,
+    is_empty,
+    kept_text,
+    refuse_edit,
+    shown,
+    without_secrets,
+)
 from wardian.formats.azureml_writing import write_v2
 from wardian.formats.faults import Faults
 from wardian.formats.ledger import Ledger
@@ -151,7 +163,7 @@ class _EnvironmentFile:
         python = part.environment.python
         if self._conda_node is None:
             python = PythonSection(manager="user")
-        description, tags = fields.text("description", as_="description") or "", fields.strings("tags", as_="tags")
+        description, tags = self._words()
         with faults.wrap(places=self._places):
             environment = Environment(
                 name, python, docker, variables=part.environment.variables, description=description, tags=tags
@@ -181,7 +193,25 @@ class _EnvironmentFile:
                              line=self._places["docker.base_image"][0], field="image",
                              hint="`az ml environment show -n NAME -v V -o yaml` tells its image: write that one")  # fmt: skip
             return None
-        return image
+        return (
+            None if image is None else image_without_login(image, self._ledger, "image", self._places["docker.base_image"][0])
+        )
+
+    def _words(self) -> tuple[str, dict[str, str]]:
+        """Return description and tags; what looks like a secret is noted and left out."""
+        description = self._fields.text("description", as_="description") or ""
+        if SECRET_VALUE.search(description):
+            self._ledger.note("stripped", "description", "it holds what looks like a secret, and a definition holds none",
+                              line=self._places["description"][0])  # fmt: skip
+            description = ""
+        kept = {}
+        for key, value in self._fields.strings("tags", as_="tags").items():
+            if looks_secret(key, value):
+                self._ledger.note("stripped", f"tags.{key}", WHY_SECRET, hint="`wardian secret set NAME` keeps secrets",
+                                  line=self._places[f"tags.{key}"][0])  # fmt: skip
+            else:
+                kept[key] = value
+        return description, kept
 
     def _build(self) -> BuildContext | None:
         fields = self._fields.table("build", as_="docker")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wardian.definition.secret_text import looks_secret
+from wardian.definition.url_secret import holds_secret
 from wardian.errors import InvalidDefinition, InvalidInput
 from wardian.formats import conda_yaml, requirements
+from wardian.formats.azureml import without_secrets
 from wardian.formats.faults import Faults
 from wardian.formats.ledger import Ledger
 from wardian.formats.source_text import plain_text, read_source
@@ -100,6 +103,7 @@ def _read_python_env(path: Path, ledger: Ledger) -> ReadDefinition:
     python = fields.text("python") or ""
     for item, field in fields.items("build_dependencies", example="setuptools"):
         value = item.value if isinstance(item, YamlScalar) else ""
+        value = without_secrets(value) if looks_secret("", value) or holds_secret(value) else value
         ledger.note("dropped", field, f"`{value[:80]}` builds packages: Wardian builds in an environment of its own", value=value,
                     hint="add it to the requirements if the model imports it", line=item.line, file=str(path))  # fmt: skip
     lines: dict[int, str] = {}

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from wardian.definition.reference import Reference, is_curated_name
-from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
+from wardian.errors import Conflict, InvalidDefinition, InvalidInput, InvalidReference, NotFound
 from wardian.workspace import labels, registration, resolution
 from wardian.workspace.clock import moment_text, utc_now
 from wardian.workspace.curation import is_foreign, refuse_change
@@ -220,8 +220,14 @@ class Environments:
 
         Args:     tags: replace all of the version's tags.
         """
+        from wardian.definition.environment import check_words
+        from wardian.definition.fault_list import FaultList
         from wardian.definition.values import FrozenMap, clean_text
 
+        faults = FaultList()
+        check_words(description or "", tags or {}, faults)
+        if faults.found:
+            raise InvalidDefinition(faults.found)
         with self._database.write():
             found = self.get(reference)
             refuse_change(found.name)

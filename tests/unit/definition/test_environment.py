@@ -8,6 +8,7 @@ from tests.builders import an_environment
 
 from wardian.definition.docker_section import BuildContext, DockerSection
 from wardian.definition.environment import Environment, PythonSection, SparkSection
+from wardian.definition.secret_text import looks_secret
 from wardian.definition.values import FrozenMap
 from wardian.digest import Digest
 from wardian.errors import InvalidDefinition
@@ -109,6 +110,12 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("wrong_type", "docker.build_args.A", {"docker": D(dockerfile="FROM b", build_args={"A": 1})}),  # type: ignore[dict-item]
     ("unknown_platform", "docker.platform", {"docker": D(base_image="a", platform="linux/riscv")}),
     ("bad_image", "docker.base_image", {"docker": D(base_image="a b")}),
+    ("secret_in_definition", "docker.base_image", {"docker": D(base_image="puller:p@registry.example.org/a:1")}),
+    ("secret_in_definition", "docker.base_image", {"docker": D(base_image="https://puller:p@ss@registry.example.org/a")}),
+    ("secret_in_definition", "description", {"description": "the key is AKIA" + "A" * 16}),
+    ("secret_in_definition", "tags", {"tags": {"AKIA" + "A" * 16: "x"}}),
+    ("secret_in_definition", "tags.password", {"tags": {"password": "abc"}}),
+    ("secret_in_definition", "tags.of", {"tags": {"of": "ghp_" + "a" * 36}}),
     ("bad_variable", "variables.A-B", {"variables": {"A-B": "1"}}),
     ("bad_variable", "variables.", {"variables": {"": "1"}}),
     ("secret_in_definition", "variables.API_KEY", {"variables": {"API_KEY": "abc"}}),
@@ -172,3 +179,16 @@ def test_a_secret_is_not_repeated_in_the_error(channel: str) -> None:
         Environment(variables={"DB_PASSWORD": "hunter2"}, python=PythonSection(channels=(channel,)))
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(caught.value.as_document())
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["debian:12", f"host:5000/a/b:1@sha256:{'a' * 64}", "oci:here@there/layout:1", f"oci-archive:a@b/c.tar@sha256:{'a' * 64}"],
+)
+def test_an_at_sign_that_is_no_login_stays_in_a_base_image(image: str) -> None:
+    assert Environment(docker=DockerSection(base_image=image)).docker.base_image == image
+
+
+def test_a_long_value_without_a_secret_is_told_as_fast_as_it_is_read() -> None:
+    """With time that grows as the square of the length, this takes hours."""
+    assert not looks_secret("A", "a" * 4_000_000)

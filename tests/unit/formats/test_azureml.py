@@ -292,3 +292,39 @@ def test_a_machines_own_python_is_nothing_that_v2_can_say() -> None:
     document = json.loads(formats.export(environment, "azureml-v1").text)
     assert document["python"]["interpreterPath"] == "/usr/bin/python3"
     assert document["docker"]["baseImage"] is None
+
+
+def test_secrets_in_image_description_and_tags_are_stripped_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "azureml.yml"
+    path.write_text(
+        f"image: https://puller:pa55@registry.example.org/team/base:1\ndescription: the key is ghp_{'a' * 36}\n"
+        f"tags:\n  team: risk\n  password: pa55\n  of: ghp_{'a' * 36}\n"
+    )
+    found = formats.read(path)
+    assert found.environment.docker.base_image == "https://registry.example.org/team/base:1"
+    assert (found.environment.description, dict(found.environment.tags)) == ("", {"team": "risk"})
+    told = [(loss.kind, loss.line, loss.field) for loss in found.losses]
+    assert told == [
+        ("stripped", 1, "image"),
+        ("stripped", 2, "description"),
+        ("stripped", 5, "tags.password"),
+        ("stripped", 6, "tags.of"),
+    ]
+    assert "pa55" not in f"{found}"
+    assert "ghp_" not in f"{found}"
+
+
+def test_a_login_in_the_address_of_a_registry_or_before_a_v1_image_is_stripped(tmp_path: Path) -> None:
+    for docker, line in (
+        (
+            '"baseImage": "a/b:1", "baseImageRegistry": {"address": "https://puller:pa55@registry.example.org"}',
+            "baseImageRegistry.address",
+        ),
+        ('"baseImage": "puller:pa55@registry.example.org/a/b:1"', "baseImage"),
+    ):
+        path = tmp_path / JSON_FILE
+        path.write_text(f'{{"name": "n", "python": {{"userManagedDependencies": true}}, "docker": {{{docker}}}}}')
+        found = formats.read(tmp_path)
+        assert found.environment.docker.base_image == "registry.example.org/a/b:1"
+        assert [(loss.kind, loss.field) for loss in found.losses] == [("stripped", f"docker.{line}")]
+        assert "pa55" not in f"{found}"

@@ -111,3 +111,10 @@ def test_a_damaged_model_says_so(model: Path) -> None:
     (model / "MLmodel").write_text("- a\n")
     with pytest.raises(InvalidDefinition):
         formats.read(model)
+
+
+def test_what_is_said_of_build_dependencies_holds_no_secret(model: Path) -> None:
+    (model / "python_env.yaml").write_text(PYTHON_ENV.replace("pip==24.0", "a @ https://me:pa55@files.example.org/a.zip"))
+    [loss, _] = formats.read(model).losses
+    assert "`a @ https://files.example.org/a.zip` builds packages" in loss.why
+    assert "pa55" not in f"{loss} {loss.value}"
