@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from wardian.definition.reference import CURATED_PREFIX, LATEST, NAME, VERSION
 from wardian.digest import Digest
-from wardian.errors import WardianError, wrong_in
+from wardian.errors import InvalidDefinition, WardianError, wrong_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +63,12 @@ class Entry:
 
         Raises:   DamagedCatalogue: it is none.
         """
+        _check_reference(name, version)
         try:
             return cls(
-                name=name, version=version, published=str(values["published"]), deprecated=str(values.get("deprecated", "")),
-                successor=str(values.get("successor", "")), python=str(values["python"]), accelerator=str(values["accelerator"]),
-                frameworks={str(key): str(value) for key, value in values["frameworks"].items()}, description=str(values["description"]),
+                name=name, version=version, published=_day(values["published"]), deprecated=(values.get("deprecated") and _day(values["deprecated"])) or "",
+                successor=_text(values.get("successor", "")), python=_text(values["python"]), accelerator=_text(values["accelerator"]),
+                frameworks={key: _text(value) for key, value in values["frameworks"].items()}, description=_text(values["description"]),
                 definition_hash=Digest(values["definition_hash"]), content=Digest(values["content"]),
                 locks={str(platform): Digest(digest) for platform, digest in values["locks"].items()}, place=place,
             )  # fmt: skip
@@ -84,7 +87,7 @@ class Entry:
 
     def source(self) -> str:
         """Return the definition as it was written, in Wardian's YAML."""
-        return self._read(DEFINITION).decode()
+        return self._text_of(DEFINITION)
 
     def environment(self) -> Environment:
         """Return the definition, with its name.
@@ -94,9 +97,14 @@ class Entry:
         from wardian.definition.identity import definition_hash
         from wardian.formats import read_text
 
-        found = read_text(self.source(), "wardian", file=f"{self.reference}/{DEFINITION}").environment
+        try:
+            found = read_text(self.source(), "wardian", file=str(self.place / DEFINITION)).environment
+        except InvalidDefinition as error:
+            raise DamagedCatalogue(f"the definition of {self.reference} is none: {error.message}", hint=HINT) from error
         if definition_hash(found) != self.definition_hash or found.name != self.name:
-            raise DamagedCatalogue(f"the definition of {self.reference} is not the one that was published", hint=HINT)
+            raise DamagedCatalogue(
+                f"{self.place / DEFINITION} is not the definition of {self.reference} that was published", hint=HINT
+            )
         return found
 
     def lock(self, platform: str) -> Lock | None:
@@ -104,14 +112,20 @@ class Entry:
 
         Raises:   DamagedCatalogue: it is not the one that was published.
         """
-        from wardian.lock.lock import Lock
+        from wardian.lock.lock import Lock, UnreadableLock
 
         digest = self.locks.get(platform)
         if digest is None:
             return None
-        lock = Lock.from_json(self._read(lock_file(platform)).decode())
+        try:
+            lock = Lock.from_json(self._text_of(lock_file(platform)))
+        except UnreadableLock as error:
+            place = self.place / lock_file(platform)
+            raise DamagedCatalogue(f"{place}: {error.message}", hint=error.hint or HINT) from error
         if lock.digest != digest or lock.platform != platform:
-            raise DamagedCatalogue(f"the lock of {self.reference} for {platform} is not the one that was published", hint=HINT)
+            raise DamagedCatalogue(
+                f"{self.place / lock_file(platform)} is not the lock of {self.reference} that was published", hint=HINT
+            )
         return lock
 
     def files_digest(self) -> Digest:
@@ -127,6 +141,14 @@ class Entry:
             "accelerator": self.accelerator, "frameworks": [{"name": name, "version": version} for name, version in self.frameworks.items()], "description": self.description, "locks": dict(self.locks),
         }  # fmt: skip
 
+    def _text_of(self, name: str) -> str:
+        try:
+            return self._read(name).decode()
+        except UnicodeDecodeError as error:
+            raise DamagedCatalogue(
+                f"{self.place / name} is not UTF-8 text: {error.reason} at byte {error.start}", hint=HINT
+            ) from error
+
     def _read(self, name: str) -> bytes:
         from wardian.small_file import read_small
 
@@ -134,11 +156,30 @@ class Entry:
             return read_small(self.place / name, limit_bytes=_LONGEST_BYTES)
         except OSError as error:
             raise DamagedCatalogue(
-                f"{name} of {self.reference} cannot be read: {error.strerror or error}", hint=HINT
+                f"{self.place / name} of {self.reference} cannot be read: {error.strerror or error}", hint=HINT
             ) from error
 
 
 HINT = "install Wardian anew; with a catalogue of your own, WARDIAN_CATALOGUE, make its index anew"
+
+
+def _check_reference(name: str, version: str) -> None:
+    """Raise if no reference could mean this, or if it is a name that anybody may give."""
+    shown = f"{name:.80}:{version:.80}"
+    if not NAME.fullmatch(name) or not name.startswith(CURATED_PREFIX):
+        raise DamagedCatalogue(f"`{shown}` in the catalogue is no entry: a name is `{CURATED_PREFIX}`, then letters, digits, `.`, `_` and `-`", hint=HINT)  # fmt: skip
+    if not VERSION.fullmatch(version) or version == LATEST:
+        raise DamagedCatalogue(f"`{shown}` in the catalogue is no entry: a version is up to 64 letters, digits, `.`, `_` and `-`, and not `{LATEST}`", hint=HINT)  # fmt: skip
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _day(value: object) -> str:
+    return date.fromisoformat(_text(value)).isoformat()
 
 
 def lock_file(platform: str) -> str:

@@ -227,7 +227,7 @@ class Lock:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableLock(f"this is not a lock: {error}") from error
         if not isinstance(document, dict):
             raise UnreadableLock("this is not a lock: not a JSON object")

@@ -113,7 +113,9 @@ class EnvironmentLookup:
             version_id = record.environment.version_id
             found = self.by_id(version_id) if version_id is not None else None
             if found is None:
-                raise NotFound(f"run `{record.id}` has no environment in this workspace", code="environment_not_found")
+                asked = record.configuration.environment
+                raise NotFound(f"run `{record.id}` ran with no environment of this workspace" + (f": it asked for `{asked}`" if asked else ""),
+                               code="environment_not_found", hint=f"`wardian runs show {record.id}` says what became of it")  # fmt: skip
             return found
         return self._parts.environments.get(parsed)
 

@@ -257,10 +257,8 @@ class Environments:
         Raises:   Conflict: code ``in_use``: labels, runs or other records refer to it; the message names them.
         """
         target = resolution.parsed(reference)
-        refuse_change(target.name)
         with self._database.write():
-            found = self.get(target)
-            refuse_change(found.name)
+            found = self._own(target)
             environment_id = self._environment_id(found.id)
             if target.hash_prefix is not None and environment_id is not None:
                 raise InvalidInput(f"`{target}` has a name: it is {found.reference}", hint=f"write `{found.reference}`",
@@ -291,6 +289,14 @@ class Environments:
             raise NotFound("that version was deleted", code="environment_version_not_found")
         return EnvironmentVersion.from_row(row)
 
+    def _own(self, target: Reference) -> EnvironmentVersion:
+        """Return the version that may be hidden or removed: any but a curated one. One of a kept name, made when it was not yet kept, too."""
+        found = resolution.find_version(self._database, target) if is_curated_name(target.name or "") else self.get(target)
+        if found is None or found.kind == "curated":
+            refuse_change(target.name)
+            refuse_change(found.name if found else None)
+        return found or self.get(target)
+
     def _meant(self, reference: Reference) -> Reference:
         curated = self._curation is not None and reference.name is not None and is_curated_name(reference.name)
         return self._curation().resolve(reference) if self._curation is not None and curated else reference
@@ -312,10 +318,8 @@ class Environments:
         return tuple(EnvironmentVersion.from_row(row) for row in rows)
 
     def _set_archived(self, target: Reference, moment: str | None) -> EnvironmentVersion:
-        refuse_change(target.name)
         with self._database.write():
-            found = self.get(target)
-            refuse_change(found.name)
+            found = self._own(target)
             environment_id = self._environment_id(found.id)
             table, row_id = ("environments", environment_id) if _is_name(target) else ("versions", found.id)
             value = "coalesce(archived, ?)" if moment else "?"

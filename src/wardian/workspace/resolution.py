@@ -115,7 +115,10 @@ def label_missing(database: Database, name: str, label: str) -> NotFound:
         _SHOWN,
     )
     known = ", ".join(f"`{row[0]}`" for row in rows)
-    hint = f"its labels: {known}" if known else f"it has none; `wardian env label {name}:VERSION {label}` gives it"
+    none = f"`wardian env label {name}:VERSION {label}` gives it"
+    if is_curated_name(name):
+        none = f"a curated one has versions alone: `wardian env history {name}`"
+    hint = f"its labels: {known}" if known else f"it has none; {none}"
     return NotFound(
         f"no version of environment `{name}` has the label `{label}`", hint=hint, code="environment_label_not_found"
     )

@@ -156,3 +156,35 @@ def test_a_missing_or_changed_file_is_told(copied: Path) -> None:
     (entry.place / "linux-amd64.lock.json").unlink()
     with pytest.raises(DamagedCatalogue, match="cannot be read"):
         entry.lock("linux/amd64")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "values"),
+    [
+        ("../../etc", "1", {}), ("/etc", "1", {}), ("sklearn", "1", {}), ("wardian-lower", "1", {}), ("Wardian-\x1b[31m", "1", {}),
+        ("Wardian-\ud800", "1", {}), ("Wardian-a", "../x", {}), ("Wardian-a", "latest", {}), ("Wardian-a", "9" * 5000, {}), ("Wardian-a", "", {}),
+        ("Wardian-a", "1", {"published": [1, 2]}), ("Wardian-a", "1", {"published": "soon"}), ("Wardian-a", "1", {"deprecated": "soon"}),
+        ("Wardian-a", "1", {"frameworks": {"a": {"b": 1}}}), ("Wardian-a", "1", {"description": 3}), ("Wardian-a", "1", {"python": 3.12}),
+    ],
+)  # fmt: skip
+def test_an_entry_that_nobody_could_name_or_read_is_told(
+    copied: Path, name: str, version: str, values: dict[str, object]
+) -> None:
+    index = json.loads((copied / "catalogue.json").read_text())
+    good = index["environments"][ENTRIES[0].name]["1"]
+    index["environments"] = {name: {version: good | values}}
+    (copied / "catalogue.json").write_text(json.dumps(index))
+    with pytest.raises(DamagedCatalogue, match=r"in the catalogue is no entry") as caught:
+        _ = Catalogue(copied).entries
+    assert len(caught.value.message) < 400
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"{}", b"[]", b"[" * 200_000])
+def test_a_file_that_is_none_names_itself(copied: Path, content: bytes) -> None:
+    entry = next(one for one in Catalogue(copied).entries if one.locks)
+    for name, read in (("environment.yml", entry.environment), ("linux-amd64.lock.json", lambda: entry.lock("linux/amd64"))):
+        (entry.place / name).write_bytes(content)
+        with pytest.raises(DamagedCatalogue, match=re.escape(name)) as caught:
+            read()
+        assert caught.value.hint
