@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"://[^\s\"'<>`,]*")
 
+# `/t/…` alone stands in addresses of forums, too
+_CONDA_TOKEN = re.compile(r"/t/(?:[a-z]{2}-[0-9a-zA-Z-]{8,}(?:/|$)|[^/${]+/.*\.(?:conda|tar\.bz2)$)")
+
 
 def refuse_secrets(read: ReadDefinition, file: str, text: str) -> None:
     """Refuse what was read of ``file`` if a version would keep a secret with it, which everybody sees who gets the version.
@@ -33,7 +36,9 @@ def refuse_secrets(read: ReadDefinition, file: str, text: str) -> None:
 
 def _lines_with_secrets(text: str) -> list[str]:
     spots = [match.start() for match in SECRET_VALUE.finditer(text)]
-    spots += [match.start() for match in _URL.finditer(text) if holds_secret(match.group())]
+    spots += [
+        match.start() for match in _URL.finditer(text) if holds_secret(match.group()) or _CONDA_TOKEN.search(match.group())
+    ]
     return [text[text.rfind("\n", 0, spot) + 1 : _end(text, spot)].strip() for spot in spots]
 
 

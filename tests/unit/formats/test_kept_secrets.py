@@ -67,3 +67,22 @@ def test_addresses_without_a_secret_are_kept(name: str, harmless: str, tmp_path:
     text = FILES[name][0].replace("https://URL", f"https://{harmless}").replace("URL", f"https://{harmless}")
     (tmp_path / name).write_text(text)
     assert harmless in formats.read(tmp_path / name).text
+
+
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("https://conda.example.org/t/ab-12345678-90ab/main", True),
+        ("https://conda.example.org/t/abc/main/noarch/a-1-0.conda", True),
+        ("https://conda.example.org/t/${TOKEN}/main/noarch/a-1-0.conda", False),
+        ("https://forum.example.org/t/how-to-pin/12", False),
+    ],
+)
+def test_a_conda_token_in_a_comment_is_one_and_a_forums_address_is_none(url: str, is_refused: bool, tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text(f"# {url}\ndependencies: [python=3.11]\n")
+    if is_refused:
+        with pytest.raises(InvalidDefinition, match="looks like a secret"):
+            formats.read(path)
+    else:
+        assert url in formats.read(path).text
