@@ -17,7 +17,7 @@ CURATED_PREFIX = "Wardian-"  # names that begin so are curated environments, in 
 
 _HASH = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock", ".runconfig")
+_FILE_SUFFIXES = (".yml", ".yaml", ".toml", ".txt", ".in", ".py", ".lock", ".runconfig", ".json")
 _AZURE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]{1,255})(?::(?P<version>[\w.-]{1,64})|@(?P<label>[\w.-]{1,64}))?", re.ASCII)
 _AZURE_REGISTRY = re.compile(
     r"azureml://registries/(?P<registry>[\w.-]{1,255})/environments/(?P<name>[\w.-]{1,255})"

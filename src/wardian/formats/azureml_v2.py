@@ -189,7 +189,7 @@ class _EnvironmentFile:
     def _image(self) -> str | None:
         image = self._fields.text("image", as_="docker.base_image")
         if image is not None and image.startswith("azureml:"):
-            self._faults.add("azureml_reference", f"`{image[:120]}` is a thing in Azure ML's service, not an image",
+            self._faults.add("azureml_reference", f"`{without_secrets(image)[:120]}` is a thing in Azure ML's service, not an image",
                              line=self._places["docker.base_image"][0], field="image",
                              hint="`az ml environment show -n NAME -v V -o yaml` tells its image: write that one")  # fmt: skip
             return None

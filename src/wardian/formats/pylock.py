@@ -75,13 +75,18 @@ def parse(text: str, file: str) -> LockedInput:
     Raises:   InvalidDefinition: all its faults, among them packages that are on no index: code ``locked_elsewhere``.
     """
     faults = Faults(file)
-    document: Any = parse_toml(plain_text(text), faults).values
+    toml = parse_toml(plain_text(text), faults)
+    document: Any = toml.values
     faults.raise_if_any()
     if str(document.get("lock-version", "")).partition(".")[0] != "1":
-        faults.add("lock_version", "this is no lock file of version 1 (PEP 751)", field="lock-version")
+        faults.add("lock_version", "this is no lock file of version 1 (PEP 751)", field="lock-version",
+                   line=toml.line_of(("lock-version",)) or 1, hint='a lock file of version 1 begins with `lock-version = "1.0"`')  # fmt: skip
     packages = []
     for number, entry in enumerate(_listed(document, "packages", faults, "packages")):
-        if isinstance(entry, dict) and (package := _package(entry, f"packages[{number}]", faults)) is not None:
+        if (
+            isinstance(entry, dict)
+            and (package := _package(entry, f"packages[{number}]", toml.line_of(("packages", number)), faults)) is not None
+        ):
             packages.append(package)
     faults.raise_if_any()
     tool = document.get("tool")
@@ -94,25 +99,25 @@ def parse(text: str, file: str) -> LockedInput:
     )  # fmt: skip
 
 
-def _package(entry: Mapping[str, Any], field: str, faults: Faults) -> LockedPackage | None:
+def _package(entry: Mapping[str, Any], field: str, line: int | None, faults: Faults) -> LockedPackage | None:
     name, version = str(entry.get("name") or ""), str(entry.get("version") or "")
     if not re.fullmatch(PROJECT_NAME, name):
-        faults.add("bad_package", "a package has no name", field=field)
+        faults.add("bad_package", "a package has no name", field=field, line=line)
         return None
     for key, what in _NO_PLACE.items():
         if key in entry:
-            faults.add("locked_elsewhere", f"{name} is from {what}: such a package is not taken from a lock file", field=f"{field}.{key}",
+            faults.add("locked_elsewhere", f"{name} is from {what}: such a package is not taken from a lock file", field=f"{field}.{key}", line=line,
                        hint="make the environment from the file that it was locked from")  # fmt: skip
             return None
     if not _VERSION.fullmatch(version):
-        faults.add("bad_package", f"{name} has no version", field=f"{field}.version")
+        faults.add("bad_package", f"{name} has no version", field=f"{field}.version", line=line)
         return None
     files: dict[str, Digest] = {}
-    for one in (*_listed(entry, "wheels", faults, field), *([entry["sdist"]] if "sdist" in entry else [])):
+    for one in (*_listed(entry, "wheels", faults, field, line), *([entry["sdist"]] if "sdist" in entry else [])):
         if not isinstance(one, dict):
             continue
         if "url" not in one:
-            faults.add("locked_elsewhere", f"{name} is a file beside the lock file: such a package is not taken from it", field=field,
+            faults.add("locked_elsewhere", f"{name} is a file beside the lock file: such a package is not taken from it", field=field, line=line,
                        hint="make the environment from the file that it was locked from")  # fmt: skip
             return None
         hashes = one.get("hashes")
@@ -121,19 +126,20 @@ def _package(entry: Mapping[str, Any], field: str, faults: Faults) -> LockedPack
         if re.fullmatch(r"[0-9a-f]{64}", digest):
             files[file] = Digest(digest)
     if not files:
-        faults.add("hash_missing", f"{name} has no file with a sha256", field=field)
+        faults.add("hash_missing", f"{name} has no file with a sha256", field=field, line=line,
+                   hint="lock anew with the tool that wrote the file, or make the environment from the file that it was locked from")  # fmt: skip
         return None
     index = str(entry["index"]) if entry.get("index") else None
-    needs = [one.get("name") for one in _listed(entry, "dependencies", faults, field) if isinstance(one, dict)]
+    needs = [one.get("name") for one in _listed(entry, "dependencies", faults, field, line) if isinstance(one, dict)]
     return LockedPackage(canonical_name(name), version, str(entry.get("marker") or ""), index, files,
                          tuple(sorted({canonical_name(str(one)) for one in needs if one})))  # fmt: skip
 
 
-def _listed(table: Mapping[str, Any], key: str, faults: Faults, field: str) -> list[Any]:
+def _listed(table: Mapping[str, Any], key: str, faults: Faults, field: str, line: int | None = None) -> list[Any]:
     value = table.get(key, [])
     if isinstance(value, list):
         return value
-    faults.add("wrong_type", f"`{key}` must be a list", field=field)
+    faults.add("wrong_type", f"`{key}` must be a list", field=field, line=line)
     return []
 
 

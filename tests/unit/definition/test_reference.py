@@ -102,7 +102,7 @@ def test_any_text_is_a_reference_or_a_clear_error(text: str) -> None:
     [
         ("environment.yml", True), ("env.YAML", True), ("requirements.txt", True), ("requirements.in", True), ("pyproject.toml", True),
         ("train.py", True), ("pixi.lock", True), ("./sklearn", True), ("dir/env", True), ("/abs", True), (".", True), ("..", True),
-        ("dir\\env.yml", True), ("sklearn", False), ("sklearn:5", False), ("sklearn@prod", False), ("my.env", False), ("env.v1", False),
+        ("dir\\env.yml", True), ("saved.json", True), ("sklearn", False), ("sklearn:5", False), ("sklearn@prod", False), ("my.env", False), ("env.v1", False),
         (f"@{HASH}", False), ("run:abc", False), ("azureml://registries/r/environments/e", False), ("txt", False),
     ],
 )  # fmt: skip

@@ -328,3 +328,11 @@ def test_a_login_in_the_address_of_a_registry_or_before_a_v1_image_is_stripped(t
         assert found.environment.docker.base_image == "registry.example.org/a/b:1"
         assert [(loss.kind, loss.field) for loss in found.losses] == [("stripped", f"docker.{line}")]
         assert "pa55" not in f"{found}"
+
+
+def test_the_error_of_a_reference_to_azure_shows_no_login(tmp_path: Path) -> None:
+    path = tmp_path / "azureml.yml"
+    path.write_text("image: azureml:https://puller:pa55@registry.example.org/a\n")
+    with pytest.raises(InvalidDefinition, match=r"azureml:https://registry\.example\.org/a") as caught:
+        formats.read(path)
+    assert "pa55" not in str(caught.value)

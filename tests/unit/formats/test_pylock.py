@@ -72,6 +72,14 @@ def test_what_cannot_be_taken_is_a_fault(old: str, new: str, code: str) -> None:
     assert code in {fault.code for fault in caught.value.faults}
 
 
+def test_a_fault_of_a_package_stands_in_its_line() -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        parse(TEXT.replace(f'sha256 = "{SHA}"', 'md5 = "x"', 1), "pylock.toml")
+    [fault] = caught.value.faults
+    assert TEXT.split("\n")[(fault.line or 0) - 1 :][:2] == ["[[packages]]", 'name = "Alpha"']
+    assert fault.hint is not None
+
+
 def test_damaged_tables_are_faults_and_no_crash() -> None:
     assert parse(TEXT + "[tool]\nwardian = 3\n", "pylock.toml").pythons == {}
     for more in ("[tool.wardian.python]\nx = 3\n", "[tool.wardian.python.x]\nversion = 3\n"):
