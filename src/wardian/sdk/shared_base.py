@@ -32,10 +32,26 @@ def pin_shared_base(parts: Parts, version: EnvironmentVersion, platform: Platfor
 
 
 def _shared(store: ImageStore, version: EnvironmentVersion, platform: Platform, lock: Lock) -> dict[str, str] | None:
+    from wardian.errors import WardianError
+    from wardian.image.oci import InvalidImage
     from wardian.image.shared_version import find_version
+    from wardian.image_name import parse_base_image
+    from wardian.sdk.docker_steps import STEPS
+    from wardian.sdk.image_base import SCRATCH
 
     shared = find_version(store, version.name or "", version.version or "")
     if shared is None or shared.content_key != version.content_key or shared.locks.get(platform.name) != lock.digest:
         return None
     base = shared.bases.get(platform.name)
-    return dict(base) if base is not None else None
+    if base is None:
+        return None
+    if base["reference"] not in (STEPS, SCRATCH):
+        try:
+            parse_base_image(base["reference"])
+        except WardianError as error:
+            raise InvalidImage(f"{version} in {store.name} stands on a base image that is none: {error.message}", code="tag_mismatch",
+                               hint="somebody has changed it; fill the registry again: `wardian catalog build --to …`") from error  # fmt: skip
+    if base["digest"] == "" and base["reference"] != SCRATCH:
+        raise InvalidImage(f"{version} in {store.name} stands on `{base['reference']}` without a digest", code="tag_mismatch",
+                           hint="somebody has changed it; fill the registry again: `wardian catalog build --to …`")  # fmt: skip
+    return dict(base)
