@@ -117,6 +117,13 @@ def _channels(records: list[dict[str, Any]], faults: Faults) -> tuple[tuple[str,
     counts: dict[str, int] = {}
     unserved: set[str] = set()
     for record in records:
+        if record["channel"] is None:  # in an image, of a channel without an alias: it has one, and only its name is not there
+            faults.warn(
+                "channel_unknown",
+                f"{record['name']} {record['version']} is from a channel that its record does not name",
+                hint="name the channel in the definition: `channels: [URL]`",
+            )
+            continue
         url = str(record["channel"]).removeprefix("channel:")  # so Wardian's own environments name theirs
         name = channel_identity(re.sub(r"/(noarch|linux-\w+|osx-\w+|win-\w+)/?$", "", url))
         if name.startswith("file:") or name in ("<unknown>", "local") or not _is_channel(name):
