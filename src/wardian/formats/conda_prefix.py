@@ -99,7 +99,8 @@ def _records(place: Path, faults: Faults) -> Iterator[dict[str, Any]]:
             continue
         try:
             document = json.loads(read_small(place / name))
-            record = {key: document.get(key, "") for key in ("name", "version", "build", "channel", "requested_spec")}
+            record = {key: document.get(key, "") for key in ("name", "version", "build", "requested_spec")}
+            record["channel"] = document.get("channel")
             files, needs = document.get("files", []), document.get("depends", [])
             record["name"] = record["name"].lower()
             MatchSpec.parse(_pinned(record, exact=True))
