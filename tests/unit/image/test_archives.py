@@ -243,7 +243,9 @@ def test_a_layer_that_does_not_unpack_to_what_the_configuration_says_is_refused(
 
 
 @pytest.mark.parametrize(
-    "data", [gzip.compress(content(1, 5000))[:-4], b"\x28\xb5\x2f\xfd damaged", gzip.compress(b"x")[:12] + b"?" * 50]
+    "data",
+    [gzip.compress(content(1, 5000))[:-4], b"\x28\xb5\x2f\xfd damaged", gzip.compress(b"x")[:12] + b"?" * 50],
+    ids=["cut", "damaged zstd", "damaged gzip"],
 )
 def test_a_layer_that_does_not_unpack_is_refused(store: LayoutImageStore, tmp_path: Path, data: bytes) -> None:
     AnImage([b"x"], packed=[data], media_types=[LAYER_GZIP]).put(store, "x")
