@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import InvalidInput, NotFound, Unavailable
+from wardian.errors import NotFound, Unavailable
 from wardian.run.script import with_runner
-from wardian.sdk.prepare import LAUNCHERS, prepare, prepare_in_container
+from wardian.sdk.run_targets import choose_target, prepare_for, usual_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,51 +160,14 @@ class RunCollection:
         return plan(self._parts, self.environments, self, path, beside or Beside())
 
     def usual_target(self, version: EnvironmentVersion) -> str:
-        """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.
-
-        Raises:   EngineUnavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
-        """
-        from wardian.run.targets.local import LocalTarget
-
-        docker = version.document.get("docker", {})
-        is_image = any(docker.get(key) for key in ("base_image", "dockerfile", "build_context"))
-        if version.kind != "user" or not is_image:
-            return LocalTarget.name
-        return self._parts.images.working_engine()
+        """Return where a version runs if nobody says: see ``wardian.sdk.run_targets``."""
+        return usual_target(self._parts, version)
 
     def _target(self, configuration: RunConfiguration, *, standard_input: bool = True) -> Target:
-        """Return the target of a configuration: this machine, or a container engine of it.
-
-        Raises:   NotFound: code ``target_not_found``.  InvalidInput: ``unknown_target_option``, ``bad_target_option``.
-        """
-        from wardian.run.targets.local import LocalTarget
-
-        name, options = configuration.target, configuration.options
-        if name == LocalTarget.name:
-            if options:
-                raise InvalidInput(f"the target `{name}` has no options, and `{next(iter(options))}` is given", code="unknown_target_option",
-                                   hint="options are for containers: `-t podman`")  # fmt: skip
-            return LocalTarget(standard_input=standard_input)
-        from wardian.image.engine_list import ENGINES
-
-        if name not in ENGINES:
-            raise NotFound(f"there is no target `{name}`", code="target_not_found",
-                           hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in ENGINES)}")  # fmt: skip
-        from wardian.run.targets.container import ContainerTarget
-        from wardian.run.targets.container_options import ContainerOptions
-
-        made = ContainerOptions.of(options, name)
-        return ContainerTarget(
-            self._parts.images.engine(name), pythons=self._parts.cache / LAUNCHERS, options=made, standard_input=standard_input
-        )
+        return choose_target(self._parts, configuration, standard_input=standard_input)
 
     def _prepared(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Prepared:
-        from wardian.run.targets.local import LocalTarget
-
-        target, wants_python = configuration.target, configuration.command.wants_python
-        if target == LocalTarget.name:
-            return prepare(self._parts, self.environments, version, wants_python=wants_python)
-        return prepare_in_container(self._parts, self.environments, version, target, wants_python=wants_python)
+        return prepare_for(self._parts, self.environments, version, configuration)
 
     def _detached(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Run:
         from wardian.run.detach import submit_detached

@@ -1,0 +1,72 @@
+"""Where runs go: the usual target of a version, the target of a configuration, and what it needs made ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.errors import InvalidInput, NotFound
+from wardian.sdk.prepare import LAUNCHERS, prepare, prepare_in_container
+
+if TYPE_CHECKING:
+    from wardian.bootstrap import Parts
+    from wardian.run.configuration import Prepared, RunConfiguration
+    from wardian.run.targets.target import Target
+    from wardian.sdk.environments import EnvironmentCollection
+    from wardian.workspace.version import EnvironmentVersion
+
+
+def usual_target(parts: Parts, version: EnvironmentVersion) -> str:
+    """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.
+
+    Raises:   EngineUnavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
+    """
+    from wardian.run.targets.local import LocalTarget
+
+    docker = version.document.get("docker", {})
+    is_image = any(docker.get(key) for key in ("base_image", "dockerfile", "build_context"))
+    if version.kind != "user" or not is_image:
+        return LocalTarget.name
+    return parts.images.working_engine()
+
+
+def choose_target(parts: Parts, configuration: RunConfiguration, *, standard_input: bool = True) -> Target:
+    """Return the target of a configuration: this machine, or a container engine of it.
+
+    Args:     standard_input: False: the job reads nothing.
+    Raises:   NotFound: code ``target_not_found``.  InvalidInput: ``unknown_target_option``, ``bad_target_option``.
+    """
+    from wardian.run.targets.local import LocalTarget
+
+    name, options = configuration.target, configuration.options
+    if name == LocalTarget.name:
+        if options:
+            raise InvalidInput(f"the target `{name}` has no options, and `{next(iter(options))}` is given", code="unknown_target_option",
+                               hint="options are for containers: `-t podman`")  # fmt: skip
+        return LocalTarget(standard_input=standard_input)
+    from wardian.image.engine_list import ENGINES
+
+    if name not in ENGINES:
+        raise NotFound(f"there is no target `{name}`", code="target_not_found",
+                       hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in ENGINES)}")  # fmt: skip
+    from wardian.run.targets.container import ContainerTarget
+    from wardian.run.targets.container_options import ContainerOptions
+
+    made = ContainerOptions.of(options, name)
+    return ContainerTarget(
+        parts.images.engine(name), pythons=parts.cache / LAUNCHERS, options=made, standard_input=standard_input
+    )
+
+
+def prepare_for(
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, configuration: RunConfiguration
+) -> Prepared:
+    """Return the environment of a run, ready for its target.
+
+    Raises:   what ``prepare`` and ``prepare_in_container`` raise.
+    """
+    from wardian.run.targets.local import LocalTarget
+
+    target, wants_python = configuration.target, configuration.command.wants_python
+    if target == LocalTarget.name:
+        return prepare(parts, environments, version, wants_python=wants_python)
+    return prepare_in_container(parts, environments, version, target, wants_python=wants_python)
