@@ -1,4 +1,4 @@
-"""The sheet of a run: all that a node has to know to run it. Written where the run is submitted, read by the agent."""
+"""What passes between who submits a run and the node that runs it: the sheet, its secrets, and how it stands and ends, as JSON files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput, wrong_in
 from wardian.run.configuration import Command, Resources
-from wardian.run.file_names import from_document, to_document
+from wardian.run.file_names import to_document
+from wardian.run.node.kinds import FLAG, NUMBER, OBJECT, OR_NONE, TABLE, TEXT, TEXTS, WHOLE, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,26 @@ STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
 # in the root of a node directory
 AGENTS, PACKAGES, RUNS, CACHE = "agents", "packages", "runs", "cache"
 
+_SHEET_KINDS = {
+    "run_id": TEXT, "command": OBJECT, "lock_digest": TEXT + OR_NONE, "link_scripts": TEXT, "interpreter": TEXT + OR_NONE,
+    "environment_variables": TABLE, "variables": TABLE, "pass_variables": TEXTS, "inputs": TABLE, "outputs": TEXTS, "experiment": TEXT,
+    "timeout_s": NUMBER + OR_NONE, "grace_s": NUMBER, "resources": OBJECT, "packages": TEXTS, "cache": TEXT, "may_restart": FLAG,
+}  # fmt: skip
+_STATUS_KINDS = {"state": TEXT, "attempt": WHOLE, "beat": WHOLE, "at": TEXT, "node": TEXT, "process": OBJECT + OR_NONE}
+_END_KINDS = {
+    "cause": TEXT, "exit_code": WHOLE + OR_NONE, "signal": WHOLE + OR_NONE, "code": TEXT, "reason": TEXT, "detail": TEXT, "stragglers": WHOLE,
+    "began": TEXT + OR_NONE, "ended": TEXT + OR_NONE, "prepared": TEXT, "prefix_key": TEXT + OR_NONE, "python": TEXT, "observed": OBJECT + OR_NONE,
+    "node": TEXT, "attempt": WHOLE, "notes": TEXTS,
+}  # fmt: skip
+_EXIT_CODES = {"timeout": 124, "failed": 125, "lost": 125, "not_executable": 126, "not_found": 127}  # semantics §6
+_CANCELED, _INTERRUPTED, _BY_SIGNAL = 143, 130, 128
+
+
+def of_rank(name: str, rank: int) -> str:
+    """Return the name of a file that each node of a run has its own of: ``log.txt``, of the second node ``log.1.txt``."""
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}.{rank}.{suffix}" if rank else name
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
@@ -29,8 +50,10 @@ class Sheet:
         run_id: of the run; its directory's name.
         command: what runs; secrets among its arguments are in ``secrets.json``, by position.
         lock_digest: of ``lock.json``; None: nothing is installed (user-managed, or already inside the run's image).
-        interpreter: of a user-managed environment: a path on the node, or a name on its PATH.
-        variables: the definition's, then the run's, secrets left out: those are in ``secrets.json``, by name.
+        interpreter: of a user-managed environment: a path on the node, or a name on its PATH; None: its ``python3``.
+        link_scripts: the definition's policy: ``refuse`` | ``run``.
+        environment_variables: the definition's.
+        variables: the run's, which win; secrets left out: those are in ``secrets.json``.
         pass_variables: names and patterns that the job gets of the node's own variables, besides those that every run inherits.
         inputs: NAME → path on the node.
         outputs: directories below the output directory that are there when it starts.
@@ -39,12 +62,15 @@ class Sheet:
         resources: what was asked for.
         packages: directories of archives, ``<sha256>/<file>``; relative ones are below the node directory's root. Nothing else is asked.
         cache: the node's cache, with ``~`` and variables of the node; empty: ``cache`` in the node directory's root.
+        may_restart: the engine may start it again: its secrets stay until it has ended.
     """
 
     run_id: str
     command: Command
     lock_digest: str | None = None
+    link_scripts: str = "refuse"
     interpreter: str | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     pass_variables: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +81,7 @@ class Sheet:
     resources: Resources = field(default_factory=Resources)
     packages: tuple[str, ...] = (PACKAGES,)
     cache: str = ""
+    may_restart: bool = False
 
     def to_json(self) -> bytes:
         """Return the sheet as JSON; names that are no UTF-8 survive."""
@@ -66,13 +93,8 @@ class Sheet:
 
         Raises:   InvalidInput: code ``bad_sheet``: no sheet, or one of a newer Wardian.
         """
+        values = read_document(text, _SHEET_KINDS, SCHEMA, "sheet", "bad_sheet")
         try:
-            document: dict[str, Any] = dict(json.loads(text))
-            schema = int(document.pop("schema"))
-            if schema > SCHEMA:
-                raise InvalidInput(f"the sheet has schema {schema}, this agent reads up to {SCHEMA}", code="bad_sheet",
-                                   hint="submit it with the Wardian that this agent belongs to")  # fmt: skip
-            values = from_document(document)
             command = values["command"]
             for name in ("arguments", "hidden", "runner"):
                 command[name] = tuple(command.get(name, ()))
@@ -85,6 +107,73 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """What no engine and no record may hold: ``secrets.json``, for its owner alone.
+
+    It is removed as soon as every node has read it; where ``Sheet.may_restart``, when the run has ended.
+
+    Attributes:
+        variables: of the run, NAME → value.
+        arguments: of the command, position → text.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[int, str] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return them as JSON."""
+        arguments = {str(position): text for position, text in self.arguments.items()}
+        return json.dumps(to_document({"schema": SCHEMA, "variables": dict(self.variables), "arguments": arguments})).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Secrets:
+        """Return the secrets that ``to_json`` wrote.
+
+        Raises:   InvalidInput: code ``bad_secrets``; the message holds none of them.
+        """
+        try:
+            values = read_document(text, {"variables": OBJECT, "arguments": OBJECT}, SCHEMA, "file of secrets", "bad_secrets")
+            variables = {str(name): value for name, value in values.get("variables", {}).items() if isinstance(value, str)}
+            return cls(variables, {int(position): str(text) for position, text in values.get("arguments", {}).items()})
+        except (InvalidInput, ValueError):
+            raise InvalidInput("the file of the run's secrets cannot be read", code="bad_secrets") from None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """How a run stands on its node: ``status.json``, written over in place every few seconds while its agent is alive.
+
+    Attributes:
+        state: ``preparing`` | ``running`` | ``ending``.
+        attempt: which of the engine's starts.  beat: counts up: an agent is alive when it changes.
+        at: RFC 3339, by the node's clock.  node: its host name.
+        process: the agent's (``ProcessIdentity.as_document``).
+    """
+
+    state: str
+    attempt: int = 1
+    beat: int = 0
+    at: str = ""
+    node: str = ""
+    process: Mapping[str, Any] | None = None
+
+    def to_json(self) -> bytes:
+        """Return it as JSON, always of one length: it is written over in place, by one write."""
+        return json.dumps({"schema": SCHEMA, **to_document(asdict(self))}).encode().ljust(1023) + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> NodeStatus:
+        """Return the status that ``to_json`` wrote.
+
+        Raises:   InvalidInput: code ``bad_status``.
+        """
+        values = read_document(text, _STATUS_KINDS, SCHEMA, "status", "bad_status")
+        if "state" not in values:
+            raise InvalidInput("this is no status: `state` is missing", code="bad_status")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEnd:
     """How a run ended on its node: ``ended.json``, written once and whole.
 
@@ -93,6 +182,7 @@ class NodeEnd:
         began, ended: RFC 3339, by the node's clock; ``began``: the job itself; None: it never did.
         prepared: one line: with what it ran (``lock 3f2a91 · prefix cached``).
         prefix_key, python: what it ran with; ``observed``: of a user-managed environment.
+        stragglers: processes that it had left running, which were then stopped.
         node: its host name.  attempt: which of the engine's starts.
         notes: what a reader should know.
     """
@@ -124,10 +214,19 @@ class NodeEnd:
 
         Raises:   InvalidInput: code ``bad_node_end``.
         """
-        try:
-            values = from_document(dict(json.loads(text)))
-            values.pop("schema")
-            values["notes"] = tuple(map(str, values.get("notes", ())))
-            return cls(**values)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"this is not how a run ended: {wrong_in(error)}", code="bad_node_end") from error
+        values = read_document(text, _END_KINDS, SCHEMA, "end of a run", "bad_node_end")
+        if "cause" not in values:
+            raise InvalidInput("this is no end of a run: `cause` is missing", code="bad_node_end")
+        values["notes"] = tuple(values.get("notes", ()))
+        return cls(**values)
+
+    @property
+    def process_exit_code(self) -> int:
+        """What the agent returns for this end, and ``wardian run`` for its run: see ``RunRecord.process_exit_code``."""
+        if self.cause == "stopped":
+            return _INTERRUPTED if self.code == "interrupted" else _CANCELED
+        if self.cause in _EXIT_CODES:
+            return _EXIT_CODES[self.cause]
+        if self.signal is not None:
+            return _BY_SIGNAL + self.signal
+        return _EXIT_CODES["failed"] if self.exit_code is None else self.exit_code
