@@ -18,7 +18,7 @@ from tests.support.mounts import remove_with_mounts
 from wardian.image.oci import CONFIG, MANIFEST, Descriptor, Manifest, read_config, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
     from bench.registry_traffic import CountingRelay
@@ -69,9 +69,12 @@ def pinned(place: Path) -> str:
     return done.stdout
 
 
-def put_base(place: Path, host: str) -> str:
-    """Bring Debian's Python (50 MB) into the registry, as gzip; return its reference. It has a history, as buildah asks for it."""
-    store = debian_base(place)
+def put_base(place: Path, host: str, made: Callable[[Path], LayoutImageStore] = debian_base) -> str:
+    """Bring Debian's Python (50 MB) into the registry, as gzip; return its reference. It has a history, as buildah asks for it.
+
+    ``made``: gives another layout, whose image is ``debian``.
+    """
+    store = made(place)
     found = store.find("debian")
     assert found is not None
     manifest = read_manifest(found.content, found.descriptor.media_type)

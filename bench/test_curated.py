@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bench.image_scene import BIN, put_base, why_not
+from tests.support.base_images import slim_base
 from tests.support.containers import PodmanSpace, podman_space
 from tests.support.curated import make
 from tests.support.pythons import installed_pythons, make_standalone
@@ -42,7 +43,7 @@ class Scene:
 
     def __init__(self, place: Path, registry: DockerRegistry) -> None:
         self.place, self.registry = place, registry
-        self.base = put_base(place / "base", registry.host)
+        self.base = put_base(place / "base", registry.host, slim_base)  # as the default: the environment brings its Python
         executable = next(path for version, path in installed_pythons() if version.startswith(MINOR))
         self.pythons = make_standalone(place / "pythons", executable)
         self.catalogue, self.empty = place / "curated", place / "empty"
@@ -67,10 +68,12 @@ class Scene:
         self.finish()
 
     def forget(self) -> None:
-        """Become somebody who has never run anything; what was begun is waited for first."""
+        """Become somebody who has never run anything; what was begun is waited for first.
+
+        Nothing is removed before the end: ext4 passes over inodes for five seconds after, which makes the next writer slow.
+        """
         self.finish()
         self.user += 1
-        self.spaces.close()
         self.space = self.spaces.enter_context(podman_space())
 
     def begin(self, catalogue: Path, *words: str) -> str:

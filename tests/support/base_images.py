@@ -26,6 +26,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOOLS = ("mmdebstrap",)
 _PYTHON = ("python3", "python3-pip", "python3-venv", "ca-certificates", "dash", "bash", "coreutils", "grep", "sed", "findutils", "tar",
            "gzip", "libc-bin", "base-files", "base-passwd", "libstdc++6", "libgcc-s1", "libgomp1")  # fmt: skip
+# what Debian's own slim images hold
+_SLIM = ("apt", "base-files", "base-passwd", "bash", "bsdutils", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip",
+         "hostname", "init-system-helpers", "libc-bin", "login", "mount", "ncurses-base", "ncurses-bin", "perl-base", "sed", "sysvinit-utils", "tar",
+         "tzdata", "util-linux")  # fmt: skip
+_SLIM_HOOK = '; rm -rf "$1/usr/share/doc" "$1/usr/share/man" "$1/usr/share/locale" "$1/usr/share/info"'
 _HOOK = (
     'mkdir -p "$1/etc/ssl/certs"; cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/";'
     'cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd"; cp "$1/usr/share/base-passwd/group.master" "$1/etc/group"'
@@ -49,6 +54,11 @@ def debian_base(place: Path) -> LayoutImageStore:
     Made once below ``place``, whoever comes first of several processes (about 6 s). It carries the machine's CA: never publish it.
     """
     return _made(place / "debian-base", "debian", _PYTHON, hook=_HOOK)
+
+
+def slim_base(place: Path) -> LayoutImageStore:
+    """Return a layout with the image ``debian``: what Debian's slim images hold, without Python. Made once below ``place``."""
+    return _made(place / "slim-base", "debian", _SLIM, hook=_HOOK + _SLIM_HOOK)
 
 
 def busybox_base(place: Path) -> LayoutImageStore:

@@ -75,9 +75,11 @@ class Catalogue:
 
 @cache
 def installed_pythons() -> list[tuple[str, Path]]:
-    """Return (version, executable) of every CPython 3 under pyenv's versions and on PATH, each once, the newest first."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    found = sorted(pyenv.glob("3.*/bin/python3")) if pyenv.is_dir() else []
+    """Return (version, executable) of every CPython 3 on PATH, under pyenv's versions, and beside this one; each once, the newest first."""
+    places = [Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"]
+    if Path(sys.base_prefix).name.startswith(("3.", "cpython-3.")):  # pyenv and uv keep theirs side by side, wherever HOME is
+        places.append(Path(sys.base_prefix).parent)
+    found = [path for place in dict.fromkeys(places) if place.is_dir() for path in sorted(place.glob("*3.*/bin/python3"))]
     for directory in os.environ.get("PATH", "").split(os.pathsep):
         if directory and Path(directory).is_dir():
             found += [p for p in sorted(Path(directory).glob("python3*")) if re.fullmatch(r"python3(\.\d+)?", p.name)]

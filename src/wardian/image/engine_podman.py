@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import tempfile
 from typing import TYPE_CHECKING
 
 from wardian.image.engine import EngineCheck, EngineUnavailable
 from wardian.image.engine_cli import CommandLineEngine, words
+from wardian.tools.meanwhile import meanwhile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wardian.image.engine import Container, Login
+    from wardian.image.engine import Container, LocalImage, Login
     from wardian.image.engine_way import Way
 
 _NOWHERE = "/wardian-probe"
@@ -45,6 +47,13 @@ class PodmanEngine(CommandLineEngine):
             return EngineCheck(self.name, works=False, version=version, rootless=rootless, detail=error.message)
         notes = [*(["rootless"] if rootless else []), *([way] if (way := str(self._memory.get())) else [])]
         return EngineCheck(self.name, works=True, version=version, rootless=rootless, detail=", ".join(notes))
+
+    def load(
+        self, source: str | Path, *, login: Login | None = None, plain_http: bool = False, platform: str = ""
+    ) -> LocalImage:
+        """See ``ContainerEngine.load``. How containers start on this machine is found out meanwhile, if nobody has yet."""
+        with contextlib.nullcontext() if self._memory.is_known else meanwhile(self._try_out):
+            return super().load(source, login=login, plain_http=plain_http, platform=platform)
 
     def _try_out(self) -> None:
         way = self._memory.get()

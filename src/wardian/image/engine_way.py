@@ -78,6 +78,7 @@ class WayMemory:
         self._path = directory / f"engine-{engine}.json" if directory else None
         self._program = program
         self._way: Way | None = None
+        self._known = False
 
     def get(self) -> Way:
         """Return what is remembered, or the first way; a file that cannot be read counts as none."""
@@ -85,9 +86,15 @@ class WayMemory:
             self._way = self._read()
         return self._way
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a way is remembered, and not just the first one to try."""
+        self.get()
+        return self._known
+
     def put(self, way: Way) -> None:
         """Remember ``way``, here and, where it can be written, for later processes."""
-        self._way = way
+        self._way, self._known = way, True
         if self._path is None:
             return
         try:
@@ -104,6 +111,7 @@ class WayMemory:
             document = json.loads(read_small(self._path)) if self._path else {}
             known = document["runtime"] in ("", "runc") and document["isolation"] in ("", "chroot")
             if known and document["program"] == self._identity():
+                self._known = True
                 return Way(document["runtime"], document["isolation"], min(max(0, int(document["limits"])), LEVELS - 1))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass

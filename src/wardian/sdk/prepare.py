@@ -45,8 +45,11 @@ def prepare_in_container(
     from wardian.run.in_image import prepare_in_image
     from wardian.run.targets.launcher_python import launcher_python
     from wardian.sdk.images import ImageCollection
+    from wardian.tools.meanwhile import meanwhile
 
-    image, local = ImageCollection(parts, environments).prepare(version, target)
+    launchers = parts.cache / LAUNCHERS
+    with meanwhile(lambda: launcher_python(launchers)):  # copied while the engine pulls
+        image, local = ImageCollection(parts, environments).prepare(version, target)
     how = "known" if image.cached and image.origin == "built" else image.origin
     pinned = parts.locker.find(version, this_platform())
     if wants_python and version.kind != "user" and pinned is not None and not pinned.chosen.python_version:
@@ -58,7 +61,7 @@ def prepare_in_container(
         RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                        lock_digest=image.lock_digest, lock_origin=pinned.chosen.origin if pinned else None, image_digest=image.digest, image_origin=image.origin,
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
-        version.document.get("variables", {}), launcher_python(parts.cache / LAUNCHERS),
+        version.document.get("variables", {}), launcher_python(launchers),
         interpreter=(python.interpreter or "python3") if version.kind == "user" else None, wants_python=wants_python or python.interpreter is not None,
         notes=(*_deprecated(parts, version), *image.notes),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from wardian.errors import InvalidInput
 from wardian.image.engine import Container, EngineUnavailable, Mount
 from wardian.image.engine_cli import words
 from wardian.image.engine_docker import DockerEngine
-from wardian.image.engine_podman import PodmanEngine
+from wardian.image.engine_podman import _NOWHERE, PodmanEngine
 from wardian.image.engine_run import start_failure
 from wardian.image.engine_way import Way, WayMemory
 
@@ -50,9 +50,13 @@ def test_a_way_is_remembered_while_the_engine_is_the_same(tmp_path: Path) -> Non
     program = tmp_path / "podman"
     program.write_text("1")
     WayMemory(tmp_path / "memory", "podman", str(program)).put(Way("runc", limits=1))
-    assert WayMemory(tmp_path / "memory", "podman", str(program)).get() == Way("runc", limits=1)
+    memory = WayMemory(tmp_path / "memory", "podman", str(program))
+    assert memory.is_known
+    assert memory.get() == Way("runc", limits=1)
     program.write_text("another one")
-    assert WayMemory(tmp_path / "memory", "podman", str(program)).get() == Way()
+    memory = WayMemory(tmp_path / "memory", "podman", str(program))
+    assert not memory.is_known
+    assert memory.get() == Way()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,36 @@ def test_a_way_is_remembered_while_the_engine_is_the_same(tmp_path: Path) -> Non
 def test_a_damaged_memory_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "engine-podman.json").write_text(text)
     assert WayMemory(tmp_path, "podman", "/no/such").get() == Way()
+
+
+def test_how_containers_start_is_found_out_while_an_image_comes(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    program, calls = tmp_path / "podman", tmp_path / "calls"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$1" >> {calls}
+case "$*" in
+  run*--ulimit*) echo "{HYBRID}" >&2; exit 126 ;;
+  run*) echo "{LIMIT}" >&2; exit 126 ;;
+  *run*) echo "Error: no {_NOWHERE}" >&2; exit 127 ;;
+  image*) echo '[{{"Id": "sha256:1", "Os": "linux", "Architecture": "amd64"}}]' ;;
+  *) echo sha256:1 ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    (tmp_path / "runc").symlink_to("/bin/true")
+
+    def engine() -> PodmanEngine:
+        path = f"{tmp_path}:/usr/bin:/bin"
+        return PodmanEngine({"PATH": path}, program=str(program), memory=tmp_path / "memory")
+
+    engine().load("r.example/x@sha256:1")
+    assert WayMemory(tmp_path / "memory", "podman", str(program)).get() == Way("runc", limits=1)
+    tried = calls.read_text().count("run")
+    assert tried == 3
+    engine().load("r.example/x@sha256:1")  # it is known by now
+    assert calls.read_text().count("run") == tried
 
 
 def test_an_engine_that_is_not_installed_says_so(tmp_path: Path) -> None:
