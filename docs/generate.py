@@ -204,6 +204,8 @@ REACHED = {
     "wardian.formats.read_definition": ("ReadDefinition",),
     "wardian.prefix.install": ("Prefix",),
     "wardian.run.record": ("RunRecord",),
+    "wardian.sdk.targets": ("TargetCollection",),
+    "wardian.workspace.targets": ("NamedTarget",),
     "wardian.sdk.images": ("ImageCollection", "EnvironmentImage"),
     "wardian.sdk.image_details": ("ImageDetails", "LayerDetails"),
     "wardian.sdk.builds": ("BuildCollection", "Build"),

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from wardian.workspace.locks import Locks
     from wardian.workspace.parsed import ParsedFiles
     from wardian.workspace.secrets import Secrets
+    from wardian.workspace.targets import Targets
 
 
 class Parts:
@@ -154,6 +155,13 @@ class Parts:
         from wardian.run.records import RunStore
 
         return RunStore(self.database, runs_dir=self.directory / "runs")
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Places to run that have a name."""
+        from wardian.workspace.targets import Targets
+
+        return Targets(self.database)
 
     @cached_property
     def images(self) -> ImageParts:

@@ -233,6 +233,27 @@ def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return [CompletionItem(run_id, help=text) for run_id, text in found if run_id.startswith(incomplete)]
 
 
+def complete_target(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of targets, each with its kind; the built-in ones need no workspace."""
+    from click.shell_completion import CompletionItem
+
+    from wardian.run.targets.kinds import BUILT_IN
+
+    found = [(name, "built in") for name in BUILT_IN]
+    with contextlib.suppress(WardianError):
+        found += [(one.name, one.kind) for one in _existing(ctx).targets.list() if not one.is_built_in]
+    return [CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)]
+
+
+def complete_kind(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the kinds of targets."""
+    from click.shell_completion import CompletionItem
+
+    from wardian.run.targets.kinds import KINDS, kind_named
+
+    return [CompletionItem(name, help=kind_named(name).text) for name in KINDS if name.startswith(incomplete)]
+
+
 def _existing(ctx: click.Context) -> Workspace:
     """Return the workspace that is meant, made by nobody's tab key.
 

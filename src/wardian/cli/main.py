@@ -39,6 +39,7 @@ COMMANDS = {
     "build": ("wardian.cli.build:build", "Builds: list, show, logs, cancel: every solve, installation, image and push."),
     "image": ("wardian.cli.image:image", "Images: show, copy, compare."),
     "catalog": ("wardian.cli.catalog:catalog", "Curated environments: fill a registry with them, try them."),
+    "target": ("wardian.cli.target:target", "Targets: places to run, by name: create, list, show, check, delete."),
     "workspace": ("wardian.cli.workspace:workspace", "Workspaces: create, list, use, show, delete."),
     "secret": ("wardian.cli.secret:secret", "Logins for indexes, channels and registries."),
     "config": ("wardian.cli.config:config", "Settings: show them and where they come from; set one."),
@@ -46,7 +47,15 @@ COMMANDS = {
     "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
 }
 _OF_KERNELS = ("--kernel", "--remove-kernel", "--name")  # with these `shell` runs no program
-ALIASES = {"job": "runs", "jobs": "runs", "builds": "build", "images": "image", "environment": "env", "catalogue": "catalog"}
+ALIASES = {
+    "job": "runs",
+    "jobs": "runs",
+    "builds": "build",
+    "images": "image",
+    "targets": "target",
+    "environment": "env",
+    "catalogue": "catalog",
+}
 
 
 def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:

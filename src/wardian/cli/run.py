@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.common import Session, command, complete_reference, complete_target, examples
 from wardian.cli.outlets import check_written, outlets
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     "-t",
     "--target",
     metavar="TARGET",
-    help="Where to run: local, podman, docker. Default: here; an image's own definition in a container.",
+    shell_complete=complete_target,
+    help="Where to run: local, podman, docker, or a target of yours. Default: here; an image's own definition in a container.",
 )
 @click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
 @click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 @click.option("--cpus", type=float, help="Processors it needs.")
 @click.option("--memory", metavar="SIZE", help="Memory it needs: 512M, 4G …")
 @click.option("--gpus", type=int, help="GPUs it needs.")
+@click.option("--nodes", type=int, help="Machines it needs, each with the above; needs a target that has several.")
 @click.option(
     "--option",
     "target_options",

@@ -42,7 +42,9 @@ def planned(workspace: Workspace, options: Mapping[str, Any]) -> tuple[Environme
         target=options["target"],
         timeout_s=duration_s(options["timeout"]),
         source=options["source"].absolute() if options["source"] else None,
-        resources=Resources(cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"]),
+        resources=Resources(
+            cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"], nodes=options["nodes"]
+        ),
         options=pairs(options["target_options"], "--option"),
         with_packages=tuple(options["with_packages"]),
     )

@@ -41,7 +41,9 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
         experiment=options["experiment"],
         target=options["target"] or "local",
         timeout_s=duration_s(options["timeout"]),
-        resources=Resources(cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"]),
+        resources=Resources(
+            cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"], nodes=options["nodes"]
+        ),
         options=pairs(options["target_options"], "--option"),
         with_packages=tuple(options["with_packages"]),
     )

@@ -170,8 +170,31 @@ def _ask_registry(parts: Parts, name: str, text: str) -> tuple[str, str]:
     return OK, f"{name} answers ({text})"
 
 
+def targets(parts: Parts) -> Check:
+    """List the targets that were given names, and see to it that this Wardian knows their kinds; none of them is contacted."""
+    from wardian.run.targets.kinds import KINDS
+
+    if not (parts.directory / "workspace.db").exists():
+        return Check("targets", OK, "none with names of their own")
+    known = parts.targets.list()
+    unknown = [f"{one.name} ({one.kind})" for one in known if one.kind not in KINDS]
+    if unknown:
+        return Check(
+            "targets",
+            WARNING,
+            f"of kinds that this Wardian does not have: {', '.join(unknown)}",
+            "a newer Wardian made them: use that one",
+        )
+    if not known:
+        return Check("targets", OK, "none with names of their own")
+    return Check(
+        "targets", OK, f"{', '.join(f'{one.name} ({one.kind})' for one in known)}: `wardian target check NAME` tries one out"
+    )
+
+
 OUTSIDE: Mapping[str, Callable[[Parts], Check]] = {
     "interpreters": interpreters, "indexes": indexes, "channels": channels, "git": git, "engines": engines, "registries": registries,
+    "targets": targets,
 }  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.errors import InvalidInput, NotFound
+from wardian.errors import InvalidInput
 from wardian.sdk.prepare import LAUNCHERS, prepare, prepare_in_container
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wardian.bootstrap import Parts
     from wardian.run.configuration import Prepared, RunConfiguration
     from wardian.run.targets.target import Target
@@ -43,18 +45,29 @@ def choose_target(parts: Parts, configuration: RunConfiguration, *, standard_inp
             raise InvalidInput(f"the target `{name}` has no options, and `{next(iter(options))}` is given", code="unknown_target_option",
                                hint="options are for containers: `-t podman`")  # fmt: skip
         return LocalTarget(standard_input=standard_input)
-    from wardian.image.engine_list import ENGINES
-
-    if name not in ENGINES:
-        raise NotFound(f"there is no target `{name}`", code="target_not_found",
-                       hint=f"`local`, this machine; in a container: {', '.join(f'`{one}`' for one in ENGINES)}")  # fmt: skip
     from wardian.run.targets.container import ContainerTarget
     from wardian.run.targets.container_options import ContainerOptions
 
+    kind, options = kind_of(parts, configuration)
     made = ContainerOptions.of(options, name)
     return ContainerTarget(
-        parts.images.engine(name), pythons=parts.cache / LAUNCHERS, options=made, standard_input=standard_input
+        parts.images.engine(kind), pythons=parts.cache / LAUNCHERS, options=made, standard_input=standard_input
     )
+
+
+def kind_of(parts: Parts, configuration: RunConfiguration) -> tuple[str, Mapping[str, str]]:
+    """Return the kind of the target of a configuration, and its options: the target's, then those of the run.
+
+    Raises:   NotFound: code ``target_not_found``.  InvalidInput: ``unknown_target_option``, ``bad_target_option``.
+    """
+    from wardian.sdk.targets import find_target
+
+    named = find_target(parts, configuration.target)
+    if not named.is_built_in:
+        from wardian.run.targets.kinds import check_options, kind_named
+
+        check_options(kind_named(named.kind), configuration.options, named.name, of_run=True)
+    return named.kind, {**named.options, **configuration.options}
 
 
 def prepare_for(
@@ -69,4 +82,5 @@ def prepare_for(
     target, wants_python = configuration.target, configuration.command.wants_python
     if target == LocalTarget.name:
         return prepare(parts, environments, version, wants_python=wants_python)
-    return prepare_in_container(parts, environments, version, target, wants_python=wants_python)
+    kind, _ = kind_of(parts, configuration)
+    return prepare_in_container(parts, environments, version, kind, wants_python=wants_python)

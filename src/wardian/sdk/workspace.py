@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wardian.sdk.catalogue import CuratedCollection
     from wardian.sdk.images import ImageCollection
     from wardian.sdk.runs import Run, RunCollection
+    from wardian.sdk.targets import TargetCollection
     from wardian.workspace.secrets import Secrets
 
 
@@ -102,6 +103,13 @@ class Workspace:
         return BuildCollection(self._parts)
 
     @cached_property
+    def targets(self) -> TargetCollection:
+        """Its targets: places to run, by name."""
+        from wardian.sdk.targets import TargetCollection
+
+        return TargetCollection(self._parts)
+
+    @cached_property
     def catalogue(self) -> CuratedCollection:
         """The curated environments."""
         from wardian.sdk.catalogue import CuratedCollection
@@ -130,7 +138,7 @@ class Workspace:
                   inputs: NAME → path, given by reference, read-only.
                   variables: NAME → value; None passes the caller's own NAME on.
                   timeout_s: seconds, > 0; None: no limit.
-                  target: ``local`` | ``podman`` | ``docker``; None: a container for a definition that is nothing but an image, else here.
+                  target: ``local`` | ``podman`` | ``docker`` | one of ``Workspace.targets``; None: a container for a definition that is nothing but an image, else here.
                   options: what the target alone understands: ``shm`` and ``arguments`` of podman and docker.
                   detach: False runs it within this call, and returns when it has ended.
         Raises:   InvalidInput: nothing to run, or a wrong value.  NotFound.  What locking and installing raise, if not detached.

@@ -45,7 +45,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
 
     def call(*arguments: str, name: str = "", **options: Any) -> Any:
         words = [word for word in arguments if not word.startswith("-")]
-        found[name or "-".join(words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config") else 1])] = (
+        found[name or "-".join(words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config", "target") else 1])] = (
             document := cli.json(*arguments, **options)
         )
         return document
@@ -62,6 +62,12 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("secret", "set", "team", "--url", "https://team.example.org", stdin="x")
     call("secret", "list")
     call("secret", "delete", "team")
+    call("target", "create", "big", "--kind", "podman", "--option", "shm=16G")
+    call("target", "list")
+    call("target", "list", "--kinds", name="target-list-kinds")
+    call("target", "show", "big")
+    call("target", "check", "local")
+    call("target", "delete", "big")
     call("config", "set", "timeout_s", "20")
     call("config", "show", "timeout_s")
     call("config", "unset", "timeout_s")
@@ -138,7 +144,8 @@ NAMES = [
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
     "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
-    "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "workspace-create",
+    "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "target-check", "target-create",
+    "target-delete", "target-list", "target-list-kinds", "target-show", "workspace-create",
     "workspace-delete", "workspace-list", "workspace-show", "workspace-use",
 ]  # fmt: skip
 

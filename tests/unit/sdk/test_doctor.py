@@ -109,7 +109,7 @@ def test_everything_at_once_on_a_fresh_machine(parts: Parts) -> None:
     found = {check.name: check for check in examine(parts, deadline_s=300)}
     assert list(found) == [
         "versions", "machine", "settings", "home", "cache", "hard_links", "locks", "isolation", "records", "leftovers",
-        "interpreters", "indexes", "channels", "git", "engines", "registries",
+        "interpreters", "indexes", "channels", "git", "engines", "registries", "targets",
     ]  # fmt: skip
     assert {check.state for check in found.values()} <= {OK, WARNING}
     assert "skipped" in found["indexes"].found

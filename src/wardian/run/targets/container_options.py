@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput
 from wardian.run.memory import memory_bytes
+from wardian.run.targets.kinds import TargetKind, TargetOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,3 +50,11 @@ class ContainerOptions:
             raise InvalidInput(f"`arguments={options['arguments'][:80]}` cannot be split into words: {error}", code="bad_target_option",
                                hint="quote as in a shell: `--option 'arguments=--device /dev/fuse'`") from None  # fmt: skip
         return cls(shm_bytes, tuple(arguments))
+
+
+_OPTIONS = {
+    "shm": TargetOption("the size of /dev/shm", example="8G"),
+    "arguments": TargetOption("further arguments of the engine's `run`, quoted as in a shell", example="--device /dev/fuse"),
+}
+PODMAN = TargetKind("podman", "containers of this machine's podman", _OPTIONS, check=ContainerOptions.of)
+DOCKER = TargetKind("docker", "containers of this machine's docker", _OPTIONS, check=ContainerOptions.of)

@@ -51,7 +51,7 @@ class Standing:
         state: ``waiting`` (queued, held, its image being pulled) | ``running`` | ``ended`` | ``unknown``: the engine has forgotten it,
             or never had it.
         reason: in the engine's words: why it waits, or why it ended (``Resources``, ``NODE_FAIL``, ``ImagePullBackOff: …``).
-        cause: of an ended one: ``exited`` | ``canceled`` | ``timeout`` | ``out_of_memory`` | ``node_lost`` | ``not_started``.
+        cause: of an ended one: ``exited`` | ``canceled`` | ``timeout`` | ``out_of_memory`` | ``node_lost`` | ``preempted`` | ``not_started``.
         exit_code, signal: of an ended one, where the engine knows; the agent's own word, where there is one, comes first.
         node: where it runs or ran; empty: not known yet.
         attempts: how often the engine has started it.
@@ -150,8 +150,13 @@ class Carrier(Protocol):
         """Return at most ``limit`` bytes of a file from ``offset`` on; None: there is no such file."""
         ...
 
-    def fetch(self, path: str, place: str, *, limit_bytes: int | None = None) -> None:
-        """Bring the directory ``path`` home, as the new directory ``place``. Links that lead out of it, devices and the like are refused by name."""
+    def fetch(self, path: str, place: str, *, limit_bytes: int | None = None) -> Sequence[str]:
+        """Bring the directory ``path`` home, as the new directory ``place``; return what stays behind, in words, each with its path.
+
+        That is what would be dangerous here: links that lead out of the directory, devices, pipes. Moments and modes come along.
+
+        Raises:   NotFound: there is no such directory.  Unavailable.  Denied.  DiskFull: here, or it is more than ``limit_bytes``.
+        """
         ...
 
     def remove(self, path: str) -> None:
