@@ -420,3 +420,10 @@ class Parts:
 
         return LockChain(locks=self.locks, machine=self.lock_store, shared=lambda: self.images.shared_locks, artifacts=self.artifacts,
                          catalogue=lambda: self.catalogue, listener=self.listener)  # fmt: skip
+
+
+def node_parts(cache: Path, environ: Mapping[str, str], listener: Listener = silent) -> Parts:
+    """Return the parts that install locks below ``cache`` on a node. They contact nothing, and keep no records."""
+    from wardian.settings import Settings
+
+    return Parts(Settings(home=cache / "home", cache=cache, offline=True), environ=environ, listener=listener)

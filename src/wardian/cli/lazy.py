@@ -19,18 +19,21 @@ SHORT_NAMES = {"ls": "list", "rm": "delete"}
 class LazyGroup(click.Group):
     """A group that knows its commands by name, place (``module:attribute``) and one line of help.
 
-    Args:     commands_at: name → (place, help).  aliases: other names that people are used to, not listed.
+    Args:     commands_at: name → (place, help).  hidden_at: the same for those that are not listed: programs call them.
+              aliases: other names that people are used to, not listed.
     """
 
     def __init__(
         self,
         *args: Any,
         commands_at: Mapping[str, tuple[str, str]] | None = None,
+        hidden_at: Mapping[str, tuple[str, str]] | None = None,
         aliases: Mapping[str, str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         self._places = dict(commands_at or {})
+        self._hidden = dict(hidden_at or {})
         self._aliases = dict(aliases or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -40,8 +43,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, importing its module."""
         name = self._aliases.get(cmd_name, cmd_name)
-        if name in self._places:
-            module, _, attribute = self._places[name][0].partition(":")
+        if (found := self._places.get(name) or self._hidden.get(name)) is not None:
+            module, _, attribute = found[0].partition(":")
             command: click.Command = getattr(importlib.import_module(module), attribute)
             return command
         return super().get_command(ctx, name)

@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": ("wardian.cli.doctor:doctor", "What works on this machine, and what to do about the rest."),
 }
 _OF_KERNELS = ("--kernel", "--remove-kernel", "--name")  # with these `shell` runs no program
+HIDDEN = {"node": ("wardian.cli.node:node", "What engines start on the nodes of a target.")}
 ALIASES = {
     "job": "runs",
     "jobs": "runs",
@@ -70,7 +71,7 @@ def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) 
 
 
 @click.group(
-    cls=LazyGroup, commands_at=COMMANDS, aliases=ALIASES, epilog=_EXAMPLES,
+    cls=LazyGroup, commands_at=COMMANDS, hidden_at=HIDDEN, aliases=ALIASES, epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )  # fmt: skip
 @click.version_option(package_name="wardian", prog_name="wardian")
@@ -184,7 +185,9 @@ def _exit_code(code: int, given: Sequence[str]) -> int:
 def _is_program(given: Sequence[str]) -> bool:
     """Whether the exit code belongs to a program of the user's, so that ours must be told from it."""
     before = given[: given.index("--")] if "--" in given else given
-    return given[:1] == ["run"] or (given[:1] == ["shell"] and not any(word.startswith(_OF_KERNELS) for word in before))
+    return given[:1] in (["run"], ["node"]) or (
+        given[:1] == ["shell"] and not any(word.startswith(_OF_KERNELS) for word in before)
+    )
 
 
 def _bug(error: Exception, given: Sequence[str]) -> int:

@@ -80,6 +80,32 @@ class PackageStore:
                 self._put(temporary, path)
         return path
 
+    def link(self, sha256: Digest, file: str, source: Path, check: Callable[[Path], None]) -> Path | None:
+        """Return the archive's path, which becomes a hard link to ``source`` if it is not here; None: no such link can be made.
+
+        Raises:   BadArchive: ``source`` has another digest. What ``check`` raises. Nothing is kept then.
+        """
+        path = self.path(sha256, file)
+        with self._lock(sha256):
+            if self.find(sha256, file):
+                return path
+            with self.temporary(file) as temporary:
+                try:
+                    if source.stat(follow_symlinks=False).st_uid != os.geteuid():  # whoever owns a file may change it
+                        return None
+                    os.link(source, temporary, follow_symlinks=False)
+                except OSError:
+                    return None
+                if not temporary.is_file() or temporary.is_symlink():
+                    return None
+                actual = Digest.of_file(temporary)
+                if actual != sha256:
+                    raise BadArchive(f"{source} has sha256 {actual}, not {sha256}", code="wrong_digest",
+                                     hint="remove it: it is brought there again")  # fmt: skip
+                check(temporary)
+                self._put(temporary, path)
+        return path
+
     def adopt(self, temporary: Path, sha256: Digest, file: str) -> Path:
         """Move a verified temporary file into the store."""
         path = self.path(sha256, file)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,12 +10,14 @@ from wardian.errors import WardianError
 from wardian.events import Event
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import changed_inputs
-from wardian.run.record import CANCELED, COMPLETED, FAILED, RUNNING, OutputFile, RunRecord
+from wardian.run.log_file import LogFile
+from wardian.run.record import RUNNING, OutputFile, RunRecord
 from wardian.run.records import CancelAsked
 from wardian.run.snapshot import new_and_changed
 from wardian.run.source_tree import OUTPUTS
 from wardian.run.targets.target import Job
 from wardian.run.variables import job_variables
+from wardian.run.verdict import left_over, verdict
 from wardian.run.write_faults import WriteFaults
 from wardian.tools.disk import disk_errors
 
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from wardian.run.record import Results
     from wardian.run.records import RunStore
     from wardian.run.surroundings import Surroundings
-    from wardian.run.targets.target import Ended, Stop, Target
+    from wardian.run.targets.target import Stop, Target
 
-FOR_THE_RECORD_BYTES = 1 << 20  # given back by a log that has filled the disk
 LISTED = 1000  # of outputs, new and changed files; the counts are of all
 
 
@@ -102,13 +101,13 @@ def run_job(
         watch.close()
     if not watch.was_running and stop.cause and ended.cause == "exited":
         ended = replace(ended, cause="stopped")  # asked to cancel as it started, it was faster than the signal
-    notes = [*_notes(ended, record), *watch.notes, *([faults.note] if faults.note else [])]
+    notes = [*left_over(ended), *_changed(record), *watch.notes, *([faults.note] if faults.note else [])]
     results = _with_files(record.results, directory, before, watch.began_ns)
     results = replace(results, notes=(*record.results.notes, *notes))
     if ended.cause == "not_found" and command.runner:
         detail = f"`{command.runner[0]}`, which {command.name} is run by, was not found in the environment"
         ended = replace(ended, detail=detail)
-    state, code, reason = _verdict(ended, stop, configuration.timeout_s)
+    state, code, reason = verdict(ended, stop.cause, configuration.timeout_s)
     return means.store.end(
         record.id, state, code=code, reason=reason, exit_code=ended.exit_code, signal=ended.signal, results=results
     )
@@ -124,11 +123,8 @@ class _Watch:
         self._streams: dict[int, Taker | None] = {1: means.stdout, 2: means.stderr}
         self._faults = faults
         self._stop = stop
-        self._log = os.open(
-            RunDirectory.of(means.runs_dir, record.id).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-        )
-        self._log_is_whole = True
-        self.began_ns = os.fstat(self._log).st_mtime_ns  # the file system's clock, which may be another machine's
+        self._log = LogFile(RunDirectory.of(means.runs_dir, record.id).log)
+        self.began_ns = self._log.began_ns
         self.notes: list[str] = []
 
     def started(self, _pid: int) -> None:
@@ -140,8 +136,7 @@ class _Watch:
 
     def output(self, stream: int, chunk: bytes) -> None:
         self._faults.look(stream, chunk)
-        if self._log_is_whole:
-            self._write_log(chunk)
+        self._log.write(chunk)
         taker = self._streams[stream]
         if taker is not None:
             try:
@@ -153,20 +148,8 @@ class _Watch:
                     name = {1: "stdout", 2: "stderr"}[stream]
                     self.notes.append(f"not all that it wrote could be passed on to {name} ({error}); log.txt has it")
 
-    def _write_log(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
-        try:
-            while view:
-                view = view[os.write(self._log, view) :]
-        except OSError as error:  # the disk is full: the script is not to suffer for it, and its record needs room
-            self._log_is_whole = False
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._log, max(0, os.fstat(self._log).st_size - FOR_THE_RECORD_BYTES))
-            self.notes.append(f"log.txt is not complete: {error.strerror}")
-
     def tick(self) -> None:
-        with contextlib.suppress(OSError):
-            os.utime(self._log)  # a sign of life, for whoever finds this process gone
+        self._log.touch()
         try:
             if self._store.get(self._record.id).cancel_asked and not self._stop.cause:
                 self._stop.request("canceled")  # by another machine, whose signals don't reach us
@@ -174,42 +157,14 @@ class _Watch:
             return
 
     def close(self) -> None:
-        os.close(self._log)
+        self._log.close()
+        if self._log.note:
+            self.notes.append(self._log.note)
 
 
-def _verdict(ended: Ended, stop: Stop, timeout_s: float | None) -> tuple[str, str, str]:
-    """Return state, code and reason."""
-    if ended.cause == "timeout":
-        return FAILED, "timeout", f"stopped after {timeout_s:g} second{'' if timeout_s == 1 else 's'}: its time was up"
-    if ended.cause == "stopped":
-        return CANCELED, stop.cause or "canceled", f"{stop.cause or 'canceled'} while running"
-    if ended.cause in ("not_found", "not_executable", "lost"):
-        return FAILED, ended.cause, ended.detail
-    if ended.signal is not None:
-        why = ": as a rule, the machine ran out of memory" if ended.signal == signal.SIGKILL else ""
-        return FAILED, "signal", f"ended by signal {ended.signal} ({_signal_name(ended.signal)}){why}"
-    if ended.exit_code:
-        return FAILED, "exited", f"exit code {ended.exit_code}"
-    return COMPLETED, "exited", ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-
-
-def _notes(ended: Ended, record: RunRecord) -> list[str]:
-    notes = []
-    if ended.stragglers:
-        were = "1 process was" if ended.stragglers == 1 else f"{ended.stragglers} processes were"
-        notes.append(f"{were} still running when the script ended, and had to end too")
-    if ended.survivors:
-        notes.append(f"these processes could not be killed: {', '.join(map(str, ended.survivors))}")
+def _changed(record: RunRecord) -> list[str]:
     changed = changed_inputs(record.results.inputs, record.configuration.inputs)
-    notes += [f"the input `{name}` changed while the run was on" for name in changed]
-    return notes
+    return [f"the input `{name}` changed while the run was on" for name in changed]
 
 
 def _with_files(results: Results, directory: RunDirectory, before: frozenset[str], began_ns: int) -> Results:

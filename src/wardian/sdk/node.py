@@ -1,0 +1,88 @@
+"""What a node does for a run that was submitted elsewhere: ``wardian node exec``, and the program of the agent that is sent to nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from wardian.errors import WardianError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wardian.events import Event
+
+_USAGE = """usage: wardian-node exec --sheet FILE
+       wardian-node exec --lock LOCK --packages DIRECTORY [--packages DIRECTORY]... [--cache DIRECTORY] -- CMD [ARG]...
+"""
+_WARDIAN_FAILED = 125
+
+
+def execute_sheet(file: Path, environ: Mapping[str, str] | None = None) -> int:
+    """Run the run whose sheet is ``file`` to its end, once, however often it is started; return its exit code.
+
+    Raises:   see ``wardian.run.node.agent.execute``.
+    """
+    from wardian.bootstrap import node_parts
+    from wardian.run.node.agent import NodeMeans, execute
+
+    return execute(file, NodeMeans(node_parts, dict(os.environ if environ is None else environ), _tell))
+
+
+def become_command(
+    lock: Path, packages: Sequence[Path], command: Sequence[str], *, cache: Path | None = None, environ: Mapping[str, str] | None = None
+) -> NoReturn:  # fmt: skip
+    """Install ``lock`` from archives in ``packages``, asking no index, and replace this process by ``command`` in that environment.
+
+    Args:     cache: where it is installed; None: as the settings say.
+    Raises:   what installing raises; RunFailed: the command cannot be executed.
+    """
+    from wardian.bootstrap import node_parts
+    from wardian.run.node.prepare import prepare_lock
+    from wardian.run.variables import environment_variables
+    from wardian.sdk.shells import Program, become
+    from wardian.settings import Settings
+
+    found = dict(os.environ if environ is None else environ)
+    place = cache.absolute() if cache is not None else Settings.load(found, with_file=False).cache
+    parts = node_parts(place, found, _tell)
+    prepared = prepare_lock(lock, parts, [one.absolute() for one in packages], _tell)
+    become(Program(tuple(command), environment_variables(prepared, found), prepared), parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be the agent: the same as ``wardian node exec``, with little to import."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _performed(given)
+    except WardianError as error:
+        sys.stderr.write(f"error: {error.message}\n" + (f"hint:  {error.hint}\n" if error.hint else ""))
+        return int(error.details.get("process_exit_code", _WARDIAN_FAILED))
+
+
+def _performed(given: Sequence[str]) -> int:
+    if len(given) == 3 and given[:2] == ["exec", "--sheet"]:  # noqa: PLR2004
+        return execute_sheet(Path(given[2]))
+    options: dict[str, list[str]] = {"--lock": [], "--packages": [], "--cache": []}
+    at = 1
+    while at + 1 < len(given) and given[at] in options:
+        options[given[at]].append(given[at + 1])
+        at += 2
+    command = given[at + 1 :]
+    if given[:1] != ["exec"] or given[at : at + 1] != ["--"] or not command or len(options["--lock"]) != 1:
+        sys.stderr.write(_USAGE)
+        return _WARDIAN_FAILED
+    cache = Path(options["--cache"][-1]) if options["--cache"] else None
+    become_command(Path(options["--lock"][0]), [Path(one) for one in options["--packages"]], command, cache=cache)
+
+
+def _tell(event: Event) -> None:
+    if event.kind != "progress":
+        sys.stderr.write(f"{event.text}\n")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
