@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.lock.conda import CondaSolver
+    from wardian.lock.jars import JarResolver
     from wardian.lock.locate import Locator
     from wardian.lock.lock import Artifact, Lock
     from wardian.lock.pypi import UvSolver
     from wardian.lock.python import PythonChooser
+    from wardian.lock.repositories import MavenRepository
     from wardian.lock.solve import DefinitionSolver
     from wardian.lock.solver import SolveRequest
     from wardian.lock.store import DirectoryLockStore
@@ -321,7 +323,20 @@ class Parts:
         from wardian.lock.solve import DefinitionSolver
 
         return DefinitionSolver(uv=self.uv, pip=self._pip, python=self.pythons, conda=lambda: self.conda, provided=self._provided,
-                                interpreter=self._interpreter, now=self.now)  # fmt: skip
+                                interpreter=self._interpreter, now=self.now, jars=lambda: self._jars)  # fmt: skip
+
+    @cached_property
+    def _jars(self) -> JarResolver:
+        from wardian.lock.maven import MavenJarResolver
+
+        return MavenJarResolver(http=self.http, archives=self.fetcher, configured=self.settings.repositories, mirrors=self.settings.mirrors,
+                                environ=self.environ)  # fmt: skip
+
+    def _repositories(self, environment: Environment) -> tuple[MavenRepository, ...]:
+        from wardian.lock.repositories import plan_repositories
+
+        return plan_repositories(environment.spark, configured=self.settings.repositories, mirrors=self.settings.mirrors,
+                                 environ=self.environ)  # fmt: skip
 
     def _interpreter(self, artifact: Artifact) -> Path | None:
         """Return an interpreter of exactly this artifact for building source code, if one can run here."""
@@ -348,7 +363,7 @@ class Parts:
         from wardian.lock.locate import Locator
 
         return Locator(uv=self.uv, python=self.pythons, kept=self._kept, hint=self._hints.find,
-                       channel_url=self._channel_url, indexes=self.settings.indexes,
+                       channel_url=self._channel_url, repositories=self._repositories, indexes=self.settings.indexes,
                        credentials=self.credentials, environ=self.environ)  # fmt: skip
 
     def _channel_url(self, environment: Environment, alias: str) -> str:

@@ -38,6 +38,9 @@ class Settings:
     mirrors: Mapping[str, str] = field(
         default_factory=dict, metadata={"doc": "URL prefix → URL prefix that serves the same files"}
     )
+    repositories: Mapping[str, str] = field(
+        default_factory=dict, metadata={"doc": "Maven repositories by alias; `central` replaces Maven Central"}
+    )
     python_downloads: str | None = field(
         default=None,
         metadata={
@@ -224,7 +227,7 @@ def _file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 _INTEGERS = ("cache_limit_bytes", "snapshot_limit_bytes", "snapshot_limit_files", "archive_limit_bytes")
 _LISTS = ("lock_platforms", "pass_variables", "insecure_registries")
 _FLAGS = ("offline", "image_byte_code")
-_TABLES = ("indexes", "channels", "mirrors")
+_TABLES = ("indexes", "channels", "mirrors", "repositories")
 _IMAGES = {"registry", "global_registry", "base_image", "insecure_registries"}
 # of every other setting, an empty variable is as if it was not there: an empty path would be the directory of the call
 _EMPTY_IS_A_VALUE = (*_LISTS, *_FLAGS, "python_downloads", "registry", "global_registry")

@@ -14,6 +14,7 @@ from tests.support.cli import Cli
 from tests.support.conda_channel import RSCRIPT, Channel, Package, python_package, r_packages
 from tests.support.containers import podman_space
 from tests.support.index import Index
+from tests.support.maven import MavenRepository
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
@@ -85,11 +86,15 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Cat
             for name, version, day, requires in releases:
                 wheel = make_wheel(place / "wheels", name, version, requires=requires)
                 server.add(wheel, datetime.fromisoformat(day).replace(tzinfo=UTC))
+        jars = MavenRepository(place / "maven")
+        jars.add("org.apache.spark:spark-avro_2.12:3.5.1", "org.tukaani:xz:1.9", "org.apache.spark:spark-sql_2.12:3.5.1")
+        jars.add("org.apache.spark:spark-avro_2.12:3.5.2", "org.tukaani:xz:1.9")
+        jars.add("org.tukaani:xz:1.9")
         machine = f'python_downloads = "{python_catalogue.path}"\nbyte_code = "never"\n'
-        servers = f'[indexes]\npypi = "{index.url}"\n\n[channels]\nconda-forge = "{conda.url}"\n'
+        servers = f'[indexes]\npypi = "{index.url}"\n\n[channels]\nconda-forge = "{conda.url}"\n\n[repositories]\ncentral = "{jars.url}"\n'
         yield Surroundings(machine, servers, {
             team.root_url: "https://team.example.org", index.root_url: "https://packages.example.org",
-            conda.url: "https://conda.example.org/conda-forge", str(python_catalogue.path): "/opt/pythons/catalogue.json",
+            conda.url: "https://conda.example.org/conda-forge", jars.url: "https://repo1.maven.org/maven2", str(python_catalogue.path): "/opt/pythons/catalogue.json",
         })  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import Cli
+from tests.support.maven import MavenRepository
 from tests.support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -264,11 +265,12 @@ def test_warm_and_offline_nothing_is_contacted(cli: Cli, shop: Index) -> None:
     assert "offline" in done.err
 
 
-def test_what_does_not_count_here_is_said(cli: Cli) -> None:
-    cli.write(
-        "e.yml", "python:\n  manager: uv\n  pip: [gamma]\ndocker:\n  base_image: debian:12\nspark:\n  packages: ['a:b:1']\n"
-    )
-    done = cli.ok("run", "-f", "e.yml", "--", "python", "-c", "import gamma")
+def test_what_does_not_count_here_is_said(cli: Cli, tmp_path: Path) -> None:
+    jars = MavenRepository(tmp_path / "maven")
+    jars.add("a:b:1")
+    cli.write("e.yml", "python:\n  manager: uv\n  pip: [gamma]\ndocker:\n  base_image: debian:12\n"
+              f"spark:\n  packages: ['a:b:1']\n  repositories: ['{jars.url}']\n")  # fmt: skip
+    done = cli.ok("run", "-t", "local", "-f", "e.yml", "--", "python", "-c", "import gamma")
     assert "base image debian:12 does not count" in done.err
     assert "Spark section" in done.err
     elsewhere = cli.run("run", "-t", "moon", "-f", "e.yml", "--", "python", "-V")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wardian.cli.common import Session, check_output, command, complete_reference, examples, size, table
-from wardian.cli.views import lock_document, package_rows, python_of, version_row
+from wardian.cli.views import count_of, lock_document, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,7 +76,7 @@ def lock(session: Session, target: str, platforms: tuple[str, ...], as_of: datet
     def text() -> list[str]:
         lines = [f"{version}  @{version.definition_hash.short}" if version.name else str(version)]
         for name, one in locks.items():
-            lines += ["", f"{name}  lock {one.digest.short}  Python {python_of(one)}  {len(one.artifacts)} packages  solved {one.provenance.created}",
+            lines += ["", f"{name}  lock {one.digest.short}  Python {python_of(one)}  {count_of(one)}  solved {one.provenance.created}",
                       *(f"note: {note}" for note in one.provenance.notes),
                       *table(("PACKAGE", "VERSION", "BUILD", "KIND", "SOURCE", "SIZE", "SHA256"), package_rows(one))]  # fmt: skip
         return lines

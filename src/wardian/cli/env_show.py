@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wardian.cli.common import Session, command, complete_reference, examples, table
-from wardian.cli.views import fault_rows, lock_document, outdated, package_rows, python_of, version_row
+from wardian.cli.views import count_of, fault_rows, lock_document, outdated, package_rows, python_of, version_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
     lines += [f"  from       {_origin(a['reference'], a['note'])}" for a in document["lineage"][:1]]
     if lock is not None:
         lines.append(
-            f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {len(lock.artifacts)} packages, solved {lock.provenance.created[:10]}"
+            f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {count_of(lock)}, solved {lock.provenance.created[:10]}"
         )
         lines += [f"  note       {note}" for note in lock.provenance.notes]
     else:

@@ -39,19 +39,25 @@ def lock_document(lock: Lock, *, packages: bool) -> dict[str, Any]:
     """Return what is shown of a lock."""
     document: dict[str, Any] = {
         "platform": lock.platform, "lock_digest": lock.digest, "install_digest": lock.install_digest, "created": lock.provenance.created,
-        "as_of": lock.provenance.as_of, "solvers": lock.provenance.solvers, "notes": list(lock.provenance.notes), "packages_count": len(lock.artifacts),
+        "as_of": lock.provenance.as_of, "solvers": lock.provenance.solvers, "notes": list(lock.provenance.notes), "packages_count": len(lock.everything),
     }  # fmt: skip
     if packages:
-        document["packages"] = [artifact.as_document() for artifact in lock.artifacts]
+        document["packages"] = [artifact.as_document() for artifact in lock.everything]
     return document
 
 
 def package_rows(lock: Lock) -> Iterable[tuple[str, ...]]:
     """Return the packages of a lock for a table."""
     roots = set(lock.provenance.roots)
-    for artifact in lock.artifacts:
+    for artifact in lock.everything:
         yield (artifact.name + (" *" if artifact.name in roots else ""), artifact.version, artifact.build, artifact.kind,
                artifact.source, size(artifact.size_bytes) if artifact.size_bytes else "", artifact.sha256[:12])  # fmt: skip
+
+
+def count_of(lock: Lock) -> str:
+    """Return in words how many packages a lock has, and jars."""
+    jars = len(lock.spark)
+    return f"{len(lock.artifacts)} packages" + (f", {jars} jar{'s' if jars != 1 else ''}" if jars else "")
 
 
 def python_of(lock: Lock) -> str:

@@ -1,4 +1,4 @@
-"""Channels and indexes that everybody calls by the same name, and how channels and indexes are spelled where only their identity counts."""
+"""Channels, indexes and repositories that everybody calls by the same name, and how channels and indexes are spelled where only their identity counts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ DEFAULTS = {"pkgs/main": "https://repo.anaconda.com/pkgs/main", "pkgs/r": "https
 
 DEFAULT_INDEX = "pypi"  # uv's default index, or what the setting `indexes.pypi` puts in its place
 _DEFAULT_INDEX_URL = f"https://{DEFAULT_INDEX}.org/simple"  # where uv looks for it if nothing is configured
+
+DEFAULT_REPOSITORY = "central"
+MAVEN_REPOSITORIES = {
+    DEFAULT_REPOSITORY: "https://repo1.maven.org/maven2",  # asked after those that a definition names
+    "spark-packages": "https://repos.spark-packages.org",
+}
 
 _LOGIN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 _TOKEN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)/t/[^/?#]+(?=/|$)")

@@ -131,7 +131,7 @@ def difference(before: Lock, after: Lock) -> LockDifference:
 
 def _by_name(lock: Lock) -> dict[tuple[str, str], tuple[Artifact, ...]]:
     found: dict[tuple[str, str], tuple[Artifact, ...]] = {}
-    for artifact in (*lock.artifacts, *lock.spark):
+    for artifact in lock.everything:
         key = (_ECOSYSTEMS.get(artifact.kind, artifact.kind), artifact.name)
         found[key] = (*found.get(key, ()), artifact)
     return found
@@ -163,8 +163,9 @@ def _change(was: Artifact, now: Artifact) -> str:
 def _paths(lock: Lock) -> dict[str, tuple[tuple[str, ...], ...]]:
     """For each package, the shortest way from each of the definition's own names that lead to it. Of ways that are as short, the first by the alphabet."""
     needs: dict[str, set[str]] = {}
-    for artifact in lock.artifacts:
-        needs.setdefault(artifact.name, set()).update(needed_name(text) for text in artifact.depends)
+    for artifact in lock.everything:
+        names = artifact.depends if artifact.kind == "jar" else map(needed_name, artifact.depends)
+        needs.setdefault(artifact.name, set()).update(names)
     ordered = {name: sorted(names & needs.keys()) for name, names in needs.items()}
     roots = set(lock.provenance.roots)
     found: dict[str, list[tuple[str, ...]]] = {}

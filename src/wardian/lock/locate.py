@@ -9,7 +9,9 @@ from wardian.definition.platform import get_platform, with_declared
 from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.errors import SolveFailed, WardianError
 from wardian.lock.indexes import IndexPlan, expand, plan_indexes
+from wardian.lock.pom import coordinate
 from wardian.lock.python import STANDALONE
+from wardian.lock.repositories import get_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from wardian.digest import Digest
     from wardian.lock.lock import Artifact, Lock
     from wardian.lock.python import PythonChooser
+    from wardian.lock.repositories import MavenRepository
     from wardian.tools.http import Credentials
     from wardian.tools.uv import Uv
 
@@ -28,12 +31,13 @@ class Locator:
 
     Args:     kept: where a wheel that was built here lies.
               hint: where an archive was last offered.
-              channel_url: the URL of the channel with this alias, for a definition.
+              channel_url: the URL of the channel with this alias, for a definition.  repositories: those of its Spark section.
     """
 
     def __init__(
         self, *, uv: Uv, python: PythonChooser, kept: Callable[[Digest, str], Path | None], hint: Callable[[Digest], str | None],
-        channel_url: Callable[[Environment, str], str], indexes: Mapping[str, str], credentials: Callable[[str], Credentials | None],
+        channel_url: Callable[[Environment, str], str], repositories: Callable[[Environment], tuple[MavenRepository, ...]],
+        indexes: Mapping[str, str], credentials: Callable[[str], Credentials | None],
         environ: Mapping[str, str],
     ):  # fmt: skip
         self._uv = uv
@@ -41,6 +45,7 @@ class Locator:
         self._kept = kept
         self._hint = hint
         self._channel_url = channel_url
+        self._repositories = repositories
         self._indexes = indexes
         self._credentials = credentials
         self._environ = environ
@@ -62,6 +67,11 @@ class Locator:
         scheme, _, alias = artifact.source.partition(":")
         if scheme == "channel":
             yield from self.conda_urls(environment, artifact)
+            return
+        if scheme == "repository":
+            group, _, name = artifact.name.partition(":")
+            where = coordinate(group, name, artifact.version, artifact.file)
+            yield get_repository(self._repositories(environment), alias).file(f"{where.path}/{artifact.file}")
             return
         if scheme == "definition":
             requirement = PipRequirement.parse(environment.python.pip[int(alias)])

@@ -37,12 +37,13 @@ class Artifact:
 
     Attributes:
         kind: ``python`` | ``conda`` | ``wheel`` | ``sdist`` (also VCS checkouts and local code) | ``jar``.
-        source: ``channel:<alias>`` | ``index:<alias>`` | ``definition:<n>`` (URL of the n-th pip requirement, from 0) |
+        source: ``channel:<alias>`` | ``index:<alias>`` | ``repository:<alias>`` (of jars) | ``definition:<n>`` (URL of the n-th pip requirement, from 0) |
             ``workspace`` (kept in artifacts) | ``host`` (an interpreter of the machine).
-            ``<alias>`` is a configured or well-known name, or ``#<n>``: the n-th channel or pip option of the definition.
+            ``<alias>`` is a configured or well-known name, or ``#<n>``: the n-th channel, pip option or Spark repository of the definition.
         file: the archive's file name, without directories.
         sha256, size_bytes: of the archive; for ``host``: of the interpreter's executable.
-        depends: conda: match specs; Python: names of the distributions that this one needs.
+        name: of a jar ``group:artifact``; its ``file`` tells a classifier.
+        depends: conda: match specs; Python: names of the distributions that this one needs; jars: the same.
         built: for an sdist, the wheel made from it; that is what is installed.
         revision: for VCS, the commit.
         record: conda: further repodata fields that the linker needs, as JSON values.
@@ -168,6 +169,11 @@ class Lock:
     def _installed(self) -> dict[str, Any]:
         artifacts = [a.as_document() for a in self.artifacts]
         return {"schema": self.schema, "platform": self.platform, "artifacts": artifacts}
+
+    @property
+    def everything(self) -> tuple[Artifact, ...]:
+        """What is installed, then Spark's jars."""
+        return (*self.artifacts, *self.spark)
 
     @property
     def python(self) -> Artifact | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.formats.locked_input import LockedInput
     from wardian.lock.conda import CondaSolver
+    from wardian.lock.jars import JarResolver
     from wardian.lock.python import PythonChooser
     from wardian.lock.solver import SolveRequest
     from wardian.tools.uv import Uv
@@ -35,6 +36,7 @@ class DefinitionSolver:
         conda: makes the conda solver; called only for a definition that has conda packages.
         provided: names and versions of the Python distributions in locked conda packages.
         now: the clock, for the provenance.
+        jars: makes what resolves Spark packages; called only for a definition that has some.
     """
 
     uv: Uv
@@ -44,6 +46,7 @@ class DefinitionSolver:
     provided: Callable[[tuple[Artifact, ...], SolveRequest, Listener], Mapping[str, str]]
     interpreter: Callable[[Artifact], Path | None]
     now: Callable[[], datetime]
+    jars: Callable[[], JarResolver]
 
     def solve(self, request: SolveRequest, listener: Listener) -> Lock:
         """See ``wardian.lock.solver.Solver``."""
@@ -51,6 +54,8 @@ class DefinitionSolver:
         if python.manager == "user":
             raise SolveFailed("a user-managed environment has nothing to solve: its packages are whatever the interpreter has",
                               hint="run it as it is, or use `manager: uv` or `manager: conda`", code="user_managed")  # fmt: skip
+        spark = request.environment.spark  # first: a jar that is missing is told before anything long begins
+        jars = request.jars or (self.jars().resolve(spark, listener) if spark.packages else ())
         solvers: dict[str, str] = {}
         notes: tuple[str, ...] = ()
         artifacts: tuple[Artifact, ...]
@@ -81,12 +86,12 @@ class DefinitionSolver:
             solvers=solvers,
             as_of=request.as_of.strftime("%Y-%m-%dT%H:%M:%SZ") if request.as_of else "",
             virtual_packages=dict(platform.virtual),
-            roots=tuple(dict.fromkeys((*roots, *found.roots))),
+            roots=tuple(dict.fromkeys((*roots, *found.roots, *(text.rpartition(":")[0] for text in spark.packages)))),
             created=self.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             notes=(*notes, *found.notes),
             build_requirements=dict(found.build_requirements),
         )
-        return Lock(platform=request.platform.name, artifacts=(*artifacts, *found.artifacts), provenance=provenance)
+        return Lock(platform=request.platform.name, artifacts=(*artifacts, *found.artifacts), spark=jars, provenance=provenance)
 
     def _locked(self, request: SolveRequest) -> LockedInput | None:
         digest = request.environment.python.locked_input

@@ -27,6 +27,7 @@ class SolveRequest:
         preferred: artifacts whose versions are taken where the requirements allow (other platforms, upgrades).
         held: like ``preferred``, but a solve that moves one of these names fails.
         as_of: nothing published after this time (UTC) is used.
+        jars: of the Spark section, as an earlier lock of the same section has them: taken as they are; none: they are resolved.
         sources: where the trees of local code lie, by their digest.
         offline: nothing outside this machine is contacted.
     """
@@ -36,6 +37,7 @@ class SolveRequest:
     preferred: tuple[Artifact, ...] = ()
     held: frozenset[str] = frozenset()
     as_of: datetime | None = None
+    jars: tuple[Artifact, ...] = ()
     sources: Mapping[Digest, Path] = field(default_factory=dict)
     offline: bool = False
 

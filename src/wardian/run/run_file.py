@@ -113,7 +113,7 @@ class Manifest:
                 entry.kind != "link" and (known is None or known[1] != entry.value)
             ):
                 raise UnreadableRunFile(f"the snapshot's `{entry.path}` is not in the run file", code="wrong_digest")
-        known_packages = {a.installed_sha256 for a in self.lock.artifacts} if self.lock else set()
+        known_packages = {a.installed_sha256 for a in self.lock.everything} if self.lock else set()
         for digest, name in self.packages.items():
             place = self.files.get(f"{PACKAGES}/{digest}/{name}")
             if digest not in known_packages or place is None or place[1] != digest:

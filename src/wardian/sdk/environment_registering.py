@@ -152,7 +152,7 @@ class EnvironmentRegistering(EnvironmentLookup):
         pin = self._parts.locks.find_pin(version.id, lock.platform)
         if pin is not None and pin.lock_digest != lock.digest:
             version, _ = self._parts.environments.register(environment.content, lineage_note=note, always_new=True)
-        for artifact in lock.artifacts:
+        for artifact in lock.everything:
             archive = archives.get(artifact.installed_sha256)
             if archive is None:
                 continue

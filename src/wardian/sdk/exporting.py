@@ -19,10 +19,19 @@ if TYPE_CHECKING:
     from wardian.formats.azureml import Written
     from wardian.lock.lock import Artifact, Lock
 
+_SHOWN_JARS = 4
+
 
 def export(parts: Parts, environment: Environment, locks: Mapping[str, Lock], to: str) -> str:
-    """Return the locks in the format ``to``; see ``wardian.lock.exports``."""
-    return exports.export(to, environment, locks, _url_in(parts, environment))
+    """Return the locks in the format ``to``; see ``wardian.lock.exports``. Jars, which none of these formats can hold, are told as a loss."""
+    text = exports.export(to, environment, locks, _url_in(parts, environment))
+    if jars := {jar.name for lock in locks.values() for jar in lock.spark}:
+        from wardian.formats.ledger import Loss
+
+        names = ", ".join(sorted(jars)[:_SHOWN_JARS]) + (", …" if len(jars) > _SHOWN_JARS else "")
+        loss = Loss("dropped", "spark", f"`{to}` has no place for jars: {names}", hint="`spark-submit --packages` takes them")
+        parts.listener(Event("loss", str(loss), data=loss.as_document()))
+    return text
 
 
 def export_definition(parts: Parts, environment: Environment, to: str) -> Written:

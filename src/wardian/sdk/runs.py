@@ -243,7 +243,7 @@ class RunCollection:
         version, lock = run.environment, run.lock
         archives: dict[Digest, Path] = {}
         if packages and lock is not None and version is not None:
-            wanted = [artifact for artifact in lock.artifacts if artifact.source != "host"]
+            wanted = [artifact for artifact in lock.everything if artifact.source != "host"]
             archives = self._parts.fetch(version.environment, lock, wanted)
         return export_run(run.record, target, runs_dir=self.root, environment=version.environment if version else None, lock=lock,
                           packages=archives)  # fmt: skip

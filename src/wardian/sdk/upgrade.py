@@ -100,7 +100,7 @@ def plan_upgrade(
     with parts.builds.record("lock", str(version), environment.definition_hash, parts.listener) as recorder:
         for name in platforms:
             request = SolveRequest(environment, get_platform(name), preferred=solved[0].artifacts if solved else kept, as_of=as_of,
-                                   offline=parts.settings.offline)  # fmt: skip
+                                   jars=solved[0].spark if solved else old.spark if packages else (), offline=parts.settings.offline)  # fmt: skip
             solved.append(parts.solver.solve(request, recorder))
             recorder.outcome[name] = solved[-1].digest
     bases = plan_bases(parts, version, environment, platforms, hold=bool(packages))

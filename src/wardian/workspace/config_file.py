@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tomlkit import TOMLDocument
 
-_TABLES = ("indexes", "channels", "mirrors")
+_TABLES = ("indexes", "channels", "mirrors", "repositories")
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -64,7 +64,7 @@ class ConfigFile:
         """Set one setting in the file; its comments and order stay.
 
         Args:
-            key: a setting's name; ``indexes.NAME``, ``channels.NAME``, ``mirrors.URL`` for one entry of a table.
+            key: a setting's name; ``indexes.NAME``, ``channels.NAME``, ``repositories.NAME``, ``mirrors.URL`` for one entry of a table.
             text: the value as a person writes it; lists with commas between the items.
         Raises:   InvalidSetting: no such setting, or not a value for it; the file is as it was.
         """

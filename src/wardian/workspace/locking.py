@@ -118,7 +118,7 @@ class Locker:
                 lock, origin = known[one.name]
             else:
                 try:
-                    request = SolveRequest(version.for_new_use(), one, preferred=first.artifacts if first else (), as_of=as_of,
+                    request = SolveRequest(version.for_new_use(), one, preferred=first.artifacts if first else (), jars=first.spark if first else (), as_of=as_of,
                                            sources=sources, offline=self._offline)  # fmt: skip
                     lock = self._solve_like(solver, request, earlier, recorder) if earlier else solver.solve(request, recorder)
                 except WardianError as error:
