@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.support.base_images import session_place
 from tests.support.wheels import make_wheel
 
 from wardian.definition.platform import this_platform
@@ -16,11 +17,14 @@ from wardian.digest import Digest
 from wardian.lock.lock import Artifact, Lock, Provenance
 from wardian.lock.python import host_python
 from wardian.run.configuration import Command
+from wardian.run.node.bundle import Agent, node_agent
 from wardian.run.node.sheet import ENDED, NodeEnd, NodeStatus, Secrets, Sheet, of_rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pytest
 
 RUN_ID = "01abcdefghjk"
 SCRIPT = "train.py"
@@ -131,3 +135,8 @@ def host_lock(root: Path, scratch: Path, wheels: Sequence[tuple[str, str]] = (("
         carried.add(path, Artifact(kind="wheel", source="index:pypi", name=name, version=version, file=path.name,
                                    sha256=Digest.of(content), size_bytes=len(content)))  # fmt: skip
     return carried
+
+
+def agent_here(tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    """Return the agent of this checkout, made once for all test processes."""
+    return node_agent(session_place(tmp_path_factory.getbasetemp()) / "wardian-node-directory" / "agents")

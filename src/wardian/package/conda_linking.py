@@ -8,13 +8,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from wardian.errors import BadArchive, DiskFull, InstallFailed
 from wardian.events import Event
+from wardian.tools.own_python import own_python
 
 if TYPE_CHECKING:
     from wardian.events import Listener
@@ -34,9 +34,10 @@ def link_in_worker(task: Task, listener: Listener) -> None:
     # Without `site` it starts sooner. It sees what it needs, and nothing else of this process's path or environment.
     places = dict.fromkeys(str(_place_of(package)) for package in ("wardian", "rattler"))
     environ = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONPATH": os.pathsep.join(places), "RUST_BACKTRACE": "0"}
+    environ |= _certificates()
     with tempfile.TemporaryFile() as said:
         worker = subprocess.Popen(
-            [sys.executable, "-S", "-P", "-m", "wardian.package.conda_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+            [*own_python(), "-S", "-P", "-m", "wardian.package.conda_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
             env=environ, cwd="/", text=True, start_new_session=True,
         )  # fmt: skip
         try:
@@ -47,6 +48,13 @@ def link_in_worker(task: Task, listener: Listener) -> None:
             raise _death(worker.returncode, said)
         if "error" in answer:
             raise _error(answer["error"])
+
+
+def _certificates() -> dict[str, str]:
+    """Return where certificates are. Nothing is contacted, yet rattler does not begin without any; a slim machine has none."""
+    spec = importlib.util.find_spec("certifi")
+    place = Path(spec.origin).parent / "cacert.pem" if spec is not None and spec.origin is not None else None
+    return {"SSL_CERT_FILE": str(place)} if place is not None and place.exists() else {}
 
 
 def _place_of(package: str) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.errors import BuildFailed, Denied, InstallFailed, SolveFailed, Unavailable, WardianError
 from wardian.tools.disk import disk_full, full_place
 from wardian.tools.http import without_credentials
+from wardian.tools.own_python import own_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -225,7 +226,7 @@ class Uv:
 
     def version(self) -> str:
         """Return uv's version."""
-        return _version(self._binary())
+        return _version(_command())
 
     def _run(
         self, arguments: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None, offline: bool = False
@@ -246,7 +247,7 @@ class Uv:
             full["UV_OFFLINE"] = "1"
         try:
             done = subprocess.run(
-                [self._binary(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                [*_command(), *arguments], cwd=cwd, env=full, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                 check=False, preexec_fn=_dies_with_us(),
             )  # fmt: skip
         except OSError as error:
@@ -256,10 +257,6 @@ class Uv:
         if done.returncode != 0 and (place := full_place(done.stderr, self._cache)) is not None:
             raise disk_full(place)
         return done
-
-    @staticmethod
-    def _binary() -> str:
-        return _binary()
 
     def _solve_error(self, stderr: str) -> WardianError:
         text = without_urls_credentials(_clean(stderr))
@@ -357,21 +354,26 @@ def _dies_with_us() -> Callable[[], None] | None:
 _ONE_LOOKS = threading.Lock()
 
 
-def _binary() -> str:
+def uv_program() -> str:
+    """Return the path of uv's program."""
     with _ONE_LOOKS:  # Python 3.11's `sysconfig`, which uv asks, shows a second thread half of what it knows
-        return _found_binary()
+        return _found_program()
+
+
+def _command() -> tuple[str, ...]:
+    return own_program("uv") or (uv_program(),)
 
 
 @cache
-def _found_binary() -> str:
+def _found_program() -> str:
     import uv
 
     return os.fspath(uv.find_uv_bin())
 
 
 @cache
-def _version(binary: str) -> str:
-    done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+def _version(command: tuple[str, ...]) -> str:
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
     return done.stdout.split()[1]
 
 

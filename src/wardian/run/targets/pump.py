@@ -8,13 +8,13 @@ import fcntl
 import json
 import os
 import select
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wardian.errors import RunFailed
 from wardian.run.targets.target import Ended
+from wardian.tools.own_python import own_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def keeper_process(module: str, order: KeeperOrder) -> Iterator[None]:
         with os.fdopen(os.dup(sheet), "w") as stream:
             stream.write(order.to_json())
         os.lseek(sheet, 0, os.SEEK_SET)
-        command = [sys.executable, "-I", "-S", "-c", starter, str(sheet)]
+        command = [*own_python(), "-I", "-S", "-c", starter, str(sheet)]
         process = subprocess.Popen(command, pass_fds=(sheet, *order.descriptors), start_new_session=True)
     finally:
         os.close(sheet)
