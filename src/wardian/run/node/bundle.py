@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from wardian import __version__
+from wardian import errors
 from wardian.definition.platform import this_platform
 from wardian.digest import Digest
 from wardian.errors import RunFailed
@@ -162,7 +162,7 @@ def _make(place: Path, interpreter: str, program: Path, digest: Digest) -> None:
     copy_program(program, looked, place, others=[uv])
     _compile(interpreter, place)
     (place / MARK).write_text(
-        json.dumps({"schema": 1, "digest": digest, "wardian": __version__, "platform": this_platform().name})
+        json.dumps({"schema": 1, "digest": digest, "wardian": metadata.version("wardian"), "platform": this_platform().name})
     )
 
 
@@ -187,9 +187,7 @@ def _distribution(name: str) -> metadata.Distribution:
 
 
 def _own_package() -> Path:
-    import wardian
-
-    return Path(os.fspath(wardian.__file__)).parent
+    return Path(errors.__file__).parent
 
 
 def _own_files() -> list[Path]:
