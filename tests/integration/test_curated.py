@@ -111,6 +111,9 @@ def test_a_change_makes_another_environment_with_its_lineage(cli: Cli) -> None:
     assert [one["reference"] for one in older["lineage"]] == ["older:1", f"{NAME}:1"]
     assert mine["lineage"][0]["note"] == f"derived from {NAME}:1: MODE unset → fast"
     assert mine["kind"] == "system"
+    shown = cli.ok("env", "show", "older").out
+    assert "  from       older:1 " in shown
+    assert f"  from       derived from {NAME}:1: alpha " in shown, "whatever the steps, it is said what differs"
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,13 @@ def show(session: Session, reference: str, packages: bool, usage: bool) -> None:
     }  # fmt: skip
     if usage:
         document["usage"] = session.workspace.environments.usage(version)
-    session.show(document, lambda: _shown(version, text, lock, document, packages=packages))
+    origin = environments.derivation(version) if lineage else ""
+    session.show(document, lambda: _shown(version, text, lock, document, origin, packages=packages))
 
 
-def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: dict[str, Any], *, packages: bool) -> list[str]:
+def _shown(
+    version: EnvironmentVersion, text: str, lock: Lock | None, document: dict[str, Any], origin: str, *, packages: bool
+) -> list[str]:
     lines = [
         f"{version}",
         f"  hash       @{version.definition_hash.short}   ({version.definition_hash})",
@@ -113,7 +116,8 @@ def _shown(version: EnvironmentVersion, text: str, lock: Lock | None, document: 
     if version.tags:
         lines.append("  tags       " + ", ".join(f"{k}={v}" for k, v in version.tags.items()))
     lines += [f"  outdated   {text}" for text in outdated(version)]
-    lines += [f"  from       {_origin(a['reference'], a['note'])}" for a in document["lineage"][:1]]
+    nearest = [_origin(a["reference"], a["note"]) for a in document["lineage"][:1]]
+    lines += [f"  from       {text}" for text in dict.fromkeys((*nearest, *([origin] if origin else [])))]
     if lock is not None:
         lines.append(
             f"  lock       {lock.digest.short}   {lock.platform}, Python {python_of(lock)}, {count_of(lock)}, solved {lock.provenance.created[:10]}"

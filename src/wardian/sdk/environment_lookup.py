@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.bootstrap import Parts
+    from wardian.definition.environment import Environment
     from wardian.digest import Digest
     from wardian.formats.read_definition import ReadDefinition
     from wardian.workspace.page import Page
@@ -170,6 +171,15 @@ class EnvironmentLookup:
         """Return what the version was made from, the nearest first."""
         return self._parts.environments.lineage(self.plain(reference))
 
+    def derivation(self, version: EnvironmentVersion) -> str:
+        """Return from which curated environment a version comes, in however many steps, and all that differs; empty: from none."""
+        for ancestor in self.lineage(str(version)):
+            name, _, number = ancestor.reference.partition(":")
+            entry = self._parts.catalogue.find(name, number or None)
+            if entry is not None:
+                return derived(ancestor.reference, entry.environment(), version.environment)
+        return ""
+
     def source(self, version: EnvironmentVersion) -> tuple[str, str]:
         """Return format and text of a version: as it was read, comments kept, else as Wardian's YAML."""
         from wardian import formats
@@ -192,3 +202,14 @@ class EnvironmentLookup:
         from wardian.sdk.upgrade import named
 
         return Reference.parse(reference).name or named(self.get(reference))
+
+
+def derived(reference: str, curated: Environment, own: Environment) -> str:
+    """Return in words how ``own`` differs from the curated environment that it was made from."""
+    from dataclasses import replace
+
+    from wardian.definition.difference import difference
+
+    if curated.content == own.content:
+        return f"copy of {reference}"
+    return f"derived from {reference}: {difference(replace(curated, name=None), replace(own, name=None)).summary()}"

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
-from wardian.sdk.environment_lookup import EnvironmentLookup
+from wardian.sdk.environment_lookup import EnvironmentLookup, derived
 from wardian.small_file import read_small
 from wardian.workspace.version import EnvironmentVersion
 
@@ -197,12 +197,7 @@ class EnvironmentRegistering(EnvironmentLookup):
 
 def _made_from(parent: EnvironmentVersion, definition: Environment) -> str:
     """Return how ``definition`` was made from ``parent``; of a curated one with all that differs, which nobody would look for."""
-    if parent.kind != "curated" or definition.content == parent.environment.content:
-        return f"copy of {parent}"
-    from wardian.definition.difference import difference
-
-    changes = difference(replace(parent.environment, name=None), replace(definition, name=None)).summary()
-    return f"derived from {parent}: {changes}"
+    return derived(str(parent), parent.environment, definition) if parent.kind == "curated" else f"copy of {parent}"
 
 
 def _beside(path: Path) -> list[str]:
