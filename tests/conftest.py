@@ -19,6 +19,8 @@ from tests.support.index import Index
 from tests.support.pythons import Catalogue, installed_pythons, make_standalone
 from tests.support.registry import DockerRegistry
 from tests.support.registry import why_not as why_no_registry
+from tests.support.slurm import Slurm
+from tests.support.slurm import why_not as why_no_slurm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +111,15 @@ def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
 def python_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     """uv's catalogue with one standalone Python: a repack of the newest interpreter of this machine."""
     return make_standalone(tmp_path_factory.mktemp("pythons"), installed_pythons()[0][1])
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A Slurm cluster of two nodes that runs; tests leave it as they found it."""
+    if why := why_no_slurm():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    with Slurm(tmp_path_factory.mktemp("slurm") / "cluster") as running:
+        yield running
 
 
 def machine_packager_variables() -> dict[str, str]:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     help="An option of the target: shm=8G, arguments='--device /dev/fuse' …",
 )
 @click.option("--time", "timeout", metavar="T", help="Stop it after this time: 90, 30s, 10m, 2h.")
+@click.option("--dry-run", is_flag=True, help="Print what the target's engine would be given, and make no job.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once; the run goes on.")
 @click.option("-m", "--module", is_flag=True, help="The first argument is a module.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT|MODULE|-- CMD [ARG]...")
@@ -85,6 +86,10 @@ def run(session: Session, words: tuple[str, ...], **options: Any) -> int:
     started = time.monotonic()
     version, configuration = _asked_for(session, words, options)
     workspace = session.workspace
+    if options["dry_run"]:
+        lines = workspace.runs.preview(version, configuration)
+        session.show({"handed_over": list(lines)}, lambda: lines)
+        return 0
     if options["detach"]:
         found = workspace.runs.submit(version, configuration, detach=True)
         session.show(_document(session, found), lambda: found.id)

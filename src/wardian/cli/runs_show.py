@@ -81,7 +81,8 @@ def list_(
 
 def _row(record: RunRecord) -> tuple[str, ...]:
     code = record.process_exit_code
-    return (record.id, record.state, "" if code is None else str(code), _environment(record), record.configuration.experiment,
+    state = f"{record.state} ({_cut(record.reason)})" if record.is_active and record.reason else record.state
+    return (record.id, state, "" if code is None else str(code), _environment(record), record.configuration.experiment,
             ago(_moment(record.queued)), _took(record), _cut(str(record.configuration.command)))  # fmt: skip
 
 
@@ -118,6 +119,15 @@ def _shown(run: Run) -> Iterator[str]:
     )
     yield from _field("options", [f"{name}={value}" for name, value in configuration.options.items()])
     yield from _field("packages", [f"with {package}" for package in configuration.with_packages])
+    yield from _field(
+        "place",
+        [
+            f"{record.configuration.target}{f', job {record.place.handle}' if record.place.handle else ''}{f', on {record.place.node}' if record.place.node else ''}",
+            record.place.directory,
+        ]
+        if record.place
+        else [],
+    )
     yield from _field("outputs", [f"{_files(results.output_files)}, {size(results.output_bytes)}, in {run.output_directory}",
                                   *(f"{output.path}  {size(output.size_bytes)}" for output in results.outputs)] if results.outputs else [])  # fmt: skip
     yield from _field("new files", results.new_files)
@@ -152,7 +162,7 @@ def logs(session: Session, run_id: str, follow: bool, tail: int | None) -> None:
     if follow and session.as_json:
         raise click.UsageError("--json and --follow do not go together")
     run = get_run(session, run_id)
-    log = run.directory / "log.txt"
+    log = run.log_file()
     start = _start_of_tail(log, tail) if tail is not None else 0
     if session.as_json:
         text = b"".join(_pieces(log, start)).decode("utf-8", "replace")

@@ -54,7 +54,7 @@ def submit_detached(
     tree, results, _ = check(configuration, means)
     record = store.add(configuration, supervisor=processes.identify(), results=results)
     try:
-        results, digest = take_snapshot(record, tree, means)
+        results, digest = take_snapshot(record, tree, means.runs_dir)
         store.note(record.id, results, digest)
         directory = RunDirectory.of(runs_dir, record.id)
         pid = _start(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from wardian.run.place import Place
+
 QUEUED, PREPARING, RUNNING = "queued", "preparing", "running"
 COMPLETED, FAILED, CANCELED = "completed", "failed", "canceled"
 ACTIVE = (QUEUED, PREPARING, RUNNING)
@@ -126,6 +128,8 @@ class RunRecord:
         exit_code: the script's own; None: a signal ended it, or it never ran.
         signal: the one that ended it.
         snapshot_digest: of what it ran.
+        place: where it is, if it was handed over to an engine. While such a run has not ended, ``reason`` says why it waits, or what
+            keeps it from being asked after.
     """
 
     id: str
@@ -144,6 +148,7 @@ class RunRecord:
     signal: int | None = None
     snapshot_digest: str | None = None
     results: Results = field(default_factory=Results)
+    place: Place | None = None
 
     @property
     def is_active(self) -> bool:
@@ -194,14 +199,15 @@ class RunRecord:
             "signal": self.signal,
             "process_exit_code": self.process_exit_code,
             "snapshot_digest": self.snapshot_digest,
+            "place": self.place.as_document() if self.place else None,
             "results": json.loads(self.results.to_json()),
         }
         return {key: to_document(value) for key, value in document.items() if value is not None and value != ""}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> RunRecord:
-        """Return the record that ``as_document`` wrote, but for its supervisor."""
-        values = {key: value for key, value in document.items() if key != "process_exit_code"}
+        """Return the record that ``as_document`` wrote, but for its supervisor and its place."""
+        values = {key: value for key, value in document.items() if key not in ("process_exit_code", "place")}
         values["configuration"] = RunConfiguration.from_document(values["configuration"])
         values["results"] = Results.from_document(values.get("results", {}))
         return cls(**values)
@@ -214,6 +220,11 @@ class RunRecord:
             document = json.loads(row["supervisor"])
             takes_signals = document.pop("takes_signals")
             supervisor = ProcessIdentity.from_document(document)
+        place = None
+        if row["place"]:
+            from wardian.run.place import Place
+
+            place = Place.from_json(row["place"])
         same = (
             "id",
             "state",
@@ -234,4 +245,5 @@ class RunRecord:
             code=row["code"] or "",
             reason=row["reason"] or "",
             results=Results.from_json(row["results"]),
+            place=place,
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.run.configuration import RunConfiguration
+    from wardian.run.place import Place
     from wardian.run.record import Results
     from wardian.tools.processes import ProcessIdentity
     from wardian.workspace.database import Database
@@ -52,8 +53,8 @@ class RunStore:
         *,
         runs_dir: Path | None = None,
     ) -> None:
-        self._database = database
-        self._now = now
+        self.database = database
+        self.now = now
         self._new_id = new_id
         self._runs_dir = runs_dir
 
@@ -67,22 +68,24 @@ class RunStore:
         results: Results,
         takes_signals: bool = False,
         placed: Callable[[str, RunConfiguration, Results], tuple[RunConfiguration, Results]] | None = None,
+        place: Callable[[str], Place] | None = None,
     ) -> RunRecord:
         """Add a run in the state ``queued`` and return its record. Secrets of ``configuration`` are not kept.
 
         Args:     takes_signals: whether SIGTERM makes ``supervisor`` cancel the run, and nothing else.
-                  placed: what to record instead once the run's id is known.
+                  placed: what to record instead once the run's id is known.  place: of a run that an engine is to have.
         """
-        with self._database.write():  # nobody else adds one meanwhile: ids rise, whatever the clock does
-            run_id = self._new_id(self._database.rows("SELECT max(id) FROM runs")[0][0] or "")
+        with self.database.write():  # nobody else adds one meanwhile: ids rise, whatever the clock does
+            run_id = self._new_id(self.database.rows("SELECT max(id) FROM runs")[0][0] or "")
             stated, found = placed(run_id, configuration, results) if placed else (configuration, results)
-            self._database.execute(
-                "INSERT INTO runs (id, state, experiment, target, queued, supervisor, specification, results)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                run_id, states.QUEUED, stated.experiment, stated.target, moment_text(self._now()),
+            self.database.execute(
+                "INSERT INTO runs (id, state, experiment, target, queued, supervisor, specification, results, place)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                run_id, states.QUEUED, stated.experiment, stated.target, moment_text(self.now()),
                 _process_text(supervisor, takes_signals), json.dumps(stated.as_document()), found.to_json(),
+                place(run_id).to_json() if place else None,
             )  # fmt: skip
-            return self._existing(run_id)
+            return self.existing(run_id)
 
     def advance(
         self, run_id: str, state: str, *, results: Results | None = None, snapshot_digest: str | None = None
@@ -92,12 +95,12 @@ class RunStore:
         Raises:   Conflict: ``illegal_state_change``: it is in no state that this one may follow.
                   CancelAsked: it is to be canceled.  NotFound.
         """
-        with self._database.write():
+        with self.database.write():
             record = self._checked(run_id, state)
             if record.cancel_asked:
                 raise CancelAsked(f"run `{run_id}` is to be canceled")
-            self._set(run_id, state=state, **{state: moment_text(self._now())}, **_columns(results, snapshot_digest))
-            return self._existing(run_id)
+            self.set_columns(run_id, state=state, **{state: moment_text(self.now())}, **_columns(results, snapshot_digest))
+            return self.existing(run_id)
 
     def end(
         self,
@@ -116,52 +119,52 @@ class RunStore:
         Args:     ended: when it did; None: now.
         Raises:   Conflict: ``illegal_state_change``, for one that has ended.  NotFound.
         """
-        with self._database.write():
+        with self.database.write():
             self._checked(run_id, state)
-            self._set(run_id, state=state, ended=moment_text(ended or self._now()), code=code, reason=readable(reason), exit_code=exit_code,
+            self.set_columns(run_id, state=state, ended=moment_text(ended or self.now()), code=code, reason=readable(reason), exit_code=exit_code,
                       signal=signal, **_columns(results, None))  # fmt: skip
-            return self._existing(run_id)
+            return self.existing(run_id)
 
     def note(self, run_id: str, results: Results, snapshot_digest: str | None = None) -> RunRecord:
         """Record what was found out so far about a run that has not ended.
 
         Raises:   Conflict: ``run_ended``.  NotFound.
         """
-        with self._database.write():
+        with self.database.write():
             self._active(run_id)
-            self._set(run_id, **_columns(results, snapshot_digest))
-            return self._existing(run_id)
+            self.set_columns(run_id, **_columns(results, snapshot_digest))
+            return self.existing(run_id)
 
     def hand_over(self, run_id: str, supervisor: ProcessIdentity | None, *, takes_signals: bool = False) -> RunRecord:
         """Record which process looks after the queued run from now on.
 
         Raises:   Conflict: ``illegal_state_change``: it is not queued any more.  NotFound.
         """
-        with self._database.write():
+        with self.database.write():
             self._checked(run_id, states.PREPARING)
-            self._set(run_id, supervisor=_process_text(supervisor, takes_signals))
-            return self._existing(run_id)
+            self.set_columns(run_id, supervisor=_process_text(supervisor, takes_signals))
+            return self.existing(run_id)
 
     def ask_cancel(self, run_id: str) -> RunRecord:
         """Record that the run is to be canceled: it goes no further than its current state. Idempotent.
 
         Raises:   Conflict: ``run_ended``.  NotFound.
         """
-        with self._database.write():
+        with self.database.write():
             record = self._active(run_id)
             if not record.cancel_asked:
-                self._set(run_id, cancel_asked=moment_text(self._now()))
-            return self._existing(run_id)
+                self.set_columns(run_id, cancel_asked=moment_text(self.now()))
+            return self.existing(run_id)
 
     def delete(self, run_id: str) -> None:
         """Delete the record; its files are the caller's.
 
         Raises:   Conflict: ``run_active``: it has not ended.  NotFound.
         """
-        with self._database.write():
-            if self._existing(run_id).is_active:
+        with self.database.write():
+            if self.existing(run_id).is_active:
                 raise Conflict(f"run `{run_id}` has not ended", hint=f"`wardian runs cancel {run_id}` first", code="run_active")
-            self._database.execute("DELETE FROM runs WHERE id = ?", run_id)
+            self.database.execute("DELETE FROM runs WHERE id = ?", run_id)
 
     # -- read ------------------------------------------------------------------------------------------------------------
 
@@ -173,7 +176,7 @@ class RunStore:
         text = id_or_prefix.strip().lower()
         rows = []
         if is_id_or_prefix(text):
-            rows = self._database.rows("SELECT * FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 6", text, f"{text}~")
+            rows = self.database.rows("SELECT * FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 6", text, f"{text}~")
         if not rows:
             raise _not_found(id_or_prefix)
         if len(rows) > 1:
@@ -203,28 +206,32 @@ class RunStore:
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         values = [*given.values(), *([after] if after else [])]
         sql = f"SELECT * FROM runs {where}ORDER BY id DESC LIMIT {limit + 1}"  # noqa: S608 - names from a fixed list
-        rows = self._database.rows(sql, *values)
+        rows = self.database.rows(sql, *values)
         items = [RunRecord.from_row(row) for row in rows[:limit]]
         return Page(items, items[-1].id if len(rows) > limit else None)
 
     def active(self) -> Sequence[RunRecord]:
         """Return the runs that have not ended."""
         self.reconcile()
-        return [RunRecord.from_row(row) for row in self._database.rows(f"SELECT * FROM runs WHERE {_IS_ACTIVE} ORDER BY id")]  # noqa: S608
+        return [RunRecord.from_row(row) for row in self.database.rows(f"SELECT * FROM runs WHERE {_IS_ACTIVE} ORDER BY id")]  # noqa: S608
+
+    def any_elsewhere(self) -> bool:
+        """Return whether an engine has runs, or may have, that have not ended."""
+        return self.database.row(f"SELECT 1 FROM runs WHERE place IS NOT NULL AND {_IS_ACTIVE} LIMIT 1") is not None  # noqa: S608
 
     def reconcile(self) -> None:
         """End the records of runs whose supervisor is gone."""
-        for row in self._database.rows(f"SELECT * FROM runs WHERE {_IS_ACTIVE}"):  # noqa: S608
+        for row in self.database.rows(f"SELECT * FROM runs WHERE {_IS_ACTIVE}"):  # noqa: S608
             self._reconciled(RunRecord.from_row(row))
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _reconciled(self, record: RunRecord) -> RunRecord:
-        supervisor = record.supervisor
-        if not record.is_active or supervisor is None or self._database.read_only or is_alive(supervisor) is not False:
+        supervisor = record.supervisor  # of a run that an engine has: none
+        if not record.is_active or supervisor is None or self.database.read_only or is_alive(supervisor) is not False:
             return record
-        with self._database.write():
-            current = self._existing(record.id)  # it may have said its last word since, or have been handed over
+        with self.database.write():
+            current = self.existing(record.id)  # it may have said its last word since, or have been handed over
             if not current.is_active or current.supervisor != supervisor:
                 return current
             alive = self._last_known_alive(current)
@@ -240,29 +247,34 @@ class RunStore:
         """Return the last moment at which the run was there for sure: since then nobody looked, maybe for days."""
         known = datetime.fromisoformat(record.running or record.preparing or record.queued)
         sign = RunDirectory.of(self._runs_dir, record.id).last_sign_of_life if self._runs_dir else None
-        return max(known, min(sign, self._now())) if sign else known  # the clock of the file system may be another machine's
+        return max(known, min(sign, self.now())) if sign else known  # the clock of the file system may be another machine's
 
-    def _existing(self, run_id: str) -> RunRecord:
-        row = self._database.row("SELECT * FROM runs WHERE id = ?", run_id)
+    def existing(self, run_id: str) -> RunRecord:
+        """Return the record as it is written, for those who change it.
+
+        Raises:   NotFound.
+        """
+        row = self.database.row("SELECT * FROM runs WHERE id = ?", run_id)
         if row is None:
             raise _not_found(run_id)
         return RunRecord.from_row(row)
 
     def _checked(self, run_id: str, state: str) -> RunRecord:
-        record = self._existing(run_id)
+        record = self.existing(run_id)
         if record.state not in states.PREDECESSORS.get(state, ()):
             raise Conflict(f"run `{run_id}` is {record.state}: it cannot become {state}", code="illegal_state_change")
         return record
 
     def _active(self, run_id: str) -> RunRecord:
-        record = self._existing(run_id)
+        record = self.existing(run_id)
         if not record.is_active:
             raise Conflict(f"run `{run_id}` has ended already: {record.state}", code="run_ended")
         return record
 
-    def _set(self, run_id: str, **columns: Any) -> None:
+    def set_columns(self, run_id: str, **columns: Any) -> None:
+        """Change a record, for those who know that it may be; inside a transaction."""
         names = ", ".join(f"{name} = ?" for name in columns)
-        self._database.execute(f"UPDATE runs SET {names} WHERE id = ?", *columns.values(), run_id)  # noqa: S608
+        self.database.execute(f"UPDATE runs SET {names} WHERE id = ?", *columns.values(), run_id)  # noqa: S608
 
 
 _IS_ACTIVE = "state IN ('queued', 'preparing', 'running')"

@@ -79,11 +79,11 @@ def submit(
         def work() -> RunRecord:
             for name, path in (carried or {}).items():
                 _move(path, record.configuration.inputs[name])
-            results, digest = take_snapshot(record, tree, means)
+            results, digest = take_snapshot(record, tree, means.runs_dir)
             preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
             return _carry_out(preparing, configuration.command, variables, prepare, means, signals)
 
-        return _to_its_end(record, store, signals, work)
+        return to_its_end(record, store, signals, work)
 
 
 def supervise(
@@ -117,7 +117,7 @@ def supervise(
             arguments = (handed_over.get(str(position), text) for position, text in enumerate(command.arguments))
             return _carry_out(preparing, replace(command, arguments=tuple(arguments)), variables, prepare, means, signals)
 
-        return _to_its_end(record, store, signals, work)
+        return to_its_end(record, store, signals, work)
 
 
 def target_named(name: str, *, standard_input: bool = True) -> Target:
@@ -141,9 +141,7 @@ def check(
     """
     around = means.surroundings
     command = configuration.command
-    if command.hidden:
-        raise InvalidInput(f"these arguments had secrets, which are not kept: {named(command.arguments, command.hidden)}",
-                           hint="give all arguments, the secrets among them", code="arguments_not_kept")  # fmt: skip
+    check_arguments(command)
     variables = caller_variables(configuration, around.pass_variables, around.environ)
     means.target.check(configuration.resources)
     tree = None
@@ -152,10 +150,21 @@ def check(
         tree = scan(source or configuration.source, limits, leave_out=around.leave_out, home=around.home)
     check_script(command, tree)
     inputs = record_inputs(configuration.inputs, digest=configuration.digest_inputs)
-    return tree, Results(variables=recorded(variables), inputs=inputs, notes=_not_kept(command)), variables
+    return tree, Results(variables=recorded(variables), inputs=inputs, notes=not_kept(command)), variables
 
 
-def _not_kept(command: Command) -> tuple[str, ...]:
+def check_arguments(command: Command) -> None:
+    """Check that no argument of ``command`` is missing because it was a secret.
+
+    Raises:   InvalidInput: ``arguments_not_kept``.
+    """
+    if command.hidden:
+        raise InvalidInput(f"these arguments had secrets, which are not kept: {named(command.arguments, command.hidden)}",
+                           hint="give all arguments, the secrets among them", code="arguments_not_kept")  # fmt: skip
+
+
+def not_kept(command: Command) -> tuple[str, ...]:
+    """Return what the reader of the record should know of arguments that look like secrets."""
     safe = command.without_secrets()
     if not safe.hidden:
         return ()
@@ -186,9 +195,9 @@ def _move(path: Path, place: Path) -> None:
         path.rename(place)
 
 
-def take_snapshot(record: RunRecord, tree: SourceTree | None, means: Means) -> tuple[Results, Digest]:
+def take_snapshot(record: RunRecord, tree: SourceTree | None, runs_dir: Path) -> tuple[Results, Digest]:
     """Copy ``tree`` into the run's directory; return what to record of it."""
-    directory = RunDirectory.of(means.runs_dir, record.id)
+    directory = RunDirectory.of(runs_dir, record.id)
     taken = copy(tree or SourceTree(directory.path, (), ()), directory.snapshot)
     with disk_errors(directory.path):
         directory.snapshot_list.write_text(json.dumps(taken.as_document(), separators=(",", ":")))
@@ -209,7 +218,7 @@ def _carry_out(
         return run_job(replace(record, results=results), command, prepared, variables, means, signals.stop)
 
 
-def _to_its_end(record: RunRecord, store: RunStore, signals: Interruptible, work: Callable[[], RunRecord]) -> RunRecord:
+def to_its_end(record: RunRecord, store: RunStore, signals: Interruptible, work: Callable[[], RunRecord]) -> RunRecord:
     """Return what ``work`` does; see to it that a run which does not get as far as its job ends in its record."""
     try:
         return work()

@@ -63,7 +63,7 @@ def prepare_in_container(
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
         version.document.get("variables", {}), launcher_python(launchers),
         interpreter=(python.interpreter or "python3") if version.kind == "user" else None, wants_python=wants_python or python.interpreter is not None,
-        notes=(*_deprecated(parts, version), *image.notes),
+        notes=(*deprecated(parts, version), *image.notes),
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _installed(
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
-        notes = (*_deprecated(parts, version), *_ignored(version))
+        notes = (*deprecated(parts, version), *_ignored(version))
         if chosen.as_of:
             notes = (*notes, f"locked as of {chosen.as_of}")
         if not parts.protects:
@@ -142,7 +142,7 @@ def _user_managed(version: EnvironmentVersion, *, wants_python: bool) -> Prepare
     )  # fmt: skip
 
 
-def _deprecated(parts: Parts, version: EnvironmentVersion) -> tuple[str, ...]:
+def deprecated(parts: Parts, version: EnvironmentVersion) -> tuple[str, ...]:
     """Return that a curated version is deprecated, and what takes its place."""
     if version.kind != "curated":
         return ()

@@ -55,6 +55,20 @@ def choose_target(parts: Parts, configuration: RunConfiguration, *, standard_inp
     )
 
 
+def is_remote(parts: Parts, configuration: RunConfiguration) -> bool:
+    """Return whether the target of a configuration has jobs that outlive their submitter.
+
+    Raises:   NotFound: code ``target_not_found``.
+    """
+    from wardian.run.targets.kinds import BUILT_IN, kind_named
+
+    if configuration.target in BUILT_IN:
+        return False
+    from wardian.sdk.targets import find_target
+
+    return kind_named(find_target(parts, configuration.target).kind).is_remote
+
+
 def kind_of(parts: Parts, configuration: RunConfiguration) -> tuple[str, Mapping[str, str]]:
     """Return the kind of the target of a configuration, and its options: the target's, then those of the run.
 

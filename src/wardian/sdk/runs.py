@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import NotFound, Unavailable
+from wardian.errors import InvalidInput, NotFound, Unavailable
 from wardian.run.script import with_runner
-from wardian.sdk.run_targets import choose_target, prepare_for, usual_target
+from wardian.sdk.run_targets import choose_target, is_remote, prepare_for, usual_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wardian.run.job import Taker
     from wardian.run.record import RunRecord
     from wardian.run.targets.target import Target
+    from wardian.sdk.elsewhere import Elsewhere
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.sdk.jobs import Beside
     from wardian.workspace.page import Page
@@ -72,9 +74,14 @@ class Run:
         """Where its outputs lie."""
         return self.directory / "snapshot" / "outputs"
 
+    def log_file(self) -> Path:
+        """Return the file of what it wrote so far, both streams: brought here, if it runs elsewhere. There may be none yet."""
+        self._collection.fetch_log(self.record)
+        return self.directory / "log.txt"
+
     def log(self) -> str:
         """Return what it wrote so far, both streams; bytes that are no UTF-8 are replaced."""
-        path = self.directory / "log.txt"
+        path = self.log_file()
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
     def follow(self) -> Iterator[bytes]:
@@ -132,9 +139,13 @@ class RunCollection:
                   carried: inputs that are moved into the run's directory, below the same file system, if it runs within this call.
         Raises:   see ``Workspace.submit``.
         """
-        target = self._target(configuration)
+        elsewhere = is_remote(self._parts, configuration)
+        target = None if elsewhere else self._target(configuration)
         command = with_runner(configuration.command, source or configuration.source)
         configuration = replace(configuration, environment=str(version), command=command)
+        if elsewhere:
+            return Run(self, self._elsewhere.run(version, configuration, detach=detach, stdout=stdout, on_prepared=on_prepared, source=source,
+                                                 carried=carried or {}))  # fmt: skip
         if detach:
             return self._detached(version, configuration)
         from wardian.run.submit import submit
@@ -162,6 +173,33 @@ class RunCollection:
     def usual_target(self, version: EnvironmentVersion) -> str:
         """Return where a version runs if nobody says: see ``wardian.sdk.run_targets``."""
         return usual_target(self._parts, version)
+
+    @cached_property
+    def _elsewhere(self) -> Elsewhere:
+        from wardian.sdk.elsewhere import Elsewhere
+
+        return Elsewhere(self._parts, self.root)
+
+    def preview(self, version: EnvironmentVersion, configuration: RunConfiguration) -> Sequence[str]:
+        """Return what would be handed over to the engine of a remote target, line by line; no job is made.
+
+        Raises:   InvalidInput: ``nothing_handed_over``: the target runs jobs itself.  What ``submit`` raises before it submits.
+        """
+        if not is_remote(self._parts, configuration):
+            raise InvalidInput(f"nothing is handed over to the target `{configuration.target}`: it runs jobs itself", code="nothing_handed_over",
+                               hint="`--dry-run` is for targets such as Slurm")  # fmt: skip
+        return self._elsewhere.preview(
+            version, replace(configuration, command=with_runner(configuration.command, configuration.source))
+        )
+
+    def fetch_log(self, record: RunRecord) -> None:
+        """Bring the log of a run that is elsewhere here, as far as it is written."""
+        if record.place is not None and record.is_active:
+            self._elsewhere.runs.log_so_far(record)
+
+    def _current(self, record: RunRecord) -> RunRecord:
+        """Return a record as it is now: a run that is elsewhere is asked after."""
+        return record if record.place is None else self._elsewhere.runs.look_at(record)
 
     def _target(self, configuration: RunConfiguration, *, standard_input: bool = True) -> Target:
         return choose_target(self._parts, configuration, standard_input=standard_input)
@@ -209,7 +247,11 @@ class RunCollection:
         """
         from wardian.run.detach import wait
 
-        record = wait(run_id, self._parts.runs, timeout_s=timeout_s)
+        record = self._parts.runs.get(run_id)
+        if record.place is not None:
+            record = self._elsewhere.runs.wait(record, timeout_s)
+        else:
+            record = wait(record.id, self._parts.runs, timeout_s=timeout_s)
         if record.is_active:
             raise Unavailable(
                 f"run `{record.id}` is still {record.state} after {timeout_s:g} s",
@@ -222,14 +264,21 @@ class RunCollection:
         """Stop a run; return its record once it has ended."""
         from wardian.run.detach import cancel
 
-        record = cancel(run_id, self._parts.runs)
+        record = self._current(self._parts.runs.get(run_id))
+        if record.place is not None and record.supervisor is None:
+            record = self._elsewhere.runs.cancel(record)
+        else:
+            record = cancel(run_id, self._parts.runs)
         return self.wait(record.id, timeout_s) if record.is_active else record
 
     def follow(self, run_id: str) -> Iterator[bytes]:
         """Yield what a run writes as it comes, from the beginning, until it has ended."""
         from wardian.run.detach import follow
 
-        return follow(run_id, self._parts.runs, self.root)
+        record = self._parts.runs.get(run_id)
+        if record.place is not None:
+            return self._elsewhere.runs.follow(record)
+        return follow(record.id, self._parts.runs, self.root)
 
     def export(self, run_id: str, target: Path, *, packages: bool = False) -> tuple[str, ...]:
         """Write a run with all that it takes to run it again to the file ``target``; return what is left out, in words.
@@ -304,19 +353,25 @@ class RunCollection:
         """Delete the record and files of a run that has ended."""
         from wardian.run.detach import delete
 
-        delete(run_id, self._parts.runs, self.root)
+        record = self._current(self._parts.runs.get(run_id))
+        if record.place is not None and not record.is_active:
+            self._elsewhere.runs.forget(record)
+        delete(record.id, self._parts.runs, self.root)
 
     def get(self, run_id: str) -> Run:
-        """Return a run by its id, or the beginning of it."""
-        return Run(self, self._parts.runs.get(run_id))
+        """Return a run by its id, or the beginning of it. One that is elsewhere is asked after."""
+        return Run(self, self._current(self._parts.runs.get(run_id)))
 
     def find_lock(self, digest: str, definition_hash: str | None) -> Lock | None:
         """Return a lock of this workspace."""
         return self._parts.locks.find(digest, definition_hash=definition_hash)
 
     def list(self, **filters: Any) -> Page[Run]:
-        """Return a page of runs, the newest first."""
+        """Return a page of runs, the newest first. Those elsewhere are asked after: one question for each target."""
         from wardian.workspace.page import Page as _Page
+
+        if self._parts.runs.any_elsewhere():
+            self._elsewhere.runs.look()
 
         page = self._parts.runs.list(**filters)
         return _Page(tuple(Run(self, record) for record in page.items), page.next)

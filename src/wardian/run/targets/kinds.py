@@ -20,6 +20,7 @@ LOCAL = "local"
 BUILT_IN = (LOCAL, "podman", "docker", "spark")  # every workspace has these, under the names of their kinds
 # what can be made with a name: kind → where it says what it is. Of others nothing is imported
 _PLACES = {
+    "slurm": "wardian.run.targets.slurm_options:SLURM",
     "podman": "wardian.run.targets.container_options:PODMAN",
     "docker": "wardian.run.targets.container_options:DOCKER",
 }
@@ -53,6 +54,7 @@ class TargetKind:
         text: what it is, in one line.
         options: by name.  required: those that a target of this kind must have.
         is_remote: whether its jobs outlive the process that submits them (``RemoteTarget``).
+        pass_variables: patterns of what a job gets of its node's own variables: what the engine tells it there.
         check: looks at all options together, beyond the grammar of each; gets them, and the target's name.
     """
 
@@ -61,6 +63,7 @@ class TargetKind:
     options: Mapping[str, TargetOption] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     is_remote: bool = False
+    pass_variables: tuple[str, ...] = ()
     check: Callable[[Mapping[str, str], str], object] | None = None
 
 

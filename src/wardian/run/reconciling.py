@@ -1,0 +1,129 @@
+"""What became of a run elsewhere: from its node's word and its engine's word to the state of its record. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wardian.run.record import CANCELED, COMPLETED, FAILED, PREPARING, RUNNING
+from wardian.run.targets import remote
+
+if TYPE_CHECKING:
+    from wardian.run.node.sheet import NodeEnd, NodeStatus
+    from wardian.run.record import RunRecord
+    from wardian.run.targets.remote import Standing
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_WORDS = {
+    "timeout": (FAILED, "timeout", "its time was up: the engine ended it"),
+    "out_of_memory": (FAILED, "out_of_memory", "it used more memory than it was given: the engine ended it; ask for more with `--memory`"),
+    "node_lost": (FAILED, "node_lost", "its node was lost"),
+    "preempted": (FAILED, "preempted", "the engine ended it in favour of others"),
+    "not_started": (FAILED, "not_started", "the engine could not start it"),
+}  # fmt: skip
+_OF_THE_ENGINE = (
+    "timeout",
+    "out_of_memory",
+    "node_lost",
+    "preempted",
+)  # causes that a node takes for somebody's wish, or a signal
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run ended, for its record."""
+
+    state: str
+    code: str
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None, last_words: str = "") -> Verdict | None:
+    """Return how the run ended; None: it has not, as far as is known.
+
+    The node's word counts, except where it cannot know: it only saw a signal when the engine's time was up or its memory gone.
+
+    Args:     standing: the engine's word; None: it was not asked.  last_words: what engine and agent said at last, where the node's word is missing.
+    """
+    ended = standing is not None and standing.state == remote.ENDED
+    if end is not None:
+        return _of_node(record, standing if ended else None, end)
+    if standing is None or (not ended and standing.state != remote.UNKNOWN):
+        return None
+    said = f": {last_words}" if last_words else ""
+    if standing.state == remote.UNKNOWN:
+        return Verdict(FAILED, "lost", f"the engine knows nothing of it any more, and its node left no word{said}")
+    if standing.cause == "canceled":
+        return _canceled(record, standing)
+    if standing.cause in _WORDS:
+        state, code, words = _WORDS[standing.cause]
+        is_killed = standing.cause == "out_of_memory"
+        return Verdict(
+            state, code, f"{words} ({standing.reason}{_on(standing)})", None, int(signals.SIGKILL) if is_killed else None
+        )
+    how = f"signal {standing.signal}" if standing.signal else f"exit code {standing.exit_code}"
+    return Verdict(
+        FAILED,
+        "lost",
+        f"its node left no word of how it ended; the engine says {standing.reason}, {how}{said}",
+        None,
+        standing.signal,
+    )
+
+
+def progress_of(record: RunRecord, standing: Standing | None, status: NodeStatus | None) -> tuple[str, str | None]:
+    """Return the state that a run has come to, and since when by the node's clock; empty: it is where it was."""
+    if status is not None:
+        state = {"preparing": PREPARING, "running": RUNNING, "ending": RUNNING}.get(status.state, "")
+        return ("", None) if state == record.state else (state, status.at)
+    if standing is not None and standing.state == remote.RUNNING and record.state == "queued":
+        return PREPARING, None
+    return "", None
+
+
+def waiting_words(record: RunRecord, standing: Standing) -> str:
+    """Return why an active run waits, in a few words; empty: it does not."""
+    if standing.state == remote.WAITING:
+        again = ", to be started again" if record.state != "queued" else ""
+        return f"waiting{again}: {standing.reason}" if standing.reason else f"waiting{again}"
+    return standing.reason if standing.state == remote.RUNNING else ""
+
+
+def _of_node(record: RunRecord, standing: Standing | None, end: NodeEnd) -> Verdict:
+    code = end.code if _CODE.fullmatch(end.code) else end.cause if _CODE.fullmatch(end.cause) else "lost"
+    stopped = end.cause == "stopped"
+    was_killed = end.cause == "exited" and end.signal == signals.SIGKILL
+    if standing is not None and not record.cancel_asked and standing.cause in _OF_THE_ENGINE and (stopped or was_killed):
+        state, code, words = _WORDS[standing.cause]
+        return Verdict(state, code, f"{words} ({standing.reason}{_on(standing)})", end.exit_code, end.signal)
+    if stopped:
+        state = "running" if end.began else "preparing"
+        return Verdict(CANCELED, _asked(record), end.reason or f"canceled while {state}", end.exit_code, end.signal)
+    if end.cause == "exited" and end.exit_code == 0 and end.signal is None:
+        return Verdict(COMPLETED, "exited", "", 0)
+    return Verdict(FAILED, code, _whole(end), end.exit_code, end.signal)
+
+
+def _whole(end: NodeEnd) -> str:
+    where = f" (on {end.node})" if end.node and end.cause == "failed" else ""
+    if end.reason:
+        return f"{end.reason}{where}"
+    return f"exit code {end.exit_code}" if end.exit_code is not None else f"{end.cause}{where}"
+
+
+def _canceled(record: RunRecord, standing: Standing) -> Verdict:
+    if record.cancel_asked:
+        return Verdict(CANCELED, _asked(record), f"{_asked(record)} while {record.state}")
+    return Verdict(CANCELED, "canceled", f"canceled at the engine: {standing.reason}")
+
+
+def _on(standing: Standing) -> str:
+    return f", {standing.node}" if standing.node else ""
+
+
+def _asked(record: RunRecord) -> str:
+    return (record.place.asked if record.place else "") or "canceled"

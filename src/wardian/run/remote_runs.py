@@ -1,0 +1,342 @@
+"""Runs that engines have: asked after, followed, canceled and brought home by whoever looks; no process waits for them."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, TypeVar
+
+from wardian.errors import InvalidInput, NotFound, Unavailable, WardianError
+from wardian.events import Event, Listener, silent
+from wardian.run.directory import RunDirectory
+from wardian.run.handover import hands, offer
+from wardian.run.homecoming import bring_files, bring_log, last_words, with_files
+from wardian.run.node.sheet import CANCEL, ENDED, STATUS, NodeEnd, NodeStatus
+from wardian.run.place import HOME, OFFERED, TAKEN
+from wardian.run.placed import PlacedRuns
+from wardian.run.reconciling import progress_of, verdict_of, waiting_words
+from wardian.run.record import RUNNING
+from wardian.run.targets import remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from wardian.run.handover import Way
+    from wardian.run.place import Place
+    from wardian.run.reconciling import Verdict
+    from wardian.run.record import Results, RunRecord
+    from wardian.run.records import RunStore
+    from wardian.run.targets.remote import Standing
+
+ENGINE_LOG = "engine.txt"
+T = TypeVar("T")
+_SMALL_BYTES = 16 << 20
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_FIRST_QUESTION_S, _LAST_QUESTION_S = 0.5, 10.0  # between two questions to an engine about one run
+
+
+class RemoteRuns:
+    """Looks after the runs of a workspace that engines have.
+
+    Args:     reach: the way to where a run is, by its record.
+    """
+
+    def __init__(self, store: RunStore, runs_dir: Path, reach: Callable[[RunRecord], Way], listener: Listener = silent) -> None:
+        self._store = store
+        self._placed = PlacedRuns(store)
+        self._runs_dir = runs_dir
+        self._reach = reach
+        self._listener = listener
+        self._ways: dict[tuple[object, ...], Way] = {}
+        self._silent: set[str] = set()
+
+    def get(self, run_id: str) -> RunRecord:
+        """Return a record as it is written."""
+        return self._store.existing(run_id)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Bring the records of all active runs up to date: one question for each target, however many runs it has.
+
+        What they left stays there until somebody looks at one of them. A target that cannot be asked leaves its runs as they are.
+        """
+        for _, group in itertools.groupby(
+            self._placed.active(), key=lambda record: (record.configuration.target, _road(record))
+        ):
+            self._look_at(list(group))
+
+    def look_at(self, record: RunRecord) -> RunRecord:
+        """Bring one record up to date, and what its run left home if it has ended; return it as it is then."""
+        if record.is_active and record.supervisor is None:
+            self._look_at([record])
+            record = self._store.existing(record.id)
+        return self.bring_home(record)
+
+    def peek(self, record: RunRecord) -> RunRecord:
+        """Bring one record up to date by its node's word alone: the engine is not asked."""
+        place = record.place
+        if place is not None and record.is_active and place.stage == TAKEN:
+            try:
+                self._note(record, place, self._way(record), None)
+            except Unavailable:
+                return record
+            record = self._store.existing(record.id)
+        return record
+
+    def _look_at(self, records: Sequence[RunRecord]) -> None:
+        try:
+            way = self._way(records[0])
+            offered = self._offer_again([one for one in records if _stage(one) == OFFERED], way)
+            taken = [*(one for one in records if _stage(one) == TAKEN), *(one for one in offered if _stage(one) == TAKEN)]
+            if not taken:
+                return
+            standings = way.target.standings([one.place.handle for one in taken if one.place])
+            doubtful = [one for one in taken if one.place and standings[one.place.handle].state != remote.WAITING]
+            ended = way.carrier.have([f"{one.place.path}/{ENDED}" for one in doubtful if one.place])
+            for one in taken:
+                place = one.place
+                assert place is not None  # noqa: S101 - its stage says so
+                standing = standings[place.handle]
+                has_ended = f"{place.path}/{ENDED}" in ended
+                if (
+                    has_ended
+                    or standing.state in (remote.ENDED, remote.UNKNOWN)
+                    or (standing.state == remote.RUNNING and one.state != RUNNING)
+                ):
+                    self._note(one, place, way, standing)
+                else:
+                    self._placed.say(one.id, waiting_words(one, standing))
+        except (Unavailable, NotFound, InvalidInput) as error:  # the last two: the kind or the options are of another Wardian
+            target = records[0].configuration.target
+            words = f"`{target}` cannot be asked: {error.message}"
+            for one in records:
+                self._placed.say(one.id, words)
+            if target not in self._silent:
+                self._silent.add(target)
+                self._listener(
+                    Event(
+                        "warning",
+                        f"{words}; its runs are shown as they were",
+                        data={"target": target, "code": error.stable_code},
+                    )
+                )
+
+    def _offer_again(self, records: Sequence[RunRecord], way: Way) -> list[RunRecord]:
+        """Finish what a process began that was killed, or that got no answer; return the records as they are then."""
+        found = []
+        for record in records:
+            with hands(self._directory(record), wait=False) as held:
+                if not held:  # whoever holds them is at it
+                    continue
+                try:
+                    offered = offer(record.id, self._placed, self._store, way)
+                except WardianError as error:
+                    self._listener(
+                        Event("warning", f"run {record.id} was refused: {error.message}", data={"run_id": record.id})
+                    )
+                    continue
+                if offered.cancel_asked and offered.place and offered.place.handle:
+                    way.target.cancel([offered.place.handle])
+                found.append(offered)
+        return found
+
+    def _note(self, record: RunRecord, place: Place, way: Way, standing: Standing | None) -> None:
+        """Write down what is known of one run; its end, if it has ended."""
+        end = self._read(way, f"{place.path}/{ENDED}", NodeEnd.from_json)
+        words = ""
+        if end is None and standing is not None and standing.state in (remote.ENDED, remote.UNKNOWN):
+            words = last_words(way.carrier, f"{place.path}/{ENGINE_LOG}")
+        verdict = verdict_of(record, standing, end, words)
+        if verdict is None:
+            status = self._read(way, f"{place.path}/{STATUS}", NodeStatus.from_json)
+            state, since = progress_of(record, standing, status)
+            if state:
+                self._placed.advance(record.id, state, since)
+            if standing is not None:
+                self._placed.say(record.id, waiting_words(record, standing))
+            return
+        node = (end.node if end else "") or (standing.node if standing else "")
+        self._end(record, replace(place, node=node[:200]), verdict, end)
+
+    def _end(self, record: RunRecord, place: Place, verdict: Verdict, end: NodeEnd | None) -> None:
+        self._placed.end(
+            record.id, verdict.state, code=verdict.code, reason=verdict.reason, exit_code=verdict.exit_code, signal=verdict.signal,
+            results=_results(record, place, end), began=end.began if end else None, ended=end.ended if end else None, place=place,
+        )  # fmt: skip
+
+    def _read(self, way: Way, path: str, parse: Callable[[bytes], T]) -> T | None:
+        text = way.carrier.read(path, 0, _SMALL_BYTES)
+        if not text:
+            return None
+        try:
+            return parse(text)
+        except InvalidInput as error:  # it is being written; or the node's disk is full, or worse
+            self._listener(Event("warning", f"{path} on the nodes' side: {error.message}"))
+            return None
+
+    # -- bringing home -------------------------------------------------------------------------------------------------
+
+    def bring_home(self, record: RunRecord, *, wait: bool = True) -> RunRecord:
+        """Bring log and files of an ended run home, and remove its directory there; return the record with what it left.
+
+        Idempotent, and safe across processes. If it cannot be done now, the next look does it.
+        """
+        place = record.place
+        if place is None or record.is_active or place.stage == HOME:
+            return record
+        with hands(self._directory(record), wait=wait) as held:
+            record = self._store.existing(record.id)
+            place = record.place
+            if not held or place is None or place.stage == HOME:
+                return record
+            try:
+                return self._brought(record, place)
+            except (Unavailable, InvalidInput) as error:
+                text = f"what run {record.id} left cannot be brought home: {error.message}; the next look tries again"
+                self._listener(Event("warning", text, data={"run_id": record.id}))
+                return record
+
+    def _brought(self, record: RunRecord, place: Place) -> RunRecord:
+        directory, results = self._directory(record), record.results
+        if place.stage == TAKEN:
+            way = self._way(record)
+            for rank in range(record.configuration.resources.nodes or 1):
+                bring_log(way.carrier, place, directory, rank)
+            results = bring_files(way.carrier, place, directory, results)
+        else:
+            results = with_files(results, directory)
+        record = self._placed.came_home(record.id, results, replace(place, stage=HOME, task=None))
+        if not place.keeps:
+            self._way(record).carrier.remove(place.path)
+        return record
+
+    # -- following, waiting, canceling ---------------------------------------------------------------------------------
+
+    def follow(self, record: RunRecord) -> Iterator[bytes]:
+        """Yield the log of a run as it grows, from its beginning until the run has ended; what is read is kept here."""
+        log, position = self._directory(record).log, 0
+        for current in self.watch(record):
+            self._fetch_log(current)
+            with log.open("rb") if log.exists() else _nothing() as stream:
+                stream.seek(position)
+                while piece := stream.read(1 << 20):
+                    position += len(piece)
+                    yield piece
+
+    def _fetch_log(self, record: RunRecord) -> None:
+        place = record.place
+        if place is None or place.stage != TAKEN:
+            return
+        with hands(self._directory(record), wait=not record.is_active) as held:
+            if held:
+                try:
+                    bring_log(self._way(record).carrier, place, self._directory(record))
+                except Unavailable:
+                    return
+
+    def log_so_far(self, record: RunRecord) -> None:
+        """Bring the log of an active run here as far as it is written."""
+        self._fetch_log(record)
+
+    def wait(self, record: RunRecord, timeout_s: float | None = None) -> RunRecord:
+        """Wait until the run has ended and is home, at most ``timeout_s`` seconds; return its record."""
+        for current in self.watch(record, timeout_s):
+            record = current
+        return record
+
+    def watch(self, record: RunRecord, timeout_s: float | None = None) -> Iterator[RunRecord]:
+        """Yield the record again and again, up to date, the last time when the run has ended and is home, or the time is up.
+
+        The node's word is looked for often, the engine is asked seldom, and more and more so.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s, question_s, due = _SHORTEST_PAUSE_S, _FIRST_QUESTION_S, 0.0
+        while True:
+            before = record.state
+            if time.monotonic() >= due:
+                record = self.look_at(self._store.existing(record.id))
+                due = time.monotonic() + question_s
+                question_s = min(question_s * 1.5, _LAST_QUESTION_S)
+            else:
+                record = self.bring_home(self.peek(self._store.existing(record.id)))
+            if record.state != before:
+                pause_s = _SHORTEST_PAUSE_S
+            is_late = deadline is not None and time.monotonic() >= deadline
+            yield record
+            if not record.is_active or is_late:
+                return
+            left_s = pause_s if deadline is None else min(pause_s, max(0.0, deadline - time.monotonic()))
+            time.sleep(left_s)
+            pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+
+    def cancel(self, record: RunRecord, cause: str = "canceled") -> RunRecord:
+        """Ask node and engine to end a run; return its record as it is then. ``cause``: ``canceled`` | ``interrupted``.
+
+        Raises:   Conflict: ``run_ended``.  Unavailable: the engine does not answer; the wish is recorded, and kept for the next look.
+        """
+        record = self._store.ask_cancel(record.id)
+        place = record.place
+        if place is None or record.supervisor is not None:
+            return record
+        if cause != "canceled":
+            place = replace(place, asked=cause)
+            record = self._placed.put(record.id, place)
+        way = self._way(record)
+        with tempfile.NamedTemporaryFile() as empty:
+            way.carrier.send({f"{place.path}/{CANCEL}": empty.name})
+        if place.stage == OFFERED:
+            with hands(self._directory(record)):
+                record = offer(record.id, self._placed, self._store, way)
+                place = record.place or place
+        if place.handle:
+            way.target.cancel([place.handle])
+        return self.look_at(record)
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove what an ended run has left on the nodes' side."""
+        if record.place is not None and (record.place.stage != HOME or record.place.keeps):
+            self._way(record).carrier.remove(record.place.path)
+
+    def _directory(self, record: RunRecord) -> RunDirectory:
+        return RunDirectory.of(self._runs_dir, record.id)
+
+    def _way(self, record: RunRecord) -> Way:
+        key = _road(record)
+        if key not in self._ways:
+            self._ways[key] = self._reach(record)
+        return self._ways[key]
+
+
+def _road(record: RunRecord) -> tuple[object, ...]:
+    """Return what the way to a run depends on; two with the same are reached in the same way."""
+    place = record.place
+    return (place.kind, place.root, tuple(sorted(place.options.items()))) if place else ()
+
+
+def _stage(record: RunRecord) -> str:
+    return record.place.stage if record.place else ""
+
+
+def _results(record: RunRecord, place: Place, end: NodeEnd | None) -> Results:
+    if end is None:
+        return record.results
+    made_with = record.results.environment
+    parts = [made_with.summary.split(" · ")[0], *([end.prepared] if end.prepared else [])]
+    environment = replace(
+        made_with, prefix_key=end.prefix_key or made_with.prefix_key, observed=end.observed or made_with.observed,
+        summary=" · ".join(part for part in (*parts, place.node) if part),
+    )  # fmt: skip
+    notes = [*record.results.notes, *(str(note)[:1000] for note in end.notes[:50])]
+    if end.attempt > 1:
+        notes.append(f"the engine started it {end.attempt} times")
+    return replace(record.results, environment=environment, notes=tuple(notes))
+
+
+def _nothing() -> IO[bytes]:
+    import io
+
+    return io.BytesIO()

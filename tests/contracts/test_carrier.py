@@ -1,0 +1,195 @@
+"""The contract of carriers: files come to nodes and back, whole or not at all, and nothing leads out."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wardian.errors import DiskFull, InvalidInput, NotFound, Unavailable
+from wardian.run.targets.shared_directory import SharedDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wardian.run.targets.remote import Carrier
+
+
+@pytest.fixture(params=["shared directory"])
+def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Carrier:
+    return SharedDirectory(tmp_path / "there" / "root")
+
+
+@pytest.fixture
+def there(carrier: Carrier) -> Path:
+    """The root as this machine sees it: every carrier here leads to this machine."""
+    return Path(carrier.root)
+
+
+def a_file(path: Path, content: str | bytes = "content", mode: int = 0o644) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return str(path)
+
+
+def a_tree(path: Path) -> str:
+    a_file(path / "a.py", "print(1)\n")
+    a_file(path / "bin/tool", "#!/bin/sh\n", 0o755)
+    (path / "empty").mkdir()
+    (path / "link").symlink_to("bin/tool")
+    return str(path)
+
+
+def test_files_and_directories_arrive_with_content_mode_and_links(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r1/sheet.json": a_file(tmp_path / "sheet"), "runs/r1/snapshot": a_tree(tmp_path / "tree")})
+    assert (there / "runs/r1/sheet.json").read_text() == "content"
+    snapshot = there / "runs/r1/snapshot"
+    assert os.access(snapshot / "bin/tool", os.X_OK)
+    assert not os.access(snapshot / "a.py", os.X_OK) or os.geteuid() == 0
+    assert str((snapshot / "link").readlink()) == "bin/tool"
+    assert (snapshot / "empty").is_dir()
+
+
+def test_what_is_there_stays(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"packages/d/x": a_file(tmp_path / "one", "one"), "runs/r/snapshot": a_tree(tmp_path / "tree")})
+    a_file(tmp_path / "tree/more")
+    carrier.send({"packages/d/x": a_file(tmp_path / "two", "two"), "runs/r/snapshot": str(tmp_path / "tree")})
+    assert (there / "packages/d/x").read_text() == "one"
+    assert not (there / "runs/r/snapshot/more").exists()
+
+
+def test_it_knows_what_is_there(carrier: Carrier, tmp_path: Path) -> None:
+    assert carrier.have(["packages/d/x"]) == set()
+    carrier.send({"packages/d/x": a_file(tmp_path / "x"), "runs/r/snapshot": a_tree(tmp_path / "tree")})
+    assert carrier.have(["packages/d/x", "packages/e/x", "runs/r/snapshot"]) == {"packages/d/x", "runs/r/snapshot"}
+
+
+def test_what_is_private_is_for_its_owner_alone(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r/secrets.json": a_file(tmp_path / "secrets")}, private=True)
+    assert stat.S_IMODE((there / "runs/r/secrets.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((there / "runs/r").stat().st_mode) & 0o077 == 0
+
+
+def test_what_runs_change_is_their_own_copy(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    a_tree(tmp_path / "tree")
+    carrier.send({"runs/r/snapshot": str(tmp_path / "tree")})
+    with (there / "runs/r/snapshot/a.py").open("a") as stream:
+        stream.write("changed")
+    assert (tmp_path / "tree/a.py").read_text() == "print(1)\n"
+
+
+def test_pieces_of_a_file(carrier: Carrier, tmp_path: Path) -> None:
+    assert carrier.read("runs/r/log.txt", 0, 10) is None
+    carrier.send({"runs/r/log.txt": a_file(tmp_path / "log", b"0123456789" * 300_000)})
+    assert carrier.read("runs/r/log.txt", 5, 10) == b"5678901234"
+    assert len(carrier.read("runs/r/log.txt", 0, 2_500_000) or b"") == 2_500_000
+    assert carrier.read("runs/r/log.txt", 3_000_000, 10) == b""
+
+
+def test_a_file_that_grows_is_seen_to_grow(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r/log.txt": a_file(tmp_path / "log", "one")})
+    with (there / "runs/r/log.txt").open("a") as stream:
+        stream.write("two")
+    assert carrier.read("runs/r/log.txt", 3, 10) == b"two"
+
+
+def test_a_directory_comes_home_with_modes_moments_and_links(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r/snapshot": a_tree(tmp_path / "tree")})
+    a_file(there / "runs/r/snapshot/outputs/model.txt", "42")
+    os.utime(there / "runs/r/snapshot/outputs/model.txt", ns=(10**18, 10**18))
+    assert carrier.fetch("runs/r/snapshot", str(tmp_path / "home")) == []
+    home = tmp_path / "home"
+    assert (home / "outputs/model.txt").read_text() == "42"
+    assert (home / "outputs/model.txt").stat().st_mtime_ns == 10**18
+    assert os.access(home / "bin/tool", os.X_OK)
+    assert str((home / "link").readlink()) == "bin/tool"
+
+
+def test_what_leads_out_or_is_no_file_stays_behind_by_name(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r/snapshot": a_tree(tmp_path / "tree")})
+    snapshot = there / "runs/r/snapshot"
+    (snapshot / "outputs").mkdir()
+    (snapshot / "outputs/absolute").symlink_to("/etc/passwd")
+    (snapshot / "outputs/up").symlink_to("../../secrets.json")
+    (snapshot / "outputs/inside").symlink_to("../a.py")
+    os.mkfifo(snapshot / "pipe")
+    behind = carrier.fetch("runs/r/snapshot", str(tmp_path / "home"))
+    assert [one.split(":")[0] for one in behind] == ["outputs/absolute", "outputs/up", "pipe"]
+    assert sorted(path.name for path in (tmp_path / "home/outputs").iterdir()) == ["inside"]
+
+
+def test_more_than_wanted_does_not_come(carrier: Carrier, tmp_path: Path) -> None:
+    carrier.send({"runs/r/snapshot/big": a_file(tmp_path / "big", b"x" * 10_000)})
+    with pytest.raises(DiskFull):
+        carrier.fetch("runs/r/snapshot", str(tmp_path / "home"), limit_bytes=9_999)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("home")] == []
+    assert carrier.fetch("runs/r/snapshot", str(tmp_path / "home"), limit_bytes=10_000) == []
+
+
+def test_what_is_not_there_cannot_come(carrier: Carrier, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        carrier.fetch("runs/r/snapshot", str(tmp_path / "home"))
+
+
+def test_removed_is_gone_and_what_is_not_there_is_no_matter(carrier: Carrier, tmp_path: Path) -> None:
+    carrier.send({"runs/r/snapshot": a_tree(tmp_path / "tree"), "runs/s/a": a_file(tmp_path / "a")})
+    carrier.remove("runs/r")
+    carrier.remove("runs/r")
+    carrier.remove("runs/nothing/there")
+    assert carrier.have(["runs/r", "runs/s/a"]) == {"runs/s/a"}
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "runs/../../x", "", "a\0b"])
+def test_no_path_leads_out(carrier: Carrier, tmp_path: Path, path: str) -> None:
+    for act in (
+        lambda: carrier.have([path]), lambda: carrier.send({path: a_file(tmp_path / "a")}), lambda: carrier.read(path, 0, 1),
+        lambda: carrier.fetch(path, str(tmp_path / "home")), lambda: carrier.remove(path),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput):
+            act()
+
+
+def test_a_link_among_the_directories_is_not_followed(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (there / "runs").mkdir(parents=True)
+    (there / "runs/r").symlink_to(tmp_path / "elsewhere")
+    a_file(tmp_path / "elsewhere/ended.json")
+    acts: list[Callable[[], object]] = [
+        lambda: carrier.send({"runs/r/x": a_file(tmp_path / "a")}), lambda: carrier.read("runs/r/ended.json", 0, 1),
+        lambda: carrier.remove("runs/r/ended.json"),
+    ]  # fmt: skip
+    for act in acts:
+        with pytest.raises(InvalidInput):
+            act()
+    (there / "runs/s").mkdir()
+    (there / "runs/s/log.txt").symlink_to("/etc/passwd")
+    with pytest.raises(Unavailable):
+        carrier.read("runs/s/log.txt", 0, 1)
+
+
+def test_many_who_bring_the_same_bring_it_once_and_whole(carrier: Carrier, there: Path, tmp_path: Path) -> None:
+    content = os.urandom(1 << 20)
+    files = [a_file(tmp_path / f"copy{number}", content) for number in range(8)]
+    failed: list[BaseException] = []
+
+    def bring(file: str) -> None:
+        try:
+            carrier.send({"packages/d/x": file, "runs/r/snapshot": str(tree)})
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    tree = Path(a_tree(tmp_path / "tree"))
+    threads = [threading.Thread(target=bring, args=(file,)) for file in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert (there / "packages/d/x").read_bytes() == content
+    assert [path.name for path in (there / "packages/d").iterdir()] == ["x"]
+    assert [path.name for path in (there / "runs/r").iterdir()] == ["snapshot"]

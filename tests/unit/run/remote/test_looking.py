@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.engine import Scene
+from tests.support.jobs import a_configuration
+
+from wardian.errors import Conflict
+from wardian.run.node.sheet import NodeEnd
+from wardian.run.place import HOME, TAKEN, Place
+from wardian.run.record import Results
+from wardian.run.remote_runs import RemoteRuns
+from wardian.run.targets.remote import Standing
+from wardian.workspace.clock import moment_text, utc_now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wardian.events import Event
+    from wardian.run.record import RunRecord
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def handle(record: RunRecord) -> str:
+    assert record.place is not None
+    return record.place.handle
+
+
+def test_why_it_waits_is_in_the_record(scene: Scene) -> None:
+    record = scene.submit()
+    assert scene.remote.look_at(record).reason == "waiting: Resources"
+
+
+def test_it_goes_its_way_with_the_nodes_moments(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.engine.say(handle(record), Standing("running", node="n1"))
+    now = moment_text(utc_now())
+    scene.cluster.node_says(record.id, "preparing", at=now)
+    found = scene.remote.look_at(record)
+    assert (found.state, found.preparing, found.reason) == ("preparing", now, "")
+    scene.cluster.node_says(record.id, "running", at=now)
+    assert scene.remote.look_at(found).state == "running"
+
+
+def test_what_ended_while_nobody_looked_is_right_at_the_next_look(scene: Scene) -> None:
+    record = scene.submit()
+    began, ended = (moment_text(utc_now()) for _ in range(2))
+    end = NodeEnd("exited", exit_code=3, code="exited", reason="exit code 3", began=began, ended=ended, prepared="prefix cached",
+                  prefix_key="k" * 64, node="n7", notes=("a note",), attempt=2)  # fmt: skip
+    scene.cluster.node_ends(
+        record.id, end, log="all that it said\n", files={"outputs/model": "42", "new.txt": "x", "train.py": "changed"}
+    )
+    scene.cluster.engine.say(handle(record), Standing("ended", reason="FAILED", cause="exited", exit_code=3))
+    found = scene.remote.look_at(record)
+    assert (found.state, found.code, found.exit_code, found.process_exit_code) == ("failed", "exited", 3, 3)
+    assert (found.running, found.ended) == (began, ended)
+    assert found.place is not None
+    assert (found.place.stage, found.place.node) == (HOME, "n7")
+    assert found.environment.summary == "tests:1 · prefix cached · n7"
+    assert found.environment.prefix_key == "k" * 64
+    results = found.results
+    assert [(one.path, one.size_bytes) for one in results.outputs] == [("outputs/model", 2)]
+    assert (results.new_files, results.changed_files) == (("new.txt",), ("train.py",))
+    assert results.notes[-2:] == ("a note", "the engine started it 2 times")
+    directory = scene.runs_dir / record.id
+    assert (directory / "log.txt").read_text() == "all that it said\n"
+    assert (directory / "snapshot/outputs/model").read_text() == "42"
+    assert not scene.cluster.directory(record.id).exists(), "nothing is left there"
+    assert scene.remote.look_at(found) == found
+
+
+def test_moments_of_a_wrong_clock_stay_in_order(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.node_ends(
+        record.id, NodeEnd("exited", exit_code=0, began="1999-01-01T00:00:00Z", ended="2999-01-01T00:00:00Z")
+    )
+    found = scene.remote.look_at(scene.store.get(record.id))
+    if found.is_active:  # the engine says that it waits
+        scene.cluster.engine.say(handle(record), Standing("running"))
+        found = scene.remote.look_at(found)
+    assert found.running is not None
+    assert found.ended is not None
+    assert found.queued <= found.running <= found.ended <= moment_text(utc_now())
+
+
+def test_links_that_lead_out_stay_there_and_are_named(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.node_ends(record.id, files={"outputs/a": "1"})
+    (scene.cluster.directory(record.id) / "snapshot/outputs/data").symlink_to("/etc")
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    found = scene.remote.look_at(record)
+    assert found.state == "completed"
+    assert "left behind: outputs/data: a link to /etc, which leads out of the run's directory" in found.results.notes
+
+
+def test_a_target_that_cannot_be_asked_changes_nothing(scene: Scene) -> None:
+    record = scene.submit()
+    heard: list[Event] = []
+    scene.cluster.engine.silent = True
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, heard.append)
+    remote.look()
+    remote.look()
+    found = scene.store.get(record.id)
+    assert (found.state, found.reason) == ("queued", "`hpc` cannot be asked: the engine does not answer")
+    assert [event.kind for event in heard] == ["warning"], "it is told once"
+    scene.cluster.engine.silent = False
+    remote.look()
+    assert scene.store.get(record.id).reason == "waiting: Resources"
+
+
+def test_an_ended_run_whose_files_cannot_be_had_comes_home_later(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.node_ends(record.id, files={"outputs/a": "1"})
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    scene.remote.look()
+    ended = scene.store.get(record.id)
+    assert (ended.state, ended.results.output_files) == ("completed", 0), "a list does not wait for files"
+    scene.cluster.carrier.gone = True
+    assert scene.remote.look_at(ended).state == "completed"
+    scene.cluster.carrier.gone = False
+    assert scene.remote.look_at(ended).results.output_files == 1
+
+
+def test_a_kept_directory_stays(scene: Scene) -> None:
+    record = scene.submit()
+    place = record.place
+    assert place is not None
+    from wardian.run.placed import PlacedRuns
+
+    PlacedRuns(scene.store).put(record.id, replace(place, keeps=True))
+    scene.cluster.node_ends(record.id)
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    found = scene.remote.look_at(scene.store.get(record.id))
+    assert found.place is not None
+    assert found.place.stage == HOME
+    assert scene.cluster.directory(record.id).is_dir()
+    scene.remote.forget(found)
+    assert not scene.cluster.directory(record.id).exists()
+
+
+def test_a_homecoming_that_was_killed_is_done_again(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.node_ends(record.id, files={"outputs/a": "1"})
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    scene.remote.look()
+    half = scene.runs_dir / record.id / "home"
+    half.mkdir()
+    (half / "of the killed one").touch()
+    found = scene.remote.look_at(scene.store.get(record.id))
+    assert [one.path for one in found.results.outputs] == ["outputs/a"]
+    assert not half.exists()
+
+
+def test_a_waiting_run_is_canceled(scene: Scene) -> None:
+    record = scene.remote.cancel(scene.submit())
+    assert (record.state, record.code, record.process_exit_code) == ("canceled", "canceled", 143)
+    with pytest.raises(Conflict):
+        scene.remote.cancel(record)
+
+
+def test_a_running_run_is_told_and_says_how_it_ended(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    record = scene.remote.cancel(record, "interrupted")
+    assert record.is_active
+    assert (scene.cluster.directory(record.id) / "cancel").exists()
+    scene.cluster.node_ends(
+        record.id, NodeEnd("stopped", signal=15, code="canceled", reason="canceled while running", began=moment_text(utc_now()))
+    )
+    found = scene.remote.look_at(record)
+    assert (found.state, found.code, found.process_exit_code) == ("canceled", "interrupted", 130)
+
+
+def test_a_run_that_was_offered_only_is_canceled_too(scene: Scene) -> None:
+    scene.submit_and_die(at="after")
+    (record,) = scene.store.list()
+    found = scene.remote.cancel(record)
+    assert found.state == "canceled"
+    assert scene.cluster.engine.jobs() == [record.id]
+
+
+def test_a_log_is_followed_while_it_grows(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.engine.say(handle(record), Standing("running"))
+    log = scene.cluster.directory(record.id) / "log.txt"
+    log.write_text("one\n")
+    pieces = scene.remote.follow(record)
+    assert next(pieces) == b"one\n"
+    with log.open("a") as stream:
+        stream.write("two\n")
+    assert next(pieces) == b"two\n"
+    scene.cluster.node_ends(record.id, log="three\n")
+    assert b"".join(pieces) == b"three\n"
+    assert scene.store.get(record.id).state == "completed"
+    assert (scene.runs_dir / record.id / "log.txt").read_text() == "one\ntwo\nthree\n"
+
+
+def test_many_runs_take_one_question_and_few_looks(scene: Scene) -> None:
+    """What waits costs nothing but its place in the one question."""
+    first = scene.submit()
+    place = first.place
+    assert place is not None
+    store, count = scene.store, 2000
+    job = (scene.cluster.engine.directory / "1").read_text()
+    with scene.database.write():
+        for number in range(count):
+            made = f"r{number}"
+            store.add(a_configuration(scene.project, target="hpc"), supervisor=None, results=Results(),
+                      place=lambda run_id, made=made: replace(place, key=run_id, handle=made, stage=TAKEN))  # type: ignore[misc]  # fmt: skip
+    for number in range(count):
+        (scene.cluster.engine.directory / f"r{number}").write_text(job)
+    running = store.active()[7]
+    scene.cluster.engine.say(handle(running), Standing("running"))
+    scene.cluster.directory(running.id).mkdir(parents=True)
+    scene.cluster.node_says(running.id, at=moment_text(utc_now()))
+    engine, carrier = scene.cluster.engine, scene.cluster.carrier
+    engine.questions.clear()
+    carrier.reads = 0
+    scene.remote.look()
+    assert engine.questions == [("standings", count + 1)]
+    assert carrier.reads <= 2
+    assert store.get(running.id).state == "running"
+    written = os.stat(scene.place / "workspace.db-wal").st_size  # noqa: PTH116
+    engine.questions.clear()
+    scene.remote.look()
+    assert engine.questions == [("standings", count + 1)]
+    assert os.stat(scene.place / "workspace.db-wal").st_size == written, "nothing is written that is there already"  # noqa: PTH116
+
+
+def test_runs_of_several_targets_take_a_question_each(scene: Scene) -> None:
+    first = scene.submit()
+    place = first.place
+    assert place is not None
+    scene.store.add(a_configuration(scene.project, target="other"), supervisor=None, results=Results(),
+                    place=lambda run_id: Place("engine", {}, place.root, run_id, TAKEN, "1"))  # fmt: skip
+    scene.cluster.engine.questions.clear()
+    scene.remote.look()
+    assert scene.cluster.engine.questions == [("standings", 1), ("standings", 1)]
