@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.run.write_faults import WriteFaults
 
 TICK_S = 1.0
+_GAP_TICKS = 3
 
 
 class NodeWatch:
@@ -38,6 +40,7 @@ class NodeWatch:
         self.faults = faults
         self._beat = Beat(claim, heartbeat_s, lambda: datetime.now(UTC))
         self._tick_s = min(TICK_S, heartbeat_s)
+        self._looked = time.monotonic()
         self.log = LogFile(claim.place.log)
         self.fenced = False
         self.failed_rank: tuple[int, NodeEnd] | None = None
@@ -54,6 +57,10 @@ class NodeWatch:
 
     def output(self, stream: int, chunk: bytes) -> None:
         """Keep what it writes."""
+        if (
+            time.monotonic() - self._looked > _GAP_TICKS * self._tick_s
+        ):  # this process was stopped: the run may be another's now
+            self.tick()
         if not self.fenced:
             self.log.write(chunk)
         if self.faults is not None:
@@ -68,6 +75,7 @@ class NodeWatch:
 
     def look(self) -> str:
         """Return why the run is to end here; empty: it is not. Say that it is alive."""
+        self._looked = time.monotonic()
         if self.fenced or self._claim.is_lost():
             self.fenced = True
             return "fenced"

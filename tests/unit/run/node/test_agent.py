@@ -181,7 +181,7 @@ def test_a_second_start_takes_over_from_one_that_was_killed(tmp_path: Path) -> N
 
 
 def test_one_that_was_stopped_and_goes_on_ends_its_job_and_writes_nothing(tmp_path: Path) -> None:
-    script = "import os, time\nif os.path.exists('pid'): raise SystemExit(4)\nopen('pid', 'w').write(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
+    script = "import os, time\nif os.path.exists('pid'): raise SystemExit(4)\nopen('pid', 'w').write(str(os.getpid())); print('ready', flush=True)\nwhile True: print('x' * 100, flush=True); time.sleep(0.001)"
     run = a_run(tmp_path, script)
     with start_agent(run) as first:
         wait_until(lambda: run.reading("ready"), process=first)
