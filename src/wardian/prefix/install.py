@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.digest import Digest
 from wardian.errors import DiskFull, InstallFailed
 from wardian.events import Event
 from wardian.package.archive import expanded_size_bytes
-from wardian.prefix.cache import SCHEME, PrefixCache, Ready
+from wardian.prefix.cache import PrefixCache, Ready
+from wardian.prefix.installed import Prefix, prefix_key
 from wardian.prefix.seal import seal
 from wardian.prefix.wheel_files import WHEEL_FILES, changed_wheels
 from wardian.tools.disk import NO_SPACE, disk_full, full_place, need_space, remove_tree
@@ -19,32 +18,11 @@ from wardian.tools.disk import NO_SPACE, disk_full, full_place, need_space, remo
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wardian.digest import Digest
     from wardian.events import Listener
     from wardian.lock.lock import Artifact, Lock
     from wardian.prefix.interpreters import Interpreter, Interpreters
     from wardian.tools.uv import Uv
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """An installed environment on this machine.
-
-    Attributes:
-        path: where it lies; read-only.
-        key: what is installed in it, and how: its name in the cache.
-        ready: what its mark says: the interpreter, variables, the other prefixes that it needs.
-        cached: whether it was here already.
-    """
-
-    path: Path
-    key: Digest
-    ready: Ready
-    cached: bool
-
-    @property
-    def python(self) -> str:
-        """The interpreter's path."""
-        return self.ready.python
 
 
 class _ChangedError(Exception):
@@ -206,16 +184,3 @@ class Installer:
         facts = {"lock": lock.digest, "packages": len(lock.artifacts), "files": sealed.files, "added_bytes": added_bytes}
         return Ready(key=key, python=str(python) if python.exists() else "", variables=variables, path_entries=path_entries,
                      requires=interpreter.requires if interpreter else (), facts=facts)  # fmt: skip
-
-
-def prefix_key(install_digest: Digest, interpreter_identity: dict[str, str] | None, *, copied: bool = False) -> Digest:
-    """Return the cache key of a prefix: what is installed, how, and on which interpreter where the lock does not pin it.
-
-    Args:     copied: no file of it is a link to a cache: another prefix than the linked one, which would not be safe there.
-    """
-    document: dict[str, object] = {"scheme": SCHEME, "install": install_digest}
-    if interpreter_identity:
-        document["interpreter"] = interpreter_identity
-    if copied:
-        document["files"] = "copied"
-    return Digest.of_document(document)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+OUTPUTS = "outputs"  # in the snapshot
+
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
@@ -39,7 +41,7 @@ class RunDirectory:
     @property
     def outputs(self) -> Path:
         """What the run is to leave: ``WARDIAN_OUTPUT_DIR``."""
-        return self.snapshot / "outputs"
+        return self.snapshot / OUTPUTS
 
     @property
     def log(self) -> Path:

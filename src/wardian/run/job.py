@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from wardian.errors import WardianError
 from wardian.events import Event
-from wardian.run.directory import RunDirectory
+from wardian.run.directory import OUTPUTS, RunDirectory
 from wardian.run.inputs import changed_inputs
 from wardian.run.log_file import LogFile
 from wardian.run.record import RUNNING, OutputFile, RunRecord
 from wardian.run.records import CancelAsked
 from wardian.run.snapshot import new_and_changed
-from wardian.run.source_tree import OUTPUTS
 from wardian.run.targets.target import Job
 from wardian.run.variables import job_variables
 from wardian.run.verdict import left_over, verdict

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput, NotFound, Unavailable
 from wardian.formats.tree import IGNORE_FILES
+from wardian.run.directory import OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 300 << 20
 LIMIT_FILES = 2000
-OUTPUTS = "outputs"
 
 _NEVER = frozenset({"__pycache__", ".git", ".hg", ".svn", ".bzr", "CVS", "_darcs", ".jj"})
 _SHOWN = 5

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wardian.bootstrap import Parts
     from wardian.prefix.evict import Beside, Candidate, EvictionPlan
-    from wardian.prefix.install import Prefix
+    from wardian.prefix.installed import Prefix
     from wardian.sdk.image_cleaning import ImageCleaning
 
 SHORTEST_PREFIX_NAME = 6

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from wardian.definition.platform import Platform
     from wardian.lock.lock import Lock
-    from wardian.prefix.install import Installer, Prefix
+    from wardian.prefix.install import Installer
+    from wardian.prefix.installed import Prefix
     from wardian.prefix.verify import Findings
     from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion

@@ -12,7 +12,7 @@ from wardian.run.configuration import Prepared, RunEnvironment
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
-    from wardian.prefix.install import Prefix
+    from wardian.prefix.installed import Prefix
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion

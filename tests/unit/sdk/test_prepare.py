@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.index import Index
 
     from wardian.bootstrap import Parts
-    from wardian.prefix.install import Prefix
+    from wardian.prefix.installed import Prefix
     from wardian.workspace.locking import Locked
     from wardian.workspace.version import EnvironmentVersion
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput
+from wardian.run.directory import OUTPUTS
 from wardian.run.node.sheet import CANCEL, CLAIMS, ENDED, LOCK, LOG, SECRETS, SNAPSHOT, STATUS, NodeEnd, Secrets, Sheet, of_rank
-from wardian.run.source_tree import OUTPUTS
 from wardian.small_file import read_small
 from wardian.tools.disk import sync_directory, write_atomically
 

@@ -11,7 +11,7 @@ from wardian.definition.platform import this_platform
 from wardian.errors import InvalidInput, RunFailed, Unavailable, WardianError
 from wardian.lock.lock import Lock
 from wardian.lock.python import HOST
-from wardian.package.carried import CarriedArchives
+from wardian.prefix.installed import Prefix, prefix_key
 from wardian.run.configuration import Prepared, RunEnvironment
 from wardian.small_file import read_small
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wardian.events import Listener
     from wardian.package.store import PackageStore
     from wardian.prefix.cache import PrefixCache
-    from wardian.prefix.install import Installer, Prefix
+    from wardian.prefix.install import Installer
 
 _TRIES = 3
 
@@ -123,9 +123,14 @@ def _installed(
 ) -> Prefix:  # fmt: skip
     python = lock.python
     host_version = python.version if python is not None and python.source == HOST else ""
-    found = parts.installer.find(lock.install_digest, host_version)
-    if found is not None:
+    if not host_version:  # its name says all: nothing that installs is imported
+        key = prefix_key(lock.install_digest, None, copied=not parts.protects)
+        if (ready := parts.prefixes.find(key)) is not None:
+            return Prefix(parts.prefixes.path(key), key, ready, cached=True)
+    elif (found := parts.installer.find(lock.install_digest, host_version)) is not None:
         return found
+    from wardian.package.carried import CarriedArchives
+
     archives = CarriedArchives(parts.packages, directories)
     with busy():
         try:
