@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.errors import NotFound
+from wardian.run.directory import OUTPUTS
 from wardian.run.file_names import from_text
 from wardian.run.job import LISTED
 from wardian.run.node.sheet import LOG, SNAPSHOT, of_rank
 from wardian.run.record import OutputFile
 from wardian.run.snapshot import Snapshot, new_and_changed
-from wardian.run.source_tree import OUTPUTS
 from wardian.tools.disk import disk_errors, remove_tree
 
 if TYPE_CHECKING:
