@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.containers import PYTHON, PYTHONS, InImage, archive, dockerd, podman_space
 from tests.support.jobs import STUBBORN, Recorder, noted_pids, python_job, still_there, wait_until
+from tests.support.spark import OnThisPython
 
 from wardian.errors import InvalidInput
 from wardian.run.configuration import Resources
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(
-    params=["local", "local, from a process with threads", "podman", pytest.param("docker", marks=pytest.mark.slow)]
+    params=["local", "local, from a process with threads", "spark", "podman", pytest.param("docker", marks=pytest.mark.slow)]
 )
-def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    if request.param == "spark":
+        yield OnThisPython.at(tmp_path_factory.mktemp("spark"))
+        return
     if request.param in ("podman", "docker"):
         engine, image = request.getfixturevalue(request.param)
         yield InImage(ContainerTarget(engine, pythons=PYTHONS, tick_s=0.05, standard_input=False), image)
@@ -122,6 +126,8 @@ def test_a_program_that_is_not_there_or_cannot_be_executed(target: Target, tmp_p
 
 def test_a_job_sees_its_variables_and_directory_and_nothing_else(target: Target, tmp_path: Path) -> None:
     seen = Recorder()
+    if isinstance(target, OnThisPython):
+        pytest.skip("Spark adds variables of its own")
     strange = {"PATH": "/usr/bin:/bin", "A": "1", "B": "two words\nand a line", "C": "\udcff"}
     run(target, Job(("/usr/bin/env", "-0"), tmp_path, strange), seen)
     found = dict(os.fsdecode(item).split("=", 1) for item in seen.streams[1].split(b"\0") if item)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--target",
     metavar="TARGET",
     shell_complete=complete_target,
-    help="Where to run: local, podman, docker, or a target of yours. Default: here; an image's own definition in a container.",
+    help="Where to run: local, podman, docker, spark, or a target of yours. Default: here; an image's own definition in a container, a Spark section as Spark.",
 )
 @click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
 @click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     "target_options",
     multiple=True,
     metavar="K=V",
-    help="An option of the target: shm=8G, arguments='--device /dev/fuse' …",
+    help="An option of the target: shm=8G, master=spark://HOST:7077, spark.executor.memory=4g …",
 )
 @click.option("--time", "timeout", metavar="T", help="Stop it after this time: 90, 30s, 10m, 2h.")
 @click.option("--dry-run", is_flag=True, help="Print what the target's engine would be given, and make no job.")

@@ -29,6 +29,7 @@ _RESERVED = ("WARDIAN_RUN_ID", "WARDIAN_EXPERIMENT", "WARDIAN_OUTPUT_DIR")
 _INPUT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 _OUTPUT = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 _PERHAPS_SECRET = re.compile(r"(?i)(_key|pass|passwd|passphrase|creds?|credentials|auth|pwd|cookie|sas)$|token|secret|password")
+REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*\}", re.ASCII)  # to a variable of the run, in an option's value
 _PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
 
 
@@ -172,7 +173,7 @@ class RunConfiguration:
         self._check_inputs()
         self._check_variables()
         for name, value in self.options.items():
-            if perhaps_secret(name, value) or "\0" in value:
+            if (perhaps_secret(name, value) and not REFERENCE.fullmatch(value)) or "\0" in value:
                 raise _invalid(f"the option `{name[:80]}` holds what looks like a secret, and would be in the run's record", "secret_in_option",
                                "pass it on as a variable: `-V NAME`")  # fmt: skip
         for name in self.outputs:
@@ -283,6 +284,7 @@ class RunEnvironment:
     """With what a run ran: identities, and one line for people.
 
     ``version_id`` is the workspace's own number of the version. ``image_digest``, of the manifest, and ``image_origin``, where it came from: of a run in a container. ``observed``: for a user-managed environment, what was found when the run started (interpreter, distributions).
+    ``engine``: of a Spark run, which Spark and Java carried it out, and where the executors are.
     ``lock_origin``: where the version's lock came from when it was pinned: ``solved``, ``machine``, ``workspace registry`` …
     """
 
@@ -297,6 +299,7 @@ class RunEnvironment:
     summary: str = ""
     observed: Mapping[str, Any] | None = None
     lock_origin: str | None = None
+    engine: Mapping[str, str] | None = None
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values, what is unknown left out."""
@@ -318,6 +321,7 @@ class Prepared:
         hold: keeps it from being removed; already held, let go when the run has ended.
         notes: what the reader of the record should know about it.
         image: what it lies in, for a container's run; the paths above are then those inside.
+        class_path: jars for the JVM of a run that has one.
     """
 
     prefix: Path | None
@@ -329,6 +333,7 @@ class Prepared:
     hold: AbstractContextManager[Any] = field(default_factory=nullcontext)
     notes: tuple[str, ...] = ()
     image: JobImage | None = None
+    class_path: tuple[Path, ...] = ()
 
 
 def perhaps_secret(name: str, value: str) -> bool:

@@ -92,6 +92,9 @@ def run_job(
         merged=_are_one(means.stdout, means.stderr),
         image=prepared.image,
         resources=configuration.resources,
+        python=prepared.python,
+        prefix=prepared.prefix,
+        class_path=prepared.class_path,
     )
     means.listener(Event("phase", "running", data={"run_id": record.id}))
     try:

@@ -103,9 +103,10 @@ class Caches:
 
     @property
     def _beside(self) -> Sequence[Beside]:
+        from wardian.prefix.portable import DIRECTORY, PortableCleaning
         from wardian.sdk.uv_cleaning import UvCleaning
 
-        return (self._images, UvCleaning(self._parts.cache))
+        return (self._images, UvCleaning(self._parts.cache), PortableCleaning(self._parts.cache / DIRECTORY))
 
     @property
     def _tools(self) -> dict[str, Path]:

@@ -22,16 +22,22 @@ _TRIES = 3
 
 
 def prepare(
-    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool = True
+    parts: Parts,
+    environments: EnvironmentCollection,
+    version: EnvironmentVersion,
+    *,
+    wants_python: bool = True,
+    as_spark: bool = False,
 ) -> Prepared:
     """Return the environment of a run, installed and held, or what the user set up on this machine, looked at.
 
     Args:     wants_python: False: the run does without, so a user-managed environment that names no interpreter may have none.
+              as_spark: its Spark section counts.
     Raises:   RunFailed: ``interpreter_missing``, ``no_python``: none is there for a run that wants it.  What building raises.
     """
     if version.kind == "user":
-        return _user_managed(version, wants_python=wants_python)
-    return _installed(parts, environments, version, wants_python=wants_python)
+        return _user_managed(version, wants_python=wants_python, as_spark=as_spark)
+    return _installed(parts, environments, version, wants_python=wants_python, as_spark=as_spark)
 
 
 def prepare_in_container(
@@ -74,7 +80,7 @@ def no_python(version: EnvironmentVersion) -> RunFailed:
 
 
 def _installed(
-    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool
+    parts: Parts, environments: EnvironmentCollection, version: EnvironmentVersion, *, wants_python: bool, as_spark: bool
 ) -> Prepared:
     with contextlib.ExitStack() as stack:
         prefix, locked = _held(parts, environments, version, stack)
@@ -83,7 +89,7 @@ def _installed(
         chosen = locked.chosen
         how = "cached" if prefix.cached else "installed, it was not on this machine"
         summary = f"{version} · lock {chosen.lock_digest[:6]} · prefix {how}"
-        notes = (*deprecated(parts, version), *_ignored(version))
+        notes = (*deprecated(parts, version), *_ignored(version, as_spark=as_spark))
         if chosen.as_of:
             notes = (*notes, f"locked as of {chosen.as_of}")
         if not parts.protects:
@@ -122,7 +128,7 @@ def _held(
     return prefix, locked
 
 
-def _user_managed(version: EnvironmentVersion, *, wants_python: bool) -> Prepared:
+def _user_managed(version: EnvironmentVersion, *, wants_python: bool, as_spark: bool) -> Prepared:
     """Look at what the user set up, and write down what it has."""
     from wardian.run.observed import in_words, observe
 
@@ -138,7 +144,7 @@ def _user_managed(version: EnvironmentVersion, *, wants_python: bool) -> Prepare
         path_entries=(Path(python).parent,) if python else (),
         environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash,
                                    summary=f"{version} · user-managed, {in_words(found)}", observed=found),
-        notes=_ignored(version),
+        notes=_ignored(version, as_spark=as_spark),
     )  # fmt: skip
 
 
@@ -153,7 +159,7 @@ def deprecated(parts: Parts, version: EnvironmentVersion) -> tuple[str, ...]:
     return (f"{version} is deprecated since {entry.deprecated}{successor}",)
 
 
-def _ignored(version: EnvironmentVersion) -> tuple[str, ...]:
+def _ignored(version: EnvironmentVersion, *, as_spark: bool) -> tuple[str, ...]:
     """Return what a definition says that does not count on this machine: a run says so."""
     document = version.document
     docker = document.get("docker", {})
@@ -162,6 +168,6 @@ def _ignored(version: EnvironmentVersion) -> tuple[str, ...]:
         found.append(f"the base image {image} does not count for a local run")
     elif docker.get("dockerfile") or docker.get("build_context"):
         found.append("the Docker steps do not count for a local run")
-    if document.get("spark"):
+    if document.get("spark") and not as_spark:
         found.append("the Spark section does not count for a local run")
     return tuple(found)

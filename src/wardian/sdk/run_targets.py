@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.version import EnvironmentVersion
 
+SPARK = "spark"
+
 
 def usual_target(parts: Parts, version: EnvironmentVersion) -> str:
-    """Return where a version runs if nobody says: on this machine, or, if it is nothing but an image, in a container engine.
+    """Return where a version runs if nobody says: on this machine; if it is nothing but an image, in a container engine; with a Spark section, as Spark.
 
     Raises:   EngineUnavailable: code ``no_engine``: it is nothing but an image, and no engine works here.
     """
@@ -26,9 +28,13 @@ def usual_target(parts: Parts, version: EnvironmentVersion) -> str:
 
     docker = version.document.get("docker", {})
     is_image = any(docker.get(key) for key in ("base_image", "dockerfile", "build_context"))
-    if version.kind != "user" or not is_image:
-        return LocalTarget.name
-    return parts.images.working_engine()
+    if version.kind == "user" and is_image:
+        return parts.images.working_engine()
+    if version.document.get("spark"):
+        from wardian.sdk.prepare_spark import runs_as_spark
+
+        return SPARK if runs_as_spark(parts, version) else LocalTarget.name
+    return LocalTarget.name
 
 
 def choose_target(parts: Parts, configuration: RunConfiguration, *, standard_input: bool = True) -> Target:
@@ -49,6 +55,13 @@ def choose_target(parts: Parts, configuration: RunConfiguration, *, standard_inp
     from wardian.run.targets.container_options import ContainerOptions
 
     kind, options = kind_of(parts, configuration)
+    if kind == SPARK:
+        from wardian.run.targets.spark import SparkTarget
+        from wardian.run.targets.spark_options import SparkOptions
+        from wardian.sdk.prepare_spark import portable
+
+        return SparkTarget(SparkOptions.of(options, name), caller=parts.environ, archive=lambda prefix: portable(parts, prefix),
+                           standard_input=standard_input)  # fmt: skip
     made = ContainerOptions.of(options, name)
     return ContainerTarget(
         parts.images.engine(kind), pythons=parts.cache / LAUNCHERS, options=made, standard_input=standard_input
@@ -89,12 +102,17 @@ def prepare_for(
 ) -> Prepared:
     """Return the environment of a run, ready for its target.
 
-    Raises:   what ``prepare`` and ``prepare_in_container`` raise.
+    Raises:   what ``prepare``, ``prepare_spark`` and ``prepare_in_container`` raise.
     """
     from wardian.run.targets.local import LocalTarget
 
     target, wants_python = configuration.target, configuration.command.wants_python
     if target == LocalTarget.name:
         return prepare(parts, environments, version, wants_python=wants_python)
-    kind, _ = kind_of(parts, configuration)
+    kind, options = kind_of(parts, configuration)
+    if kind == SPARK:
+        from wardian.run.targets.spark_options import SparkOptions
+        from wardian.sdk.prepare_spark import prepare_spark
+
+        return prepare_spark(parts, environments, version, configuration, SparkOptions.of(options, target))
     return prepare_in_container(parts, environments, version, kind, wants_python=wants_python)

@@ -35,7 +35,7 @@ class TargetCollection:
         made, given = kind_named(kind), dict(options or {})
         check_options(made, given, check_target_name(name))
         for option, value in given.items():
-            if made.options[option].is_secret_name:
+            if (known := made.option(option)) is not None and known.is_secret_name:
                 self._parts.secrets.get(value)
         return self._parts.targets.add(name, kind, given)
 

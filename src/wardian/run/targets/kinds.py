@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wardian.definition.docker_section import SECRET_NAME
 from wardian.definition.reference import NAME
 from wardian.errors import InvalidInput
-from wardian.run.configuration import perhaps_secret
+from wardian.run.configuration import REFERENCE, perhaps_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ _PLACES = {
     "slurm": "wardian.run.targets.slurm_options:SLURM",
     "podman": "wardian.run.targets.container_options:PODMAN",
     "docker": "wardian.run.targets.container_options:DOCKER",
+    "spark": "wardian.run.targets.spark_options:SPARK",
 }
 KINDS = tuple(_PLACES)
 
@@ -52,7 +53,7 @@ class TargetKind:
 
     Attributes:
         text: what it is, in one line.
-        options: by name.  required: those that a target of this kind must have.
+        options: by name; ``NAME.*`` stands for all that begin so.  required: those that a target of this kind must have.
         is_remote: whether its jobs outlive the process that submits them (``RemoteTarget``).
         pass_variables: patterns of what a job gets of its node's own variables: what the engine tells it there.
         check: looks at all options together, beyond the grammar of each; gets them, and the target's name.
@@ -65,6 +66,11 @@ class TargetKind:
     is_remote: bool = False
     pass_variables: tuple[str, ...] = ()
     check: Callable[[Mapping[str, str], str], object] | None = None
+
+    def option(self, name: str) -> TargetOption | None:
+        """Return the option called ``name``, or None."""
+        family = (option for key, option in self.options.items() if key.endswith(".*") and name.startswith(key[:-1]))
+        return self.options.get(name) or next(family, None)
 
 
 def kind_named(name: str) -> TargetKind:
@@ -101,10 +107,10 @@ def check_options(kind: TargetKind, options: Mapping[str, str], target: str, *, 
     Raises:   InvalidInput: ``unknown_target_option``, ``bad_target_option``, ``secret_in_option``; the message names option and value.
     """
     for name, value in options.items():
-        option = kind.options.get(name)
+        option = kind.option(name)
         if option is None or (of_run and not option.of_run):
             raise _unknown(kind, name, target, known=option is not None)
-        if perhaps_secret("" if option.is_secret_name else name, value):
+        if perhaps_secret("" if option.is_secret_name else name, value) and not REFERENCE.fullmatch(value):
             raise InvalidInput(f"the option `{name}` of `{target}` holds what looks like a secret, and would be in records",
                                code="secret_in_option", hint=_secret_hint(kind))  # fmt: skip
         grammar = SECRET_NAME.pattern if option.is_secret_name else option.grammar

@@ -41,6 +41,9 @@ class Job:
         marker: NAME of the variable that no other job has with this value.
         image: what it runs in; None: this machine as it is.
         resources: limits, where the target can set them.
+        python: the environment's interpreter, absolute; empty: it has none.
+        prefix: the environment's directory on this machine; None: it has none, or the job runs in an image.
+        class_path: jars for the JVM of a job that has one.
     """
 
     argv: tuple[str, ...]
@@ -54,6 +57,9 @@ class Job:
     marker: str = "WARDIAN_RUN_ID"
     image: JobImage | None = None
     resources: Resources | None = None
+    python: str = ""
+    prefix: Path | None = None
+    class_path: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

