@@ -230,6 +230,23 @@ def test_two_nodes_find_each_other_and_agree(cli: Cli) -> None:
     assert (cli.home / "workspaces/default/runs" / run["id"] / "log.1.txt").read_text() == "rank 1 of 2: 4.0\n"
 
 
+def test_a_target_is_tried_out(cli: Cli, slurm: Slurm) -> None:
+    done = cli.ok("target", "check", "hpc")
+    assert "a small job ran on" in done.out
+    assert left_there(cli) == []
+    slurm.kill("slurmctld")
+    try:
+        conf = slurm.conf.read_text()
+        slurm.conf.write_text(conf + "MessageTimeout=2\n")
+        gone = cli.run("target", "check", "hpc")
+        assert gone.code == 1
+        assert "missing" in gone.out
+    finally:
+        slurm.conf.write_text(conf)
+        slurm.start_controller()
+        wait_until(lambda: set(slurm.states().values()) == {"idle"})
+
+
 def test_two_submissions_at_once_from_two_processes_are_two_runs(cli: Cli) -> None:
     processes = [cli.start("run", "-t", "hpc", "-e", "host", "train.py", str(number)) for number in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]

@@ -104,11 +104,11 @@ def hand_over(
     """
     around = surroundings or Surroundings()
     tree, results, variables = check_elsewhere(configuration, around, source)
-    placed = PlacedRuns(store)
+    placed, root = PlacedRuns(store), way.carrier.root  # it may have to be asked for: not while others wait for the records
     with interruptible() as signals:
         record = store.add(
             configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results,
-            place=lambda run_id: Place(way.kind, way.options, way.carrier.root, run_id, keeps=way.keeps),
+            place=lambda run_id: Place(way.kind, way.options, root, run_id, keeps=way.keeps),
         )  # fmt: skip
 
         directory = RunDirectory.of(runs_dir, record.id)

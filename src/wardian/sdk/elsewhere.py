@@ -50,7 +50,7 @@ class Elsewhere:
     def _way(self, record: RunRecord) -> Way:
         place = record.place
         assert place is not None  # noqa: S101 - only such records come here
-        return way_to(self._parts, place.kind, place.options)
+        return way_to(self._parts, place.kind, place.options, place.root)
 
     def submit(self, version: EnvironmentVersion, configuration: RunConfiguration, source: Path | None = None) -> RunRecord:
         """Hand a run over; return its record, which is queued, as a rule.

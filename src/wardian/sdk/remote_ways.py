@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.run.handover import Way
-from wardian.run.targets.kinds import kind_named
+from wardian.run.targets.kinds import unknown_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,18 +16,24 @@ if TYPE_CHECKING:
 NODES = "nodes"  # below WARDIAN_HOME: what nodes share with this machine, if nobody says otherwise
 
 
-def way_to(parts: Parts, kind: str, options: Mapping[str, str]) -> Way:
+def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None = None) -> Way:
     """Return the way to a target of this kind with these options. Nothing is contacted.
 
-    Raises:   InvalidInput: this Wardian has no such kind.
+    Args:     root: the node directory, where it is known already.
+    Raises:   InvalidInput: ``unknown_target_kind``: this Wardian has no such kind of remote target.
     """
-    kind_named(kind)
+    keeps = options.get("keep") == "yes"
     if kind == "slurm":
         from wardian.run.targets.shared_directory import SharedDirectory
         from wardian.run.targets.slurm import SlurmTarget
 
-        root = Path(options["directory"]) if "directory" in options else parts.settings.home / NODES
-        return Way(
-            SlurmTarget(options, parts.environ), SharedDirectory(root), kind, options, keeps=options.get("keep") == "yes"
-        )
-    raise NotImplementedError(kind)
+        shared = Path(root or options.get("directory") or parts.settings.home / NODES)
+        return Way(SlurmTarget(options, parts.environ), SharedDirectory(shared), kind, options, keeps=keeps)
+    if kind == "ssh":
+        from wardian.run.targets.ssh import SshTarget
+        from wardian.run.targets.ssh_carrier import SshCarrier
+        from wardian.run.targets.ssh_connection import SshHosts
+
+        hosts = SshHosts(options, parts.environ)
+        return Way(SshTarget(hosts), SshCarrier(hosts, root or options.get("directory")), kind, options, keeps=keeps)
+    raise unknown_kind(kind)

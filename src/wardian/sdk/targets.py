@@ -64,6 +64,12 @@ class TargetCollection:
             return _machine()
         if target.kind == "spark":
             return _spark(self._parts)
+        if kind_named(target.kind).is_remote:
+            from wardian.run.run_id import new_run_id
+            from wardian.run.trying_out import try_out
+            from wardian.sdk.remote_ways import way_to
+
+            return try_out(way_to(self._parts, target.kind, target.options), f"probe-{new_run_id()}")
         return self._engine(target.kind)
 
     def _engine(self, kind: str) -> Sequence[Finding]:

@@ -20,6 +20,7 @@ LOCAL = "local"
 BUILT_IN = (LOCAL, "podman", "docker", "spark")  # every workspace has these, under the names of their kinds
 # what can be made with a name: kind → where it says what it is. Of others nothing is imported
 _PLACES = {
+    "ssh": "wardian.run.targets.ssh_options:SSH",
     "slurm": "wardian.run.targets.slurm_options:SLURM",
     "podman": "wardian.run.targets.container_options:PODMAN",
     "docker": "wardian.run.targets.container_options:DOCKER",
@@ -79,13 +80,18 @@ def kind_named(name: str) -> TargetKind:
     Raises:   InvalidInput: ``unknown_target_kind``; the hint names those that there are.
     """
     if name not in _PLACES:
-        near = difflib.get_close_matches(name, KINDS, n=1)
-        meant = f"did you mean `{near[0]}`? " if near else ""
-        raise InvalidInput(f"there is no kind of target `{name[:80]}`", code="unknown_target_kind",
-                           hint=f"{meant}there are {', '.join(f'`{one}`' for one in KINDS)}")  # fmt: skip
+        raise unknown_kind(name)
     module, _, attribute = _PLACES[name].partition(":")
     found: TargetKind = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def unknown_kind(name: str) -> InvalidInput:
+    """Return the error for a kind that this Wardian does not have; the hint names those that there are."""
+    near = difflib.get_close_matches(name, KINDS, n=1)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return InvalidInput(f"there is no kind of target `{name[:80]}`", code="unknown_target_kind",
+                        hint=f"{meant}there are {', '.join(f'`{one}`' for one in KINDS)}")  # fmt: skip
 
 
 def check_target_name(name: str) -> str:

@@ -133,7 +133,10 @@ class Carrier(Protocol):
     ``snapshot/``, ``log.txt``, ``status.json``, ``ended.json``, ``cancel``} · ``cache/``: of nodes that have none of their own.
     """
 
-    root: str
+    @property
+    def root(self) -> str:
+        """The directory as nodes see it."""
+        ...
 
     def have(self, paths: Sequence[str]) -> set[str]:
         """Return which of ``paths`` are there already."""
