@@ -21,6 +21,8 @@ from tests.support.registry import DockerRegistry
 from tests.support.registry import why_not as why_no_registry
 from tests.support.slurm import Slurm
 from tests.support.slurm import why_not as why_no_slurm
+from tests.support.sshd import Sshd
+from tests.support.sshd import why_not as why_no_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +121,15 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     if why := why_no_slurm():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     with Slurm(tmp_path_factory.mktemp("slurm") / "cluster") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An sshd on loopback."""
+    if why := why_no_sshd():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    with Sshd(tmp_path_factory.mktemp("sshd")) as running:
         yield running
 
 

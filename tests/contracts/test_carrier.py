@@ -12,16 +12,24 @@ import pytest
 
 from wardian.errors import DiskFull, InvalidInput, NotFound, Unavailable
 from wardian.run.targets.shared_directory import SharedDirectory
+from wardian.run.targets.ssh_carrier import SshCarrier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tests.support.sshd import Sshd
 
     from wardian.run.targets.remote import Carrier
 
 
-@pytest.fixture(params=["shared directory"])
-def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Carrier:
-    return SharedDirectory(tmp_path / "there" / "root")
+@pytest.fixture(params=["shared directory", "ssh"])
+def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Carrier]:
+    if request.param == "shared directory":
+        yield SharedDirectory(tmp_path / "there" / "root")
+        return
+    server: Sshd = request.getfixturevalue("sshd")
+    with server.hosts() as hosts:
+        yield SshCarrier(hosts, str(tmp_path / "there" / "root"))
 
 
 @pytest.fixture

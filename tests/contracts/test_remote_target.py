@@ -15,20 +15,28 @@ from wardian.run.configuration import Resources
 from wardian.run.run_id import new_run_id
 from wardian.run.targets.remote import ENDED, RUNNING, UNKNOWN, WAITING, Standing, Task
 from wardian.run.targets.slurm import SlurmTarget
+from wardian.run.targets.ssh import SshTarget
+from wardian.run.targets.ssh_connection import SshHosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.slurm import Slurm
+    from tests.support.sshd import Sshd
 
     from wardian.run.targets.remote import RemoteTarget
 
 MIB = 1 << 20
 
 
-@pytest.fixture(params=["slurm"])
-def target(request: pytest.FixtureRequest) -> Iterator[RemoteTarget]:
+@pytest.fixture(params=["slurm", "ssh"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteTarget]:
+    if request.param == "ssh":
+        server: Sshd = request.getfixturevalue("sshd")
+        with server.hosts(**server.twice(tmp_path)) as hosts:
+            yield SshTarget(hosts)
+        return
     slurm: Slurm = request.getfixturevalue("slurm")
     yield SlurmTarget({}, slurm.environ)
     slurm.call("scancel", "--state=PENDING", "--me", check=False)
@@ -39,6 +47,8 @@ def target(request: pytest.FixtureRequest) -> Iterator[RemoteTarget]:
 @pytest.fixture
 def gone(target: RemoteTarget, tmp_path: Path) -> RemoteTarget:
     """The same engine, which does not answer."""
+    if isinstance(target, SshTarget):
+        return SshTarget(SshHosts({"hosts": "127.0.0.1", "port": "1", "config": "/dev/null"}, os.environ))
     conf = tmp_path / "slurm.conf"
     conf.write_text("ClusterName=gone\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nMessageTimeout=1\nNodeName=n1\n")
     return SlurmTarget({"conf": str(conf)}, os.environ)
@@ -92,10 +102,18 @@ def test_words_and_variables_arrive_as_they_are(target: RemoteTarget, tmp_path: 
     assert (tmp_path / "variable").read_text() == "it's $HOME;"
 
 
-def test_nothing_of_the_submitters_environment_goes_along(target: RemoteTarget, tmp_path: Path, slurm: Slurm) -> None:
-    secretive = SlurmTarget({}, {**slurm.environ, "WANDB_API_KEY": "hunter2hunter2"})
+def test_nothing_of_the_submitters_environment_goes_along(
+    target: RemoteTarget, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = request.getfixturevalue(
+        "sshd" if isinstance(target, SshTarget) else "slurm"
+    )  # whose own environment is none of this
+    monkeypatch.setenv("WANDB_API_KEY", "hunter2hunter2")
+    secretive = (
+        SshTarget(engine.hosts_of(engine.options())) if isinstance(target, SshTarget) else SlurmTarget({}, engine.environ)
+    )
     handle = secretive.submit(a_task(tmp_path, "env > seen"))
-    assert until(target, handle, ENDED).exit_code == 0
+    assert until(secretive, handle, ENDED).exit_code == 0
     assert "hunter2" not in (tmp_path / "seen").read_text()
 
 
@@ -108,6 +126,8 @@ def test_what_there_never_is_is_refused_at_once(target: RemoteTarget, tmp_path: 
 
 
 def test_a_waiting_task_says_why_and_can_be_canceled(target: RemoteTarget, tmp_path: Path) -> None:
+    if isinstance(target, SshTarget):
+        pytest.skip("a machine that is reached with ssh has no queue")
     held = target.submit(a_task(tmp_path / "a", "sleep 600", resources=Resources(cpus=4, nodes=2)))
     until(target, held, RUNNING)
     handle = target.submit(a_task(tmp_path / "b", "echo x > made", resources=Resources(cpus=4, nodes=2)))
@@ -181,14 +201,15 @@ def test_odd_directories(target: RemoteTarget, tmp_path: Path) -> None:
 
 
 def test_several_nodes_run_it_once_each(target: RemoteTarget, tmp_path: Path) -> None:
-    task = a_task(tmp_path, "touch rank-$SLURM_PROCID", resources=Resources(cpus=1, nodes=2))
+    task = a_task(tmp_path, "touch rank-${SLURM_PROCID-$WARDIAN_NODE_RANK}", resources=Resources(cpus=1, nodes=2))
     assert until(target, target.submit(task), ENDED).exit_code == 0
     assert sorted(path.name for path in tmp_path.glob("rank-*")) == ["rank-0", "rank-1"]
 
 
 def test_an_engine_that_does_not_answer_says_nothing_of_tasks(gone: RemoteTarget, tmp_path: Path) -> None:
+    handle = "127.0.0.1:/task" if isinstance(gone, SshTarget) else "1"
     for ask in (
-        lambda: gone.submit(a_task(tmp_path, "true")), lambda: gone.standings(["1"]), lambda: gone.read_log("1", 0, 1), lambda: gone.cancel(["1"]),
+        lambda: gone.submit(a_task(tmp_path, "true")), lambda: gone.standings([handle]), lambda: gone.read_log(handle, 0, 1), lambda: gone.cancel([handle]),
     ):  # fmt: skip
         answers: list[object] = []
         thread = threading.Thread(target=lambda ask=ask, answers=answers: answers.append(_raised(ask)), daemon=True)
@@ -210,4 +231,5 @@ def _raised(ask: Any) -> object:
 def test_checks_say_what_is_there(target: RemoteTarget) -> None:
     findings = target.check(Resources(cpus=1))
     assert all(one.ok for one in findings)
-    assert {one.subject for one in findings} >= {"commands", "controller", "resources"}
+    of_engine = {"a", "b"} if isinstance(target, SshTarget) else {"commands", "controller"}
+    assert {one.subject for one in findings} >= of_engine | {"resources"}

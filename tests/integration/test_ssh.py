@@ -16,7 +16,7 @@ import pytest
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.jobs import wait_until
 from tests.support.nodes import RUN_ID, NodeRun, a_run, agent_here, host_lock
-from tests.support.sshd import Sshd, why_not
+from tests.support.sshd import Sshd
 
 from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 from wardian.run.configuration import Resources
@@ -33,13 +33,10 @@ if TYPE_CHECKING:
 
     from wardian.run.targets.remote import Standing
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with Sshd(tmp_path_factory.mktemp("sshd")) as running:
-        yield running
+@pytest.fixture
+def server(sshd: Sshd) -> Sshd:
+    return sshd
 
 
 @pytest.fixture

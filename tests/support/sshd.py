@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -55,6 +55,7 @@ class Sshd:
     place: Path
     port: int = 0
     extra: str = ""  # lines of its configuration
+    _given: list[SshHosts] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.place.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,9 @@ class Sshd:
             known.writelines(f"{name} {key}" for name in names)
 
     def stop(self) -> None:
-        """End it, and its connections."""
+        """End it, and the connections that clients keep."""
+        for hosts in self._given:
+            hosts.close()
         self.process.terminate()
         self.process.wait()
 
@@ -107,6 +110,13 @@ class Sshd:
                  "known_hosts": str(self.place / "known_hosts"), "config": "/dev/null"}  # fmt: skip
         return given | changes
 
+    def twice(self, place: Path) -> dict[str, str]:
+        """Return the options by which this machine is two, ``a`` and ``b``; the configuration file that says so lies in ``place``."""
+        place.mkdir(exist_ok=True)
+        lines = (f"Host {name}\n  HostName 127.0.0.1\n  HostKeyAlias [127.0.0.1]:{self.port}\n" for name in "ab")
+        (place / "ssh_config").write_text("".join(lines))
+        return {"hosts": "a,b", "config": str(place / "ssh_config")}
+
     @contextlib.contextmanager
     def hosts(self, **changes: str) -> Iterator[SshHosts]:
         """Yield the machines of a target, and end its connections."""
@@ -118,7 +128,9 @@ class Sshd:
 
     def hosts_of(self, options: Mapping[str, str]) -> SshHosts:
         """Return the machines of a target; sockets of kept connections are this server's own."""
-        return SshHosts(options, {**os.environ, "XDG_RUNTIME_DIR": self.sockets})
+        found = SshHosts(options, {**os.environ, "XDG_RUNTIME_DIR": self.sockets})
+        self._given.append(found)
+        return found
 
     @property
     def sockets(self) -> str:

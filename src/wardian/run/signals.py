@@ -21,8 +21,9 @@ _CAUSES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: CANCELED, signal.SIGHUP: 
 class Interruptible:
     """How signals reach a run: as ``KeyboardInterrupt`` while it is prepared, as a request to stop once it may be running."""
 
-    def __init__(self, *, takes_signals: bool) -> None:
+    def __init__(self, *, takes_signals: bool, patient: bool = False) -> None:
         self.stop = Stop()
+        self._patient = patient
         self.takes_signals = takes_signals
         self._is_running = False
 
@@ -32,6 +33,8 @@ class Interruptible:
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
+        if self._patient and self.stop.cause:
+            return
         is_interrupt = number == signal.SIGINT
         self.stop.request(_CAUSES[signal.Signals(number)], signal.SIGINT if is_interrupt else signal.SIGTERM)
         if not self._is_running:
@@ -39,10 +42,13 @@ class Interruptible:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruptible]:
-    """Take SIGINT, SIGTERM and SIGHUP for the run inside; only the main thread can."""
+def interruptible(*, patient: bool = False) -> Iterator[Interruptible]:
+    """Take SIGINT, SIGTERM and SIGHUP for the run inside; only the main thread can.
+
+    Args:     patient: a signal after the first request to stop counts for nothing: engines say the same several times.
+    """
     is_main = threading.current_thread() is threading.main_thread()
-    state = Interruptible(takes_signals=is_main)
+    state = Interruptible(takes_signals=is_main, patient=patient)
     # an ignored SIGHUP stays so: that is what nohup is for
     numbers = [n for n in _CAUSES if not (n == signal.SIGHUP and signal.getsignal(n) == signal.SIG_IGN)] if is_main else []
     before = {number: signal.signal(number, state.handle) for number in numbers}

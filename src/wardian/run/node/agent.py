@@ -72,7 +72,7 @@ def execute(file: Path, means: NodeMeans) -> int:
         raise
     if rank is not None:
         place = place.of(rank.number)
-    with interruptible() as signals:
+    with interruptible(patient=True) as signals:
         try:
             claim = take(
                 place, attempt=engine_attempt(means.environ), heartbeat_s=sheet.heartbeat_s,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[a-z0-9-]{1,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORDS = {"exited": "its program ended", "canceled": "canceled", "timeout": "its time was up"}
 _BY_SIGNAL, _LAST_SIGNAL = 128, 64
 _KIBIBYTE = 1024
 
@@ -117,9 +118,7 @@ class SshTarget:
     def read_log(self, handle: str, offset: int, limit: int) -> bytes:
         """Return a piece of what a task wrote, of the first node. See ``RemoteTarget.read_log``."""
         for host, engine in _engines(handle):
-            said = self._hosts.ask(
-                host, scripts.read(f"{engine}/{scripts.LOG}", offset, limit), ok=(0, scripts.ABSENT), timeout_s=600
-            )
+            said = self._hosts.ask(host, scripts.read(f"{engine}.txt", offset, limit), ok=(0, scripts.ABSENT), timeout_s=600)
             return said.out if said.code == 0 else b""
         return b""
 
@@ -210,7 +209,7 @@ def _standing(host: str, said: str, code_text: str, why: str) -> Standing:
     cause = why if why in ("canceled", "timeout") else "exited"
     return Standing(
         ENDED,
-        "" if cause == "exited" else cause,
+        _WORDS[cause],
         cause,
         exit_code=None if number else code,
         signal=number,

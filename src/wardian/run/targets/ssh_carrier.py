@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 64 << 20  # what arrives at once: a connection that is cut costs no more
 _FACTS = 5  # words of a line
+_LITTLE_FILES, _LITTLE_BYTES = 8, 1 << 20
 _AT_ONCE = 1000  # paths in one question
 
 
@@ -68,8 +69,11 @@ class SshCarrier:
         for path in files:
             self._place(path)
         for host, concerned in self._by_host(list(files), choose=True).items():
-            there = self._have(host, concerned)
-            for batch in _batches({path: files[path] for path in concerned if path not in there}):
+            some = {path: files[path] for path in concerned}
+            if not _is_little(some):
+                there = self._have(host, concerned)
+                some = {path: here for path, here in some.items() if path not in there}
+            for batch in _batches(some):
                 self._send(host, batch, private=private)
 
     def read(self, path: str, offset: int, limit: int) -> bytes | None:
@@ -227,6 +231,16 @@ def loads(hosts: SshHosts, directory: str, task: str) -> list[Load]:
 def _run_of(path: str) -> str | None:
     parts = path.split("/")
     return parts[1] if parts[0] == RUNS and len(parts) > 1 else None
+
+
+def _is_little(files: Mapping[str, str]) -> bool:
+    """Return whether a question whether they are there costs more than they do."""
+    found = [Path(here) for here in files.values()]
+    return (
+        len(found) <= _LITTLE_FILES
+        and all(path.is_file() for path in found)
+        and sum(path.stat().st_size for path in found) < _LITTLE_BYTES
+    )
 
 
 def _batches(files: Mapping[str, str]) -> Iterator[Mapping[str, str]]:

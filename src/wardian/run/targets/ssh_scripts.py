@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ABSENT, LINK, NO_FILE, LACKS = 10, 11, 12, 20
 ENGINE = "engine"  # in a task's directory: what is known of it there, of the node n: engine.n
-LOG, PID, ENDED, CANCELED, TIMEOUT, HOSTS = "log", "pid", "ended", "canceled", "timeout", "hosts"
+PID, ENDED, CANCELED, TIMEOUT, HOSTS = "pid", "ended", "canceled", "timeout", "hosts"
 KILL_S = 30  # from the word to end to the kill
 
 HOME = 'printf "%s\\n" "$HOME"'
@@ -38,6 +38,11 @@ echo "facts $cpus $memory $gpus $(uname -m) $(uname -n)"
 def quoted(word: str) -> str:
     """Return ``word`` as a shell reads it back."""
     return shlex.quote(word)
+
+
+def log_of(directory: str, rank: int = 0) -> str:
+    """Return the file of what a task's program itself says, on the node ``rank``."""
+    return f"{directory}/{ENGINE}" + (f".{rank}" if rank else "") + ".txt"
 
 
 def lacks(cpus: int, memory_kib: int, gpus: int) -> str:
@@ -120,9 +125,9 @@ def start(
 ) -> str:
     """Return what starts a task once, however often it is executed: who has made the file of its number is the one.
 
-    It is detached from the connection; what it says goes to ``engine/log``.
+    It is detached from the connection; what it says goes to ``engine.txt``.
     """
-    engine = f"{directory}/{ENGINE}" + (f".{rank}" if rank else "")
+    engine, log = f"{directory}/{ENGINE}" + (f".{rank}" if rank else ""), log_of(directory, rank)
     exports = "".join(f"export {name}={quoted(value)}\n" for name, value in variables.items())
     limit = ""
     if time_s is not None:
@@ -156,8 +161,8 @@ mkdir -p {quoted(engine)} || exit 1
 if ! [ -e {quoted(engine)}/{PID} ]; then
     [ -e {quoted(engine)}/{HOSTS} ] || echo {quoted(hosts)} >{quoted(engine)}/{HOSTS}
     run={quoted(body)}
-    if command -v setsid >/dev/null 2>&1; then setsid sh -c "$run" sh "$mask" </dev/null >>{quoted(engine)}/{LOG} 2>&1 &
-    else nohup sh -c "$run" sh "$mask" </dev/null >>{quoted(engine)}/{LOG} 2>&1 &
+    if command -v setsid >/dev/null 2>&1; then setsid sh -c "$run" sh "$mask" </dev/null >>{quoted(log)} 2>&1 &
+    else nohup sh -c "$run" sh "$mask" </dev/null >>{quoted(log)} 2>&1 &
     fi
     turn=0
     until [ -e {quoted(engine)}/{PID} ]; do
