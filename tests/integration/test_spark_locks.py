@@ -72,6 +72,10 @@ def test_locked_shown_compared_and_upgraded(cli: Cli, own: MavenRepository) -> N
     assert "2 jars" in shown
     assert "com.acme:hello *" in shown
     assert str(own.directory) not in str(lock), "a lock names no place"
+    make_writable(cli.cache / "packages")
+    shutil.rmtree(cli.cache / "packages")
+    cli.ok("env", "build", "jobs")
+    assert (cli.cache / "packages" / sha256 / "hello-1.0.jar").read_bytes() == content, "its runs need nobody any more"
     write(cli, own.url, "1.1")
     cli.ok("env", "create", "jobs", "-f", "e.yml")
     cli.ok("env", "lock", "jobs")

@@ -92,6 +92,9 @@ def test_a_spark_section_runs_as_spark_with_the_jars_of_its_lock(cli: Cli, tmp_p
         "name": "spark", "version": "3.5.9", "home": str(tmp_path / "spark"), "origin": "SPARK_HOME", "scala": "2.12", "java": "17.0.15",
         "java_home": str(tmp_path / "java"), "master": "local[1]", "environment": "prefix",
     }  # fmt: skip
+    text = cli.ok("runs", "show", record["id"]).out
+    assert f"spark 3.5.9 in {tmp_path / 'spark'} (SPARK_HOME)" in text
+    assert f"java 17.0.15 in {tmp_path / 'java'}" in text
     here = cli.ok(
         "run", "-t", "local", "-e", "jobs", "--", "python", "-c", "import os; print('PYSPARK_GATEWAY_PORT' in os.environ)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -118,3 +119,24 @@ class MavenServer(Server):
     def answer(self, path: str, headers: dict[str, str]) -> Answer | None:  # noqa: ARG002
         file = self.repository.directory / path.removeprefix("/maven/")
         return Answer(file.read_bytes()) if file.is_file() else None
+
+
+def class_bytes(name: str, method: str, text: str) -> bytes:
+    """Return a Java class with one static method that returns ``text``: what javac would make, for where there is none.
+
+    Args:     name: with dots.
+    Source:   The Java Virtual Machine Specification, chapter 4
+    """
+
+    def utf8(value: str) -> bytes:
+        return b"\x01" + struct.pack(">H", len(value)) + value.encode()
+
+    pool = [utf8(name.replace(".", "/")), b"\x07\x00\x01", utf8("java/lang/Object"), b"\x07\x00\x03", utf8(method), utf8("()Ljava/lang/String;"),
+            utf8("Code"), utf8(text), b"\x08\x00\x08"]  # fmt: skip
+    code = b"\x12\x09\xb0"  # ldc 9, areturn
+    attribute = struct.pack(">HHI", 1, 0, len(code)) + code + struct.pack(">HH", 0, 0)
+    body = struct.pack(">HHH", 0x21, 2, 4) + struct.pack(">HH", 0, 0)  # public; no interfaces, no fields
+    methods = struct.pack(">HHHHH", 1, 0x9, 5, 6, 1) + struct.pack(">HI", 7, len(attribute)) + attribute
+    return (
+        b"\xca\xfe\xba\xbe" + struct.pack(">HHH", 0, 49, len(pool) + 1) + b"".join(pool) + body + methods + struct.pack(">H", 0)
+    )

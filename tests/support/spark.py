@@ -1,10 +1,20 @@
-"""A stand-in for Spark, where no JVM is wanted: it starts the driver as the real spark-submit does. No pytest in here."""
+"""A stand-in for Spark, where no JVM is wanted: it starts the driver as the real spark-submit does; and a real cluster. No pytest in here."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.support.jobs import wait_until
 
 from wardian.run.targets.spark import SparkTarget
 from wardian.run.targets.spark_options import SparkOptions
@@ -78,3 +88,86 @@ class OnThisPython:
 
     def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
         return self.target.run(replace(job, python=job.python or sys.executable), observer, stop)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """A standalone Spark on loopback: a master and two workers of one core each, started and ended by their pids.
+
+    Args:     home: of a real Spark.
+    """
+
+    def __init__(self, home: Path, place: Path):
+        self._home = home
+        self._place = place
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._port, self._page = free_port(), free_port()
+
+    @property
+    def master(self) -> str:
+        return f"spark://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        self._place.mkdir(parents=True)
+        self._start("master", "--host", "127.0.0.1", "--port", str(self._port), "--webui-port", str(self._page))
+        wait_until(lambda: self.state() is not None, 300, process=self._processes[0], pause_s=0.2)
+        for number in (1, 2):
+            self._start(
+                "worker",
+                "--host",
+                "127.0.0.1",
+                "--webui-port",
+                "0",
+                "-c",
+                "1",
+                "-m",
+                "1G",
+                "-d",
+                str(self._place / str(number)),
+                self.master,
+            )
+        wait_until(lambda: (self.state() or {}).get("aliveworkers") == 2, 300, process=self._processes[-1], pause_s=0.2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._processes):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def state(self) -> dict[str, Any] | None:
+        """What the master says of itself; None: it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._page}/json/", timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def _start(self, what: str, *words: str) -> None:
+        argv = [str(self._home / "bin/spark-class"), f"org.apache.spark.deploy.{what}.{what.capitalize()}", *words]
+        variables = {"PATH": os.environ["PATH"], "SPARK_HOME": str(self._home), "SPARK_LOCAL_IP": "127.0.0.1", "HOME": str(self._place),
+                     "SPARK_LOCAL_DIRS": str(self._place)}  # fmt: skip
+        with (self._place / f"{what}{len(self._processes)}.log").open("wb") as log:
+            self._processes.append(
+                subprocess.Popen(
+                    argv,
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._place,
+                    start_new_session=True,
+                )
+            )
+
+
+def why_no_java() -> str | None:
+    """Why no real Spark can run here; None: one can."""
+    return None if shutil.which("java") else "java is missing: scripts/test-tools installs it as root where apt-get is"

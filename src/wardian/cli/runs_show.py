@@ -106,6 +106,9 @@ def _shown(run: Run) -> Iterator[str]:
     yield from _field("environment", [_environment(record), *(made_with.summary.split(" · ")[1:])])
     yield from _field("identity", [f"{what} {value}" for what, value in (
         ("definition", made_with.definition_hash), ("lock", made_with.lock_digest), ("prefix", made_with.prefix_key), ("image", made_with.image_digest)) if value])  # fmt: skip
+    if engine := made_with.engine:
+        yield from _field("engine", [f"{engine.get('name', '')} {engine.get('version', '')} in {engine.get('home', '')} ({engine.get('origin', '')})",
+                                     f"java {engine.get('java', '')} in {engine.get('java_home', '')}"])  # fmt: skip
     for state in ("queued", "preparing", "running", "ended"):
         yield from _field(state, [_time(moment)] if (moment := getattr(record, state)) else [])
     yield from _field("", [] if record.end_is_known else ["(when it was last known to be alive)"])

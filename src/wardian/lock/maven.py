@@ -15,7 +15,7 @@ from wardian.events import Event
 from wardian.lock.jar_graph import jar_graph
 from wardian.lock.lock import Artifact
 from wardian.lock.maven_version import MavenVersion
-from wardian.lock.pom import Coordinate, Model, coordinate, effective, read_pom
+from wardian.lock.pom import Coordinate, Dependency, Model, coordinate, effective, exact, read_pom
 from wardian.lock.pom_xml import LONGEST_BYTES, parse_xml
 from wardian.lock.repositories import SOURCE, plan_repositories
 from wardian.tools.stopping import workers
@@ -77,7 +77,7 @@ class MavenJarResolver:
 
 def _named(text: str, place: str) -> Coordinate:
     group, artifact, version = text.split(":")
-    return coordinate(group, artifact, version, place)
+    return coordinate(group, artifact, exact(version, Dependency(group, artifact), place), place)
 
 
 class _Search:

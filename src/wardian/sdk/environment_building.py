@@ -58,7 +58,7 @@ class EnvironmentBuilding(EnvironmentLookup):
     def build(self, version: EnvironmentVersion | str, *, compile_now: bool = False) -> tuple[Prefix, Locked]:
         """Return the version's prefix on this machine, locking, fetching and installing what is missing.
 
-        Args:     compile_now: byte-compile it before returning, unless the setting says never.
+        Args:     compile_now: whatever its runs need is made now: byte code, unless the setting says never; the jars of its Spark section.
 
         With lock and prefix here, nothing is contacted, and neither solver nor reader is imported.
         """
@@ -81,6 +81,9 @@ class EnvironmentBuilding(EnvironmentLookup):
             from wardian.sdk.caches import Caches
 
             Caches(self._parts).make_room(prefix)
+        if compile_now and found.document.get("spark"):
+            lock = self._parts.locks.get(chosen.lock_digest, definition_hash=found.definition_hash)
+            self._parts.fetch(found.environment, lock, lock.spark)
         byte_code = self._parts.settings.byte_code
         if (byte_code == "build" and not prefix.cached) or (compile_now and byte_code != "never"):
             from wardian.prefix.bytecode import compile_prefix

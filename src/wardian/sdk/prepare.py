@@ -69,7 +69,7 @@ def prepare_in_container(
                        summary=f"{version}{lock} · image {image.digest[:12]} {how}"),
         version.document.get("variables", {}), launcher_python(launchers),
         interpreter=(python.interpreter or "python3") if version.kind == "user" else None, wants_python=wants_python or python.interpreter is not None,
-        notes=(*deprecated(parts, version), *image.notes),
+        notes=(*deprecated(parts, version), *_without_spark(version), *image.notes),
     )  # fmt: skip
 
 
@@ -157,6 +157,10 @@ def deprecated(parts: Parts, version: EnvironmentVersion) -> tuple[str, ...]:
         return ()
     successor = f": `{entry.successor}` takes its place" if entry.successor else ""
     return (f"{version} is deprecated since {entry.deprecated}{successor}",)
+
+
+def _without_spark(version: EnvironmentVersion) -> tuple[str, ...]:
+    return ("the Spark section does not count in a container",) if version.document.get("spark") else ()
 
 
 def _ignored(version: EnvironmentVersion, *, as_spark: bool) -> tuple[str, ...]:

@@ -106,6 +106,14 @@ def test_what_is_missing_is_named_with_all_that_was_asked_and_the_versions_there
     assert "`_2.12`" in str(raised.value.hint)
 
 
+@pytest.mark.parametrize("version", ["LATEST", "1.0-SNAPSHOT"])
+def test_a_version_that_moves_is_refused_in_the_section_itself(tmp_path: Path, central: MavenRepository, version: str) -> None:
+    central.add(f"g:a:{version}")
+    with pytest.raises(SolveFailed, match=rf"spark\.packages\[0\] needs `g:a` in the version `{version}`") as raised:
+        House(tmp_path, central.url).resolve(f"g:a:{version}")
+    assert raised.value.stable_code == "spark_version_range"
+
+
 def test_a_pom_without_its_jar_names_the_file(tmp_path: Path, central: MavenRepository) -> None:
     central.add("g:a:1", jar=False)
     with pytest.raises(SolveFailed, match=r"`g:a:1` is in none of the repositories: there is no a-1\.jar"):
