@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,10 @@ from tests.support.images import an_image
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_sdist, make_wheel
 
+from wardian.image.blob import put_empty
 from wardian.image.layout import LayoutImageStore
+from wardian.image.oci import Descriptor, Manifest
+from wardian.image.shared_version import ARTIFACT, shared_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,3 +185,34 @@ def test_something_else_under_a_versions_tag_is_an_error_for_all(tmp_path: Path,
     ):
         done = one.run("env", *arguments)
         assert (done.code, "`v-q-1` in shared holds no version" in done.err) == (1, True), done.err
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ["requirements", "alpha\ngamma\n"],
+        ["conda", "name: team\ndependencies: [gamma]\n"],
+        ["requirements", "\0{"],
+        ["nonsense", ""],
+    ],
+)
+def test_a_text_that_states_something_else_does_not_come_along(tmp_path: Path, shop: Index, source: list[str]) -> None:
+    one, two = a_home(tmp_path / "one", shop), a_home(tmp_path / "two", shop)
+    shared = f"oci:{tmp_path / 'shared'}"
+    one.ok("env", "create", "team", "-r", "requirements.txt")
+    one.ok("env", "push", "team", shared)
+    store = LayoutImageStore(tmp_path / "shared")
+    (version,) = shared_versions(store)
+    changed = replace(version, source=(source[0], source[1]))
+    blob = Descriptor.of(changed.to_json(), ARTIFACT)
+    store.put(blob, lambda: io.BytesIO(changed.to_json()))
+    manifest = Manifest(put_empty(store), (blob,), artifact_type=ARTIFACT)
+    store.tag(manifest.to_json(), manifest.media_type, ["v-team-1"])
+    pulled = two.ok("env", "pull", f"{shared}/team:1")
+    assert "the text that came with team:1 does not state its definition" in pulled.err
+    shown = two.json("env", "show", "team")
+    assert shown["definition"] == one.json("env", "show", "team")["definition"]
+    assert shown["source"]["format"] == "wardian"
+    assert "gamma" not in shown["source"]["text"]
+    two.ok("env", "add", "team", "beta")
+    assert two.json("env", "show", "team:2")["definition"]["python"]["pip"] == ["alpha", "beta"]

@@ -21,6 +21,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCK_LABEL = "dev.wardian.lock-digest"
 ENVIRONMENT_VARIABLE = "WARDIAN_ENVIRONMENT"
 PACKAGES_ANNOTATION = "dev.wardian.packages"
+_FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONSTARTUP")  # of the base: they are for its own Python
 _EPOCH = "1970-01-01T00:00:00Z"
 _OCI_TYPES = {DOCKER_LAYER_GZIP: LAYER_GZIP, DOCKER_LAYER: LAYER}  # the same bytes under OCI's name
 
@@ -56,7 +57,8 @@ def assemble(
 ) -> Assembled:
     """Return the image of ``layers``, from the lowest to the highest, on ``base``. Pure: the same input is the same bytes.
 
-    The base's variables, user and working directory hold, its entry point does not: it would swallow arguments.
+    The base's variables, user and working directory hold, its entry point does not: it would swallow arguments; nor what it tells
+    its own Python (``foreign_python``).
 
     Args:     key: the image's key.  variables: what activating the environment sets.  path_entries: go before the base's PATH.
     Raises:   BuildFailed: code ``platform_mismatch``: the base is for another platform; ``base_layers_mismatch``.
@@ -92,6 +94,11 @@ def assemble(
     return Assembled(Manifest(Descriptor.of(content, CONFIG), (*base_layers, *described)), config, content)
 
 
+def foreign_python(start: ImageConfig) -> tuple[str, ...]:
+    """Return the names of a base's variables that would have the environment's Python look into the base's."""
+    return tuple(name for name, _ in start.variables if name in _FOREIGN)
+
+
 def _history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
     """Return the base's history; where it does not list each layer once, one that does: buildah and podman refuse to build on it else."""
     if sum(not entry.get("empty_layer") for entry in start.history) == len(start.diff_ids):
@@ -100,7 +107,7 @@ def _history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
 
 
 def _variables(start: ImageConfig, ours: Mapping[str, str], path_entries: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    inherited = dict(start.variables)
+    inherited = {name: value for name, value in start.variables if name not in _FOREIGN}
     inherited["PATH"] = ":".join(dict.fromkeys([*path_entries, *(inherited.get("PATH") or DEFAULT_PATH).split(":")]))
     return tuple({**inherited, **dict(sorted(ours.items()))}.items())
 

@@ -18,6 +18,7 @@ from wardian.events import Event
 from wardian.image.assemble import DEFAULT_PATH
 from wardian.image.base_programs import Program, look, needed_libraries
 from wardian.image.base_tree import list_base, take_files
+from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, remove_tree, sync_directory, write_atomically
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from wardian.image.base_tree import BaseTree, Node
     from wardian.lock.lock import Lock
 
-_SCHEME = 1  # of what is kept; another one is found out anew
+_SCHEME = 2  # of what is kept; another one is found out anew
 MARK = "python.json"
 _MOST_BYTES = 2 << 30
 _TIMEOUT_S = 30.0
@@ -49,6 +50,7 @@ class BasePython:
         libc: ``glibc 2.36`` | ``musl`` | empty: unknown.
         sha256: of its program.
         command: starts it here; None: it does not run on this machine, ``why_not`` says why.
+        is_occupied: something lies in the image already where an environment goes.
     """
 
     path: str
@@ -58,6 +60,7 @@ class BasePython:
     sha256: Digest
     command: tuple[str, ...] | None
     why_not: str = ""
+    is_occupied: bool = False
 
 
 class BasePythons:
@@ -111,7 +114,7 @@ class BasePythons:
         if program.machine != base.config.platform.split("/")[1]:
             why_not = f"it is a program for {program.machine or 'an unknown machine'}"
         kept = {"path": path, "real_path": real_path, "version": version, "libc": libc, "sha256": program.sha256, "why_not": why_not,
-                "machine": program.machine, "loader": posixpath.basename(program.loader)}  # fmt: skip
+                "is_occupied": tree.resolve(ENVIRONMENT_PATH) is not None, "machine": program.machine, "loader": posixpath.basename(program.loader)}  # fmt: skip
         temporary = ready.with_name(f".{ready.name}.{os.getpid()}")
         remove_tree(temporary, self._place / "trash")
         try:
@@ -197,6 +200,9 @@ def _find(tree: BaseTree, base: Base, minor: str) -> tuple[str, str, Node]:
             if found is None or found[1].kind != "file" or not found[1].executable:
                 continue
             real, node = found
+            if any(one.startswith(f"{ENVIRONMENT_PATH}/") for one in (path, real)):
+                there[path] = "in the place of the environment, which goes there"
+                continue
             if not isinstance(node.noted, Program):
                 there[path] = "a script or an unknown program"
                 continue
@@ -267,7 +273,14 @@ def _read(ready: Path, machine: str) -> BasePython | None:
     try:
         kept = json.loads(read_small(ready / MARK))
         python = BasePython(
-            kept["path"], kept["real_path"], kept["version"], kept["libc"], Digest(kept["sha256"]), None, kept["why_not"]
+            kept["path"],
+            kept["real_path"],
+            kept["version"],
+            kept["libc"],
+            Digest(kept["sha256"]),
+            None,
+            kept["why_not"],
+            bool(kept["is_occupied"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

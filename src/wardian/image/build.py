@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.platform import this_platform
 from wardian.events import Event
-from wardian.image.assemble import LOCK_LABEL, assemble
+from wardian.image.assemble import LOCK_LABEL, assemble, foreign_python
 from wardian.image.base import check_scratch
 from wardian.image.blob import read_whole
 from wardian.image.build_layers import LayerMaker
@@ -18,6 +18,7 @@ from wardian.image.interpreter import image_python
 from wardian.image.key import image_key, image_tag
 from wardian.image.oci import Index, InvalidImage, Manifest, read_config, read_manifest
 from wardian.image.plan import plan_layers
+from wardian.lock.python import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,7 +156,9 @@ def make_image(
     lock, base = request.lock, request.base
     python = image_python(lock, request.base_python)
     maker = LayerMaker(workshop, lock, request.scheme, python, fetch=fetch, link_scripts=link_scripts, listener=listener)
-    layers, facts = maker.make(plan_layers(lock, base_layers=len(base.layers) if base else 0))
+    clears = base is not None and _clears(lock, request.base_python)
+    base_layers = len(base.layers) if base else 0
+    layers, facts = maker.make(plan_layers(lock, base_layers=base_layers + clears), clears=clears)
     conda = lock.of_kind("conda")
     notes = list(maker.notes)
     if base is None:
@@ -164,12 +167,23 @@ def make_image(
         notes.append(_why_no_byte_code(request))
     activation = image_activation(facts)  # without conda packages: nothing but the PATH
     notes += activation.notes
+    if base is not None and (foreign := foreign_python(base.config)):
+        notes.append(
+            f"{', '.join(foreign)} of the base image {base.name} would change what the environment's Python is, and is left out"
+        )
     assembled = assemble(
         layers, platform=lock.platform, key=request.key, lock_digest=lock.digest, scheme=request.scheme,
         base=(base.manifest, base.config) if base else None, variables=activation.variables,
         path_entries=activation.path_entries, is_conda=bool(conda),
     )  # fmt: skip
     return MadeImage(assembled, tuple(layers), tuple(notes))
+
+
+def _clears(lock: Lock, base_python: BasePython | None) -> bool:
+    """Return whether a layer of its own has to hide what the base may have at ``/opt/env``: a standalone Python's layer does so itself."""
+    if lock.python is not None and lock.python.kind == "python" and lock.python.source != HOST:
+        return False
+    return base_python is None or base_python.is_occupied
 
 
 def _why_no_byte_code(request: ImageRequest) -> str:

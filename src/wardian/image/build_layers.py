@@ -16,7 +16,7 @@ from wardian.image.conda_entries import PackageFacts
 from wardian.image.conda_meta import environment_entries, merged, restored
 from wardian.image.conda_scripts import WHITEOUT, run_link_scripts
 from wardian.image.conda_staging import staged
-from wardian.image.entry import ENVIRONMENT, Entry
+from wardian.image.entry import ENVIRONMENT, ENVIRONMENT_PATH, OPAQUE, Entry
 from wardian.image.interpreter import runnable
 from wardian.image.layer_cache import LayerContent, LayerTask, layer_key
 from wardian.image.python_entries import host_python_entries, standalone_python_entries
@@ -85,9 +85,10 @@ class LayerMaker:
         """What a reader of the image should know."""
         return tuple(self._notes)
 
-    def make(self, groups: Sequence[LayerGroup]) -> tuple[list[NamedLayer], list[PackageFacts]]:
+    def make(self, groups: Sequence[LayerGroup], *, clears: bool = False) -> tuple[list[NamedLayer], list[PackageFacts]]:
         """Return the layers of ``groups``, lowest first, and the facts of the conda packages in the lock's order.
 
+        Args:     clears: a layer below all of them hides what the base has where the environment goes.
         Raises:   what fetching, linking, unpacking and compiling raise; layers that were whole by then are kept.
         """
         packages = [group for group in groups if group.kind != "environment"]
@@ -100,6 +101,8 @@ class LayerMaker:
             named.append(self._environment_layer(together))
             # on top: scripts also change files that the environment's layer has copies of
             named += self._script_layer(together)
+            if clears:
+                named.insert(0, self._clearing_layer())
         return named, [one for _, one in together]
 
     # -- packages ------------------------------------------------------------------------------------------------------
@@ -133,10 +136,11 @@ class LayerMaker:
         python = self._python
         is_pythonic = any(_is_pythonic(artifact) for artifact in group.artifacts)
         kinds = sorted({"wheel" if artifact.kind == "sdist" else artifact.kind for artifact in group.artifacts})
+        details = "clears" if "python" in kinds else None
         key = layer_key(
             self._scheme, "+".join(kinds), [artifact.installed_sha256 for artifact in group.artifacts],
             site_packages=python.layout.site_packages if python and is_pythonic else "",
-            interpreter=python.digest if python and is_pythonic else None,
+            interpreter=python.digest if python and is_pythonic else None, details=details,
         )  # fmt: skip
         size = sum(artifact.size_bytes or 0 for artifact in group.artifacts)
         return LayerTask(key, ", ".join(group.packages[:3]), lambda: self._content(group), size)
@@ -169,6 +173,8 @@ class LayerMaker:
             if hostile := next((path for path in entries if f"/{WHITEOUT}" in path), None):
                 what = f"begins with `{WHITEOUT}`: in a layer that removes a file of another package"
                 refuse(", ".join(group.packages), hostile, what, code="unsafe_path")
+            if group.kind == "python":  # the lowest of the environment's layers, and the same in all images
+                entries[_CLEARED.path] = _CLEARED
             facts = {str(one.artifact.sha256): one.facts.as_document() for one in conda}
             yield LayerContent(entries.values(), facts or None)
 
@@ -227,6 +233,14 @@ class LayerMaker:
                     found[artifact.sha256] = PackageFacts.from_document(layer.facts[artifact.sha256])
         return found
 
+    def _clearing_layer(self) -> NamedLayer:
+        @contextlib.contextmanager
+        def content() -> Iterator[LayerContent]:
+            yield LayerContent([_CLEARED])
+
+        task = LayerTask(layer_key(self._scheme, "clearing", []), f"an empty {ENVIRONMENT_PATH}", content)
+        return NamedLayer(self._ensure([task])[0].layer, ())
+
     def _script_layer(self, packages: Sequence[tuple[Artifact, PackageFacts]]) -> list[NamedLayer]:
         scripted = [artifact for artifact, facts in packages if facts.link_scripts]
         if not scripted:
@@ -283,6 +297,9 @@ class LayerMaker:
         )
         found = self._ensure([LayerTask(key, "the environment's own layer", content)])[0]
         return NamedLayer(found.layer, ("environment",))
+
+
+_CLEARED = Entry.of_bytes(f"{ENVIRONMENT}/{OPAQUE}", b"")
 
 
 def _is_pythonic(artifact: Artifact) -> bool:

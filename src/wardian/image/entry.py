@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "opt/env"  # where an environment lies in an image, as tar writes it
 ENVIRONMENT_PATH = f"/{ENVIRONMENT}"
+OPAQUE = ".wh..wh..opq"  # in a directory: nothing that lower layers have in it is seen
 
 
 @dataclass(frozen=True, slots=True)

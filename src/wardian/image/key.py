@@ -33,10 +33,10 @@ class ImageScheme:
 def image_key(lock: Lock, base: Digest | None, scheme: ImageScheme) -> Digest:
     """Return the key of the image of ``lock`` on the base whose manifest has the digest ``base`` (None: ``scratch``).
 
-    No name, version, variable, workspace, host or time has a part in it.
+    The tag's number is that of the rules by which layers are put together. No name, version, variable, workspace, host or time has a part in it.
     """
     return Digest.of_document(
-        {"lock": lock.digest, "base": base, "scheme": asdict(scheme), "platform": lock.platform, "tag": "wardian-image"}
+        {"lock": lock.digest, "base": base, "scheme": asdict(scheme), "platform": lock.platform, "tag": "wardian-image-2"}
     )
 
 

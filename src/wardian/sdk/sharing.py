@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wardian.definition.reference import LATEST, is_curated_name
 from wardian.digest import Digest
-from wardian.errors import Conflict, InvalidInput, NotFound
+from wardian.errors import Conflict, InvalidInput, NotFound, WardianError
 from wardian.events import Event
 from wardian.sdk.upgrade import named
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.bootstrap import Parts
+    from wardian.definition.environment import Environment
     from wardian.image.lock_store import ImageLockStore
     from wardian.image.shared_version import SharedVersion
     from wardian.image.store import ImageStore
@@ -205,11 +206,14 @@ class Sharing:
         from wardian.image.oci import InvalidImage
 
         environment = from_document(dict(shared.definition))
-        source = (shared.source[0], shared.source[1]) if len(shared.source) == 2 else None  # noqa: PLR2004 - format and text
         if environment.definition_hash != shared.definition_hash or environment.name != shared.name:
             raise InvalidImage(f"{shared.name}:{shared.version} in {store.name} is not what its hash says", code="tag_mismatch",
                                hint="somebody has changed it; push it again from a machine that has it")  # fmt: skip
         origin = f"pulled from {store.name}"
+        source = _its_source(shared, environment)
+        if shared.source and source is None:
+            text = f"the text that came with {shared.name}:{shared.version} does not state its definition, and is left out: `env show` writes it anew"
+            self._parts.listener(Event("warning", text))
         version, _ = self._parts.environments.register(environment, version=shared.version, source=source, lineage_note=origin)
         for lock in locks:
             self._keep_wheels(store, lock)
@@ -247,6 +251,26 @@ class Sharing:
                 and self._parts.artifacts.find_file(artifact.installed_sha256, artifact.installed_file) is None
             ):
                 self._parts.artifacts.keep(found)
+
+
+def _its_source(shared: SharedVersion, environment: Environment) -> tuple[str, str] | None:
+    """Return format and text in which a version was written; None: there is no text, or it states something else.
+
+    Variables may have been given beside the text.
+    """
+    from wardian import formats
+
+    if len(shared.source) != 2:  # noqa: PLR2004 - format and text
+        return None
+    kind, text = shared.source
+    try:
+        read = formats.read_text(
+            text, kind, file=f"{shared.name}:{shared.version}", local=environment.local_sources
+        ).environment
+    except WardianError:  # it includes other files, or is hostile
+        return None
+    variables = read.variables or environment.variables
+    return (kind, text) if replace(read, variables=variables).content == environment.content else None
 
 
 def _age(shared: SharedVersion) -> tuple[str, int, str]:
