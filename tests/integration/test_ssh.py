@@ -298,7 +298,7 @@ def test_a_machine_that_was_restarted_has_lost_its_tasks(hosts: SshHosts, tmp_pa
 
 
 def test_the_machine_itself_ends_what_takes_too_long(hosts: SshHosts, tmp_path: Path) -> None:
-    target = SshTarget(hosts)
+    target = SshTarget(hosts, slack_s=0)
     end = ended(target, target.submit(a_task(tmp_path / "t", "exec sleep 600", time_s=1.0)))
     assert (end.cause, end.signal) == ("timeout", signal.SIGTERM)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import zlib
 from typing import TYPE_CHECKING
@@ -31,12 +32,16 @@ class SshTarget:
     """Starts tasks on machines. A machine has no queue: what it can give is started at once. See ``RemoteTarget``.
 
     A task's handle names its machines and its directory; on several nodes, each runs it, and they must share the directory.
+
+    Args:     slack_s: how much longer than its time a task may take before the machine itself ends it: the node's agent counts from the
+                  start of the job, and what comes before takes its time.
     """
 
     name = "ssh"
 
-    def __init__(self, hosts: SshHosts) -> None:
+    def __init__(self, hosts: SshHosts, *, slack_s: float = 3600.0) -> None:
         self._hosts = hosts
+        self._slack_s = slack_s
 
     def check(self, resources: Resources | None = None) -> Sequence[Finding]:
         """Connect to each machine, and tell what it has. See ``RemoteTarget.check``."""
@@ -49,6 +54,10 @@ class SshTarget:
                 continue
             load = Load(host, said)
             has = f"{load.cpus} cpu{'' if load.cpus == 1 else 's'}, {load.memory_kib / (1 << 20):.1f} GiB of memory, {load.gpus or 'no'} gpu{'' if load.gpus == 1 else 's'}"
+            if load.machine != os.uname().machine:
+                found.append(Finding(host, False, f"{load.node} is {load.machine}, and this machine {os.uname().machine}: the agent that is sent there would not run",
+                                     "submit from a machine of its kind"))  # fmt: skip
+                continue
             found.append(Finding(host, True, f"{load.node}: {has}, {load.machine}"))
             if b"tar" not in said.out.split():
                 found.append(Finding("tar", False, f"{host} has no `tar`, by which files come there", "install it there"))
@@ -82,7 +91,7 @@ class SshTarget:
             wanted = task.resources
             script = scripts.FACTS + scripts.lacks(
                 math.ceil(wanted.cpus or 0), (wanted.memory_bytes or 0) // _KIBIBYTE, wanted.gpus or 0
-            ) + scripts.start(task.directory, task.argv, variables, rank=rank, hosts=",".join(hosts), time_s=task.time_s)  # fmt: skip
+            ) + scripts.start(task.directory, task.argv, variables, rank=rank, hosts=",".join(hosts), time_s=None if task.time_s is None else task.time_s + self._slack_s)  # fmt: skip
             said = self._hosts.ask(host, script, ok=(0, scripts.LACKS))
             if said.code == scripts.LACKS:
                 load = Load(host, said)

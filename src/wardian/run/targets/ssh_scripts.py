@@ -155,6 +155,7 @@ mv {quoted(engine)}/{ENDED}.new {quoted(engine)}/{ENDED}
 [ -z "${{watch-}}" ] || kill -TERM $watch 2>/dev/null
 """
     return f"""
+[ -r /proc/self/stat ] || {{ echo "this is no Linux: there is no /proc" >&2; exit 1; }}
 mask=$(umask)
 umask 077
 mkdir -p {quoted(engine)} || exit 1
