@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,18 @@ import pytest
 from tests.conftest import machine_packager_variables
 from tests.support.cli import Cli
 from tests.support.jobs import wait_until
-from tests.support.maven import MavenRepository, class_bytes
+from tests.support.maven import MavenRepository, class_bytes, dependency_xml
 from tests.support.pythons import installed_pythons, make_standalone
 from tests.support.spark import Cluster, why_no_java
 
+from wardian.definition.environment import SparkSection
 from wardian.digest import Digest
+from wardian.events import silent
+from wardian.lock.maven import MavenJarResolver
+from wardian.package.fetch import Fetcher
+from wardian.package.hints import Hints
+from wardian.package.store import PackageStore
+from wardian.tools.http import Http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,3 +160,48 @@ def test_a_master_that_is_none_fails_before_the_script(cli: Cli) -> None:
     )
     assert done.code == 125
     assert "before the script began" in done.err
+
+
+IVY = """<ivysettings><caches defaultCacheDir="PLACE/ivy"/><settings defaultResolver="own"/>
+<resolvers><ibiblio name="own" m2compatible="true" root="URL/"/></resolvers></ivysettings>"""
+WANTED = """<ivy-module version="2.0"><info organisation="x" module="y"/><configurations><conf name="default"/></configurations>
+<dependencies>DEPENDENCIES</dependencies></ivy-module>"""
+
+
+@pytest.mark.parametrize("roots", [("g:a:1",), ("g:b:1",), ("g:a:1", "g:b:1"), ("g:b:1", "g:mid:1")])
+def test_the_jars_are_those_that_sparks_own_resolver_finds(cluster: Cluster, tmp_path: Path, roots: tuple[str, ...]) -> None:
+    """What `spark-submit --packages` takes comes from Ivy: the same over a graph with everything that decides about versions."""
+    repository = MavenRepository(tmp_path / "maven")
+    repository.add(
+        "g:a:1", dependency_xml("g:mid:1", exclusions="g:never"), "g:side:1", dependency_xml("g:tested:1", scope="test")
+    )
+    repository.add(
+        "g:b:1",
+        "g:side:1",
+        "g:low:1.9",
+        dependency_xml("g:maybe:1", optional="true"),
+        dependency_xml("g:given:1", scope="provided"),
+    )
+    repository.add("g:mid:1", "g:low:1.10", "g:never:1", dependency_xml("g:run:1", scope="runtime"))
+    repository.add("g:side:1", "g:run:2", "g:low:1.2")
+    for version in ("1.2", "1.9", "1.10"):
+        repository.add(f"g:low:{version}", f"g:of-{version.replace('.', '-')}:1")
+        repository.add(f"g:of-{version.replace('.', '-')}:1")
+    for module in ("never:1", "run:1", "run:2", "maybe:1", "given:1", "tested:1"):
+        repository.add(f"g:{module}")
+    http = Http()
+    store = PackageStore(tmp_path / "packages")
+    resolver = MavenJarResolver(http=http, archives=Fetcher(store, http, Hints(tmp_path / "urls"), limit_bytes=1 << 20),
+                                configured={"central": repository.url}, mirrors={}, environ={})  # fmt: skip
+    ours = {jar.file for jar in resolver.resolve(SparkSection(roots), silent)}
+    (tmp_path / "settings.xml").write_text(IVY.replace("PLACE", str(tmp_path)).replace("URL", repository.url))
+    asked = "".join(
+        f'<dependency org="{g}" name="{a}" rev="{v}" conf="default->default"/>'
+        for g, a, v in (root.split(":") for root in roots)
+    )
+    (tmp_path / "ivy.xml").write_text(WANTED.replace("DEPENDENCIES", asked))
+    (ivy,) = (cluster.home / "jars").glob("ivy-*.jar")
+    words = ["java", "-jar", str(ivy), "-settings", "settings.xml", "-ivy", "ivy.xml", "-confs", "default", "-retrieve",
+             f"{tmp_path}/out/[artifact]-[revision].[ext]"]  # fmt: skip
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    assert ours == {path.name for path in (tmp_path / "out").iterdir()}

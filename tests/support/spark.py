@@ -104,7 +104,7 @@ class Cluster:
     """
 
     def __init__(self, home: Path, place: Path):
-        self._home = home
+        self.home = home
         self._place = place
         self._processes: list[subprocess.Popen[bytes]] = []
         self._port, self._page = free_port(), free_port()
@@ -151,8 +151,8 @@ class Cluster:
         return found
 
     def _start(self, what: str, *words: str) -> None:
-        argv = [str(self._home / "bin/spark-class"), f"org.apache.spark.deploy.{what}.{what.capitalize()}", *words]
-        variables = {"PATH": os.environ["PATH"], "SPARK_HOME": str(self._home), "SPARK_LOCAL_IP": "127.0.0.1", "HOME": str(self._place),
+        argv = [str(self.home / "bin/spark-class"), f"org.apache.spark.deploy.{what}.{what.capitalize()}", *words]
+        variables = {"PATH": os.environ["PATH"], "SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1", "HOME": str(self._place),
                      "SPARK_LOCAL_DIRS": str(self._place)}  # fmt: skip
         with (self._place / f"{what}{len(self._processes)}.log").open("wb") as log:
             self._processes.append(

@@ -27,6 +27,7 @@ PROVIDED = frozenset({"*:scala-library", *(f"org.apache.spark:spark-{name}_*" fo
 _NO_JAR = ("pom",)
 _JAR = ("jar", "bundle", "maven-plugin", "ejb", "eclipse-plugin", "test-jar", "hk2-jar", "orbit")
 _MOST_MODULES = 2000
+_SECTION = ""  # who asks for what the section names
 _ROUNDS = 60
 _FREE_ROUNDS = 30  # after these a version only goes up, so that it ends
 
@@ -48,6 +49,9 @@ class Needed:
     because: tuple[str, ...] = ()
 
 
+_Asks = dict[str, dict[str, set[str]]]  # who → module → versions
+
+
 @dataclass(slots=True)
 class _Seen:
     coordinate: Coordinate
@@ -61,8 +65,8 @@ class _Seen:
 def jar_graph(roots: Sequence[Coordinate], fetch: Fetch) -> tuple[Needed, ...]:
     """Return what ``roots`` need, themselves first, then by distance.
 
-    What the section names stays as it is named; of everything else the newest version that anybody needs is taken, as Spark's own
-    resolver, Gradle and sbt do. Of dependencies count the scopes compile and runtime, no optional ones, less what is excluded on every way.
+    Who names a version has it before all that stands further below on every way: the section before its packages, a package before
+    what it needs. Of what is asked for beside each other the newest is taken. Of dependencies count the scopes compile and runtime, no optional ones, less what is excluded on every way.
 
     Args:     fetch: returns what the POMs at several coordinates come to, relocations followed; told on which way each was found.
     Raises:   SolveFailed: ``spark_version_conflict``, ``spark_version_range``, ``spark_version_missing``, ``spark_no_jar``, ``too_many_jars``.
@@ -75,7 +79,8 @@ def jar_graph(roots: Sequence[Coordinate], fetch: Fetch) -> tuple[Needed, ...]:
                               hint="keep one of them", code="spark_version_conflict")  # fmt: skip
     chosen: dict[str, str] = dict(held)
     for count in range(_ROUNDS):
-        seen, wanted = _walk(roots, chosen, fetch)
+        seen, asks = _walk(roots, chosen, fetch)
+        wanted = _wanted(asks)
         now = {module: held.get(module) or newest(versions | ({chosen[module]} if count > _FREE_ROUNDS and module in chosen else set()))
                for module, versions in wanted.items()}  # fmt: skip
         if now == {module: version for module, version in chosen.items() if module in now}:
@@ -88,10 +93,10 @@ def jar_graph(roots: Sequence[Coordinate], fetch: Fetch) -> tuple[Needed, ...]:
                       hint="name the version of one of them in `spark.packages`", code="spark_version_conflict")  # fmt: skip
 
 
-def _walk(roots: Sequence[Coordinate], chosen: Mapping[str, str], fetch: Fetch) -> tuple[dict[str, _Seen], dict[str, set[str]]]:
-    """Return what is reached with the ``chosen`` versions, and which versions were asked for on the way, by module."""
+def _walk(roots: Sequence[Coordinate], chosen: Mapping[str, str], fetch: Fetch) -> tuple[dict[str, _Seen], _Asks]:
+    """Return what is reached with the ``chosen`` versions, and who asks for which versions on the way."""
     seen: dict[str, _Seen] = {}
-    wanted: dict[str, set[str]] = {root.module: {root.version} for root in roots}
+    asks: _Asks = {_SECTION: {root.module: {root.version} for root in roots}}
     level: list[Step] = [(root, "", "jar", (), frozenset()) for root in roots]
     while level:
         models = fetch([(one[0], one[3]) for one in level])
@@ -99,7 +104,8 @@ def _walk(roots: Sequence[Coordinate], chosen: Mapping[str, str], fetch: Fetch) 
         for asked, classifier, kind, way, excluded in level:
             model = models[asked]
             here = model.coordinate
-            wanted.setdefault(here.module, set()).add(here.version)  # it may have moved there
+            if here.module != asked.module:  # it has moved there
+                asks.setdefault(way[-1] if way else _SECTION, {}).setdefault(here.module, set()).add(here.version)
             if chosen.get(here.module, here.version) != here.version:
                 here = replace(here, version=chosen[here.module])
                 model = fetch([(here, way)])[here]
@@ -122,13 +128,37 @@ def _walk(roots: Sequence[Coordinate], chosen: Mapping[str, str], fetch: Fetch) 
                 if _is_excluded(module, excluded) or _is_excluded(module, PROVIDED):
                     continue
                 found = _version(dependency, chosen, here)
-                wanted.setdefault(module, set()).add(found[0])
+                asks.setdefault(here.module, {}).setdefault(module, set()).add(found[0])
                 target = coordinate(dependency.group, dependency.artifact, found[1], str(here))
                 following.append(
                     (target, dependency.classifier, dependency.type, (*way, here.module), excluded | dependency.exclusions)
                 )
         level = following
-    return seen, wanted
+    return seen, asks
+
+
+def _wanted(asks: _Asks) -> dict[str, set[str]]:
+    """Return the versions of each module that count: those that nobody above has settled on every way."""
+    by_asker: dict[str, list[str]] = {}
+    for asker, modules in asks.items():
+        for module in modules:
+            by_asker.setdefault(module, []).append(asker)
+    settled: dict[str, frozenset[str] | None] = {_SECTION: frozenset()}  # None, or missing: nothing is known yet
+    waiting = [_SECTION]
+    while waiting:  # the sets only shrink, so it ends
+        asker = waiting.pop()
+        above = settled[asker] or frozenset()
+        for module in asks.get(asker, ()):
+            before = settled.get(module)
+            new = (above | asks[asker].keys()) if before is None else before & (above | asks[asker].keys())
+            if new != before and module != _SECTION:
+                settled[module] = new
+                waiting.append(module)
+    wanted = {}
+    for module, askers in by_asker.items():
+        free = [one for one in askers if module not in (settled.get(one) or ())]
+        wanted[module] = set().union(*(asks[one][module] for one in free or askers))
+    return wanted
 
 
 def _version(dependency: Dependency, chosen: Mapping[str, str], here: Coordinate) -> tuple[str, str]:

@@ -44,12 +44,29 @@ def test_all_that_is_needed_the_named_first() -> None:
     ]  # fmt: skip
 
 
-def test_the_newest_version_that_anybody_needs_and_none_of_what_only_the_older_one_needed() -> None:
+def test_the_newest_of_what_is_asked_for_beside_each_other_and_none_of_what_only_the_older_one_needed() -> None:
     poms = Poms(
-        pom_xml("g:a:1", "g:near:1.9", "g:b:1"), pom_xml("g:b:1", "g:near:1.10"), pom_xml("g:near:1.9", "g:old:1"),
-        pom_xml("g:near:1.10", "g:new:1"), pom_xml("g:old:1"), pom_xml("g:new:1"),
+        pom_xml("g:a:1", "g:x:1", "g:y:1"), pom_xml("g:x:1", "g:both:1.9"), pom_xml("g:y:1", "g:z:1"), pom_xml("g:z:1", "g:both:1.10"),
+        pom_xml("g:both:1.9", "g:old:1"), pom_xml("g:both:1.10", "g:new:1"), pom_xml("g:old:1"), pom_xml("g:new:1"),
     )  # fmt: skip
-    assert poms.found("g:a:1") == ["g:a:1", "g:near:1.10", "g:b:1", "g:new:1"]
+    assert poms.found("g:a:1") == ["g:a:1", "g:x:1", "g:y:1", "g:both:1.10", "g:z:1", "g:new:1"]
+
+
+def test_who_names_a_version_has_it_before_what_it_needs_unless_another_way_leads_there() -> None:
+    poms = Poms(
+        pom_xml("g:a:1", "g:b:1", "g:low:1"), pom_xml("g:b:1", "g:c:1"), pom_xml("g:c:1", "g:low:9"), pom_xml("g:low:1"), pom_xml("g:low:9"),
+        pom_xml("g:other:1", "g:c:1"),
+    )  # fmt: skip
+    assert poms.found("g:a:1") == ["g:a:1", "g:b:1", "g:low:1", "g:c:1"]
+    assert "g:low:9" in poms.found("g:a:1", "g:other:1")
+
+
+def test_a_version_that_only_a_package_asked_for_that_is_gone_is_not_taken() -> None:
+    poms = Poms(
+        pom_xml("g:a:1", "g:x:1", "g:y:1", "g:w:1"), pom_xml("g:x:1", "g:m:1"), pom_xml("g:y:1", "g:m:2"), pom_xml("g:w:1", "g:low:1"),
+        pom_xml("g:m:1", "g:low:9"), pom_xml("g:m:2"), pom_xml("g:low:1"), pom_xml("g:low:9"),
+    )  # fmt: skip
+    assert "g:low:1" in poms.found("g:a:1")
 
 
 def test_what_the_section_names_stays_as_it_is() -> None:

@@ -92,7 +92,10 @@ class Launch:
             self.asked = self.asked or number
         if self.job:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.job, number)
+                try:
+                    os.killpg(self.job, number)
+                except ProcessLookupError:  # it has no session of its own yet
+                    os.kill(self.job, number)
 
     def become_job(self, variables: "dict[str, str]") -> None:
         """Be the job's program."""
@@ -101,6 +104,8 @@ class Launch:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        if self.asked:  # it came while this process still had the launcher's handlers
+            os.kill(os.getpid(), self.asked)
         try:
             os.execvpe(self.argv[0], self.argv, variables)  # noqa: S606
         except OSError as error:
