@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wardian.lint import channels, images, indexes, locked, meaning, packages, python
+from wardian.lint import channels, images, indexes, locked, meaning, packages, python, spark
 from wardian.lint.finding import Rule
 
 UNKNOWN_IGNORE = Rule(
@@ -16,6 +16,7 @@ FAMILIES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("Channels", channels.RULES),
     ("Indexes and pip's options", indexes.RULES),
     ("Images", images.RULES),
+    ("Spark", spark.RULES),
     ("The definition as a whole", meaning.RULES),
     ("Locks", locked.RULES),
     ("Comments", (UNKNOWN_IGNORE,)),
