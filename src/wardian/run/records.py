@@ -216,7 +216,9 @@ class RunStore:
         return [RunRecord.from_row(row) for row in self.database.rows(f"SELECT * FROM runs WHERE {_IS_ACTIVE} ORDER BY id")]  # noqa: S608
 
     def any_elsewhere(self) -> bool:
-        """Return whether an engine has runs, or may have, that have not ended."""
+        """Return whether an engine has runs, or may have, that have not ended, and what became of them can be written down."""
+        if self.database.read_only:
+            return False
         return self.database.row(f"SELECT 1 FROM runs WHERE place IS NOT NULL AND {_IS_ACTIVE} LIMIT 1") is not None  # noqa: S608
 
     def reconcile(self) -> None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from wardian.errors import InvalidInput, NotFound, Unavailable, WardianError
+from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianError
 from wardian.events import Event, Listener, silent
 from wardian.run.directory import RunDirectory
 from wardian.run.handover import hands, offer
@@ -71,6 +71,8 @@ class RemoteRuns:
 
     def look_at(self, record: RunRecord) -> RunRecord:
         """Bring one record up to date, and what its run left home if it has ended; return it as it is then."""
+        if self._store.database.read_only:
+            return record
         if record.is_active and record.supervisor is None:
             self._look_at([record])
             record = self._store.existing(record.id)
@@ -82,7 +84,7 @@ class RemoteRuns:
         if place is not None and record.is_active and place.stage == TAKEN:
             try:
                 self._note(record, place, self._way(record), None)
-            except Unavailable:
+            except (Unavailable, Denied):
                 return record
             record = self._store.existing(record.id)
         return record
@@ -95,6 +97,13 @@ class RemoteRuns:
             if not taken:
                 return
             standings = way.target.standings([one.place.handle for one in taken if one.place])
+            unheard = [
+                one.place.handle
+                for one in taken
+                if one.place and one.cancel_asked and standings[one.place.handle].state == remote.WAITING
+            ]
+            if unheard:  # the engine did not answer when somebody wished it
+                way.target.cancel(unheard)
             doubtful = [one for one in taken if one.place and standings[one.place.handle].state != remote.WAITING]
             ended = way.carrier.have([f"{one.place.path}/{ENDED}" for one in doubtful if one.place])
             for one in taken:
@@ -110,7 +119,12 @@ class RemoteRuns:
                     self._note(one, place, way, standing)
                 else:
                     self._placed.say(one.id, waiting_words(one, standing))
-        except (Unavailable, NotFound, InvalidInput) as error:  # the last two: the kind or the options are of another Wardian
+        except (
+            Unavailable,
+            Denied,
+            NotFound,
+            InvalidInput,
+        ) as error:  # the last two: the kind or the options are of another Wardian
             target = records[0].configuration.target
             words = f"`{target}` cannot be asked: {error.message}"
             for one in records:
@@ -195,7 +209,7 @@ class RemoteRuns:
                 return record
             try:
                 return self._brought(record, place)
-            except (Unavailable, InvalidInput) as error:
+            except (Unavailable, Denied, InvalidInput) as error:
                 text = f"what run {record.id} left cannot be brought home: {error.message}; the next look tries again"
                 self._listener(Event("warning", text, data={"run_id": record.id}))
                 return record
@@ -299,7 +313,11 @@ class RemoteRuns:
     def forget(self, record: RunRecord) -> None:
         """Remove what an ended run has left on the nodes' side."""
         if record.place is not None and (record.place.stage != HOME or record.place.keeps):
-            self._way(record).carrier.remove(record.place.path)
+            try:
+                self._way(record).carrier.remove(record.place.path)
+            except (Unavailable, Denied) as error:
+                text = f"what run {record.id} left in {record.place.directory} stays there: {error.message}"
+                self._listener(Event("warning", text, data={"run_id": record.id}))
 
     def _directory(self, record: RunRecord) -> RunDirectory:
         return RunDirectory.of(self._runs_dir, record.id)

@@ -135,14 +135,19 @@ class Elsewhere:
             return self._user_managed(version, given)
         return self._locked(version, configuration, way, given, fetch=fetch)
 
-    def _agent(self, way: Way) -> Agent:
+    @cached_property
+    def _own_agent(self) -> Agent:
+        """The agent of this Wardian: what it is takes a look at hundreds of files, once for all runs that this process submits."""
         from wardian.run.node.bundle import node_agent
 
+        return node_agent(self._parts.cache / AGENTS)
+
+    def _agent(self, way: Way) -> Agent:
         platform = way.options.get("platform", this_platform().name)
         if get_platform(platform) != this_platform():
             raise InvalidInput(f"the nodes are {platform}, this machine is {this_platform().name}: the agent for them is made on such a machine",
                                code="agent_unavailable", hint="submit from a machine of the nodes' platform")  # fmt: skip
-        return node_agent(self._parts.cache / AGENTS)
+        return self._own_agent
 
     @staticmethod
     def _user_managed(version: EnvironmentVersion, given: Needs) -> Needs:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.engine import Scene
 from tests.support.jobs import a_configuration
 
-from wardian.errors import Conflict
+from wardian.errors import Conflict, Unavailable
 from wardian.run.node.sheet import NodeEnd
 from wardian.run.place import HOME, TAKEN, Place
 from wardian.run.record import Results
@@ -243,3 +243,39 @@ def test_runs_of_several_targets_take_a_question_each(scene: Scene) -> None:
     scene.cluster.engine.questions.clear()
     scene.remote.look()
     assert scene.cluster.engine.questions == [("standings", 1), ("standings", 1)]
+
+
+def test_a_wish_that_the_engine_did_not_hear_is_kept(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.engine.silent = True
+    with pytest.raises(Unavailable):
+        scene.remote.cancel(record)
+    assert scene.store.get(record.id).cancel_asked
+    scene.cluster.engine.silent = False
+    scene.remote.look()
+    scene.remote.look()
+    assert scene.store.get(record.id).state == "canceled"
+
+
+def test_a_record_can_be_deleted_though_its_place_is_gone(scene: Scene) -> None:
+    record = scene.remote.cancel(scene.submit())
+    heard: list[Event] = []
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, heard.append)
+    place = record.place
+    assert place is not None
+
+    def refuse(path: str) -> None:
+        raise Unavailable("it is not mounted")
+
+    scene.cluster.carrier.remove = refuse  # type: ignore[method-assign]
+    remote.forget(replace(record, place=replace(place, keeps=True)))
+    assert [event.text for event in heard] == [f"what run {record.id} left in {place.directory} stays there: it is not mounted"]
+
+
+def test_records_that_can_only_be_read_are_shown_as_they_are(scene: Scene) -> None:
+    record = scene.submit()
+    scene.database.read_only = True
+    scene.cluster.engine.questions.clear()
+    assert not scene.store.any_elsewhere()
+    assert scene.remote.look_at(record) == record
+    assert scene.cluster.engine.questions == []
