@@ -1,238 +1,35 @@
-"""Runs that engines have: asked after, followed, canceled and brought home by whoever looks; no process waits for them."""
+"""Runs that engines have, for those who wait for them: followed, waited for, canceled. No process of ours lives while nobody does."""
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import time
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
-from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianError
-from wardian.events import Event, Listener, silent
-from wardian.run.directory import RunDirectory
+from wardian.errors import Denied, Unavailable
+from wardian.events import Event
 from wardian.run.handover import hands, offer
-from wardian.run.homecoming import bring_files, bring_log, last_words, with_files
-from wardian.run.node.sheet import CANCEL, ENDED, STATUS, NodeEnd, NodeStatus
+from wardian.run.homecoming import bring_log
+from wardian.run.node.sheet import CANCEL
 from wardian.run.place import HOME, OFFERED, TAKEN
-from wardian.run.placed import PlacedRuns
-from wardian.run.reconciling import progress_of, verdict_of, waiting_words
-from wardian.run.record import RUNNING
-from wardian.run.targets import remote
+from wardian.run.remote_looks import RemoteLooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from wardian.run.handover import Way
-    from wardian.run.place import Place
-    from wardian.run.reconciling import Verdict
-    from wardian.run.record import Results, RunRecord
-    from wardian.run.records import RunStore
-    from wardian.run.targets.remote import Standing
+    from wardian.run.record import RunRecord
 
-ENGINE_LOG = "engine.txt"
-T = TypeVar("T")
-_SMALL_BYTES = 16 << 20
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _FIRST_QUESTION_S, _LAST_QUESTION_S = 0.5, 10.0  # between two questions to an engine about one run
 
 
-class RemoteRuns:
-    """Looks after the runs of a workspace that engines have.
-
-    Args:     reach: the way to where a run is, by its record.
-    """
-
-    def __init__(self, store: RunStore, runs_dir: Path, reach: Callable[[RunRecord], Way], listener: Listener = silent) -> None:
-        self._store = store
-        self._placed = PlacedRuns(store)
-        self._runs_dir = runs_dir
-        self._reach = reach
-        self._listener = listener
-        self._ways: dict[tuple[object, ...], Way] = {}
-        self._silent: set[str] = set()
-
-    def get(self, run_id: str) -> RunRecord:
-        """Return a record as it is written."""
-        return self._store.existing(run_id)
-
-    # -- looking -------------------------------------------------------------------------------------------------------
-
-    def look(self) -> None:
-        """Bring the records of all active runs up to date: one question for each target, however many runs it has.
-
-        What they left stays there until somebody looks at one of them. A target that cannot be asked leaves its runs as they are.
-        """
-        for _, group in itertools.groupby(
-            self._placed.active(), key=lambda record: (record.configuration.target, _road(record))
-        ):
-            self._look_at(list(group))
-
-    def look_at(self, record: RunRecord) -> RunRecord:
-        """Bring one record up to date, and what its run left home if it has ended; return it as it is then."""
-        if self._store.database.read_only:
-            return record
-        if record.is_active and record.supervisor is None:
-            self._look_at([record])
-            record = self._store.existing(record.id)
-        return self.bring_home(record)
-
-    def peek(self, record: RunRecord) -> RunRecord:
-        """Bring one record up to date by its node's word alone: the engine is not asked."""
-        place = record.place
-        if place is not None and record.is_active and place.stage == TAKEN:
-            try:
-                self._note(record, place, self._way(record), None)
-            except (Unavailable, Denied):
-                return record
-            record = self._store.existing(record.id)
-        return record
-
-    def _look_at(self, records: Sequence[RunRecord]) -> None:
-        try:
-            way = self._way(records[0])
-            offered = self._offer_again([one for one in records if _stage(one) == OFFERED], way)
-            taken = [*(one for one in records if _stage(one) == TAKEN), *(one for one in offered if _stage(one) == TAKEN)]
-            if not taken:
-                return
-            standings = way.target.standings([one.place.handle for one in taken if one.place])
-            unheard = [
-                one.place.handle
-                for one in taken
-                if one.place and one.cancel_asked and standings[one.place.handle].state == remote.WAITING
-            ]
-            if unheard:  # the engine did not answer when somebody wished it
-                way.target.cancel(unheard)
-            doubtful = [one for one in taken if one.place and standings[one.place.handle].state != remote.WAITING]
-            ended = way.carrier.have([f"{one.place.path}/{ENDED}" for one in doubtful if one.place])
-            for one in taken:
-                place = one.place
-                assert place is not None  # noqa: S101 - its stage says so
-                standing = standings[place.handle]
-                has_ended = f"{place.path}/{ENDED}" in ended
-                if (
-                    has_ended
-                    or standing.state in (remote.ENDED, remote.UNKNOWN)
-                    or (standing.state == remote.RUNNING and one.state != RUNNING)
-                ):
-                    self._note(one, place, way, standing)
-                else:
-                    self._placed.say(one.id, waiting_words(one, standing))
-        except (
-            Unavailable,
-            Denied,
-            NotFound,
-            InvalidInput,
-        ) as error:  # the last two: the kind or the options are of another Wardian
-            target = records[0].configuration.target
-            words = f"`{target}` cannot be asked: {error.message}"
-            for one in records:
-                self._placed.say(one.id, words)
-            if target not in self._silent:
-                self._silent.add(target)
-                self._listener(
-                    Event(
-                        "warning",
-                        f"{words}; its runs are shown as they were",
-                        data={"target": target, "code": error.stable_code},
-                    )
-                )
-
-    def _offer_again(self, records: Sequence[RunRecord], way: Way) -> list[RunRecord]:
-        """Finish what a process began that was killed, or that got no answer; return the records as they are then."""
-        found = []
-        for record in records:
-            with hands(self._directory(record), wait=False) as held:
-                if not held:  # whoever holds them is at it
-                    continue
-                try:
-                    offered = offer(record.id, self._placed, self._store, way)
-                except WardianError as error:
-                    self._listener(
-                        Event("warning", f"run {record.id} was refused: {error.message}", data={"run_id": record.id})
-                    )
-                    continue
-                if offered.cancel_asked and offered.place and offered.place.handle:
-                    way.target.cancel([offered.place.handle])
-                found.append(offered)
-        return found
-
-    def _note(self, record: RunRecord, place: Place, way: Way, standing: Standing | None) -> None:
-        """Write down what is known of one run; its end, if it has ended."""
-        end = self._read(way, f"{place.path}/{ENDED}", NodeEnd.from_json)
-        words = ""
-        if end is None and standing is not None and standing.state in (remote.ENDED, remote.UNKNOWN):
-            words = last_words(way.carrier, f"{place.path}/{ENGINE_LOG}")
-        verdict = verdict_of(record, standing, end, words)
-        if verdict is None:
-            status = self._read(way, f"{place.path}/{STATUS}", NodeStatus.from_json)
-            state, since = progress_of(record, standing, status)
-            if state:
-                self._placed.advance(record.id, state, since)
-            if standing is not None:
-                self._placed.say(record.id, waiting_words(record, standing))
-            return
-        node = (end.node if end else "") or (standing.node if standing else "")
-        self._end(record, replace(place, node=node[:200]), verdict, end)
-
-    def _end(self, record: RunRecord, place: Place, verdict: Verdict, end: NodeEnd | None) -> None:
-        self._placed.end(
-            record.id, verdict.state, code=verdict.code, reason=verdict.reason, exit_code=verdict.exit_code, signal=verdict.signal,
-            results=_results(record, place, end), began=end.began if end else None, ended=end.ended if end else None, place=place,
-        )  # fmt: skip
-
-    def _read(self, way: Way, path: str, parse: Callable[[bytes], T]) -> T | None:
-        text = way.carrier.read(path, 0, _SMALL_BYTES)
-        if not text:
-            return None
-        try:
-            return parse(text)
-        except InvalidInput as error:  # it is being written; or the node's disk is full, or worse
-            self._listener(Event("warning", f"{path} on the nodes' side: {error.message}"))
-            return None
-
-    # -- bringing home -------------------------------------------------------------------------------------------------
-
-    def bring_home(self, record: RunRecord, *, wait: bool = True) -> RunRecord:
-        """Bring log and files of an ended run home, and remove its directory there; return the record with what it left.
-
-        Idempotent, and safe across processes. If it cannot be done now, the next look does it.
-        """
-        place = record.place
-        if place is None or record.is_active or place.stage == HOME:
-            return record
-        with hands(self._directory(record), wait=wait) as held:
-            record = self._store.existing(record.id)
-            place = record.place
-            if not held or place is None or place.stage == HOME:
-                return record
-            try:
-                return self._brought(record, place)
-            except (Unavailable, Denied, InvalidInput) as error:
-                text = f"what run {record.id} left cannot be brought home: {error.message}; the next look tries again"
-                self._listener(Event("warning", text, data={"run_id": record.id}))
-                return record
-
-    def _brought(self, record: RunRecord, place: Place) -> RunRecord:
-        directory, results = self._directory(record), record.results
-        if place.stage == TAKEN:
-            way = self._way(record)
-            for rank in range(record.configuration.resources.nodes or 1):
-                bring_log(way.carrier, place, directory, rank)
-            results = bring_files(way.carrier, place, directory, results)
-        else:
-            results = with_files(results, directory)
-        record = self._placed.came_home(record.id, results, replace(place, stage=HOME, task=None))
-        if not place.keeps:
-            self._way(record).carrier.remove(place.path)
-        return record
-
-    # -- following, waiting, canceling ---------------------------------------------------------------------------------
+class RemoteRuns(RemoteLooks):
+    """Looks after the runs of a workspace that engines have, and waits for them."""
 
     def follow(self, record: RunRecord) -> Iterator[bytes]:
         """Yield the log of a run as it grows, from its beginning until the run has ended; what is read is kept here."""
-        log, position = self._directory(record).log, 0
+        log, position = self.directory(record).log, 0
         for current in self.watch(record):
             self._fetch_log(current)
             with log.open("rb") if log.exists() else _nothing() as stream:
@@ -245,10 +42,10 @@ class RemoteRuns:
         place = record.place
         if place is None or place.stage != TAKEN:
             return
-        with hands(self._directory(record), wait=not record.is_active) as held:
+        with hands(self.directory(record), wait=not record.is_active) as held:
             if held:
                 try:
-                    bring_log(self._way(record).carrier, place, self._directory(record))
+                    bring_log(self.way(record).carrier, place, self.directory(record))
                 except Unavailable:
                     return
 
@@ -272,11 +69,11 @@ class RemoteRuns:
         while True:
             before = record.state
             if time.monotonic() >= due:
-                record = self.look_at(self._store.existing(record.id))
+                record = self.look_at(self.store.existing(record.id))
                 due = time.monotonic() + question_s
                 question_s = min(question_s * 1.5, _LAST_QUESTION_S)
             else:
-                record = self.bring_home(self.peek(self._store.existing(record.id)))
+                record = self.bring_home(self.peek(self.store.existing(record.id)))
             if record.state != before:
                 pause_s = _SHORTEST_PAUSE_S
             is_late = deadline is not None and time.monotonic() >= deadline
@@ -292,19 +89,19 @@ class RemoteRuns:
 
         Raises:   Conflict: ``run_ended``.  Unavailable: the engine does not answer; the wish is recorded, and kept for the next look.
         """
-        record = self._store.ask_cancel(record.id)
+        record = self.store.ask_cancel(record.id)
         place = record.place
         if place is None or record.supervisor is not None:
             return record
         if cause != "canceled":
             place = replace(place, asked=cause)
-            record = self._placed.put(record.id, place)
-        way = self._way(record)
+            record = self.placed.put(record.id, place)
+        way = self.way(record)
         with tempfile.NamedTemporaryFile() as empty:
             way.carrier.send({f"{place.path}/{CANCEL}": empty.name})
         if place.stage == OFFERED:
-            with hands(self._directory(record)):
-                record = offer(record.id, self._placed, self._store, way)
+            with hands(self.directory(record)):
+                record = offer(record.id, self.placed, self.store, way)
                 place = record.place or place
         if place.handle:
             way.target.cancel([place.handle])
@@ -314,44 +111,10 @@ class RemoteRuns:
         """Remove what an ended run has left on the nodes' side."""
         if record.place is not None and (record.place.stage != HOME or record.place.keeps):
             try:
-                self._way(record).carrier.remove(record.place.path)
+                self.way(record).carrier.remove(record.place.path)
             except (Unavailable, Denied) as error:
                 text = f"what run {record.id} left in {record.place.directory} stays there: {error.message}"
-                self._listener(Event("warning", text, data={"run_id": record.id}))
-
-    def _directory(self, record: RunRecord) -> RunDirectory:
-        return RunDirectory.of(self._runs_dir, record.id)
-
-    def _way(self, record: RunRecord) -> Way:
-        key = _road(record)
-        if key not in self._ways:
-            self._ways[key] = self._reach(record)
-        return self._ways[key]
-
-
-def _road(record: RunRecord) -> tuple[object, ...]:
-    """Return what the way to a run depends on; two with the same are reached in the same way."""
-    place = record.place
-    return (place.kind, place.root, tuple(sorted(place.options.items()))) if place else ()
-
-
-def _stage(record: RunRecord) -> str:
-    return record.place.stage if record.place else ""
-
-
-def _results(record: RunRecord, place: Place, end: NodeEnd | None) -> Results:
-    if end is None:
-        return record.results
-    made_with = record.results.environment
-    parts = [made_with.summary.split(" · ")[0], *([end.prepared] if end.prepared else [])]
-    environment = replace(
-        made_with, prefix_key=end.prefix_key or made_with.prefix_key, observed=end.observed or made_with.observed,
-        summary=" · ".join(part for part in (*parts, place.node) if part),
-    )  # fmt: skip
-    notes = [*record.results.notes, *(str(note)[:1000] for note in end.notes[:50])]
-    if end.attempt > 1:
-        notes.append(f"the engine started it {end.attempt} times")
-    return replace(record.results, environment=environment, notes=tuple(notes))
+                self.listener(Event("warning", text, data={"run_id": record.id}))
 
 
 def _nothing() -> IO[bytes]:
