@@ -152,6 +152,23 @@ def test_nothing_but_the_script_is_executed(hosts: SshHosts, tmp_path: Path) -> 
     assert not (tmp_path / "made").exists()
 
 
+def test_one_shell_answers_many_questions_whatever_the_last_one_did(hosts: SshHosts) -> None:
+    shells = set()
+    for script, given, said in (
+        ("echo $$; cat", b"read", b"read"), ("echo $$; exit 0", b"not read" * 1000, b""), ("echo $$; cd /; exec 1>&- 2>&-", b"", b""),
+        ("echo $$; printf 'a\\000b\\n--x--\\n'", b"", b"a\0b\n--x--\n"), ("echo $$; sleep 600 >/dev/null 2>&1 & echo $!", b"", None),
+    ):  # fmt: skip
+        out = hosts.ask("127.0.0.1", script, given).out
+        shells.add(out.partition(b"\n")[0])
+        assert said is None or out.partition(b"\n")[2] == said
+    processes.kill(int(out.split()[1]), signal.SIGKILL)
+    assert len(shells) == 1
+    assert hosts.ask("127.0.0.1", "echo broken; if", ok=(0, 2)).code == 2
+    assert hosts.ask("127.0.0.1", "echo on >&2; exit 7", ok=(7,)).err == "on"
+    hosts._shells["127.0.0.1"]._process.kill()
+    assert hosts.ask("127.0.0.1", "echo again").out == b"again\n"
+
+
 # -- connections that are cut --------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
@@ -18,13 +19,17 @@ from wardian.run.targets.bring_home import unpack_home
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wardian.run.configuration import Resources
     from wardian.run.targets.ssh_connection import Said, SshHosts
 
 _BATCH_BYTES = 64 << 20  # what arrives at once: a connection that is cut costs no more
 _FACTS = 5  # words of a line
+_INLINE_BYTES, _HEADER_BYTES = (
+    48 << 10,
+    1024,
+)  # the other side reads each byte of a question by itself: more goes a way of its own
 _LITTLE_FILES, _LITTLE_BYTES = 8, 1 << 20
 _AT_ONCE = 1000  # paths in one question
 
@@ -187,11 +192,16 @@ class SshCarrier:
         names = {f"{token}-{number}": path for number, path in enumerate(files)}
         script = "".join(dict.fromkeys(scripts.guarded(self.root, path) for path in files))
         script += scripts.receive(self.root, token, {name: self._place(path) for name, path in names.items()})
+        inside = {name: files[path] for name, path in names.items()}
+        first = self._place(next(iter(files)))
+        if _size_bytes(inside.values(), _INLINE_BYTES) < _INLINE_BYTES:
+            tar = io.BytesIO()
+            _write_tar(tar, inside, private=private)
+            self._refuse_link(self._hosts.ask(host, script, tar.getvalue(), ok=(0, scripts.LINK)), first)
+            return
         with self._hosts.started(host, script) as talk:
-            out, err = talk.feed(
-                lambda stream: _write_tar(stream, {name: files[path] for name, path in names.items()}, private=private)
-            )
-            self._refuse_link(self._hosts.answer(host, talk, out, err, (0, scripts.LINK)), self._place(next(iter(files))))
+            out, err = talk.feed(lambda stream: _write_tar(stream, inside, private=private))
+            self._refuse_link(self._hosts.answer(host, talk, out, err, (0, scripts.LINK)), first)
 
 
 class Load:
@@ -231,6 +241,21 @@ def loads(hosts: SshHosts, directory: str, task: str) -> list[Load]:
 def _run_of(path: str) -> str | None:
     parts = path.split("/")
     return parts[1] if parts[0] == RUNS and len(parts) > 1 else None
+
+
+def _size_bytes(places: Iterable[str], enough: int) -> int:
+    """Return about how many bytes a tar of these files and directories has; ``enough`` or more: it has many."""
+    total = 0
+    for here in places:
+        stack = [here]
+        while stack and total < enough:
+            place = stack.pop()
+            total += _HEADER_BYTES
+            if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114 - thousands of files
+                stack += (entry.path for entry in os.scandir(place))
+            else:
+                total += os.lstat(place).st_size
+    return total
 
 
 def _is_little(files: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from wardian.errors import Denied, DiskFull, Unavailable, WardianError
+from wardian.run.targets.ssh_shell import LOOP, LostShell, RemoteShell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +59,9 @@ class SshHosts:
         self.names = tuple(options["hosts"].split(","))
         self._options = options
         self._environ = {name: environ[name] for name in _PASSED if name in environ} | {"LC_ALL": "C"}
+        self._shells: dict[str, RemoteShell] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        weakref.finalize(self, _close, self._shells)
 
     def ask(
         self, host: str, script: str, given: bytes = b"", *, timeout_s: float = QUESTION_S, ok: Sequence[int] = (0,)
@@ -66,14 +71,53 @@ class SshHosts:
         Args:     ok: exit codes that are answers; others are errors.
         Raises:   Unavailable: no answer.  Denied: the host, or who we are to it, is not known; something there is not ours.  DiskFull.
         """
-        with self.started(host, script) as talk:
+        try:
+            said = self._asked(host, script, given, timeout_s)
+        except LostShell as lost:
+            raise self._no_connection(host, lost.words, _SSH_FAILED) from lost
+        except TimeoutError:
+            raise Unavailable(
+                f"{host} has not answered within {timeout_s:g} s", code="ssh_unavailable", hint=self._by_hand(host)
+            ) from None
+        if said.code in ok:
+            return said
+        raise self.failure(host, said)
+
+    def _asked(self, host: str, script: str, given: bytes, timeout_s: float) -> Said:
+        """Ask through the shell that is kept; where that is busy, through another. What was lost since the last question is asked again."""
+        content = script.encode(errors="surrogateescape")
+        lock = self._locks.setdefault(host, threading.Lock())
+        if not lock.acquire(blocking=False):
+            shell = self._shell(host)
             try:
-                out, err = talk.communicate(given, timeout_s)
-            except subprocess.TimeoutExpired:
-                raise Unavailable(
-                    f"{host} has not answered within {timeout_s:g} s", code="ssh_unavailable", hint=self._by_hand(host)
-                ) from None
-            return self.answer(host, talk, out, err, ok)
+                return Said(*shell.ask(content, given, timeout_s))
+            finally:
+                shell.close()
+        try:
+            kept = self._shells.pop(host, None)
+            if kept is not None:
+                with contextlib.suppress(LostShell):
+                    return self._answered(host, kept, content, given, timeout_s)
+            return self._answered(host, self._shell(host), content, given, timeout_s)
+        finally:
+            lock.release()
+
+    def _answered(self, host: str, shell: RemoteShell, script: bytes, given: bytes, timeout_s: float) -> Said:
+        """Return what ``shell`` answers, and keep it; one that does not answer is kept no longer."""
+        try:
+            said = Said(*shell.ask(script, given, timeout_s))
+        except BaseException:
+            shell.close()
+            raise
+        self._shells[host] = shell
+        return said
+
+    def _shell(self, host: str) -> RemoteShell:
+        token = secrets.token_hex(16)
+        try:
+            return RemoteShell(self._command(host, LOOP), Talk.framed(LOOP, token), self._environ)
+        except FileNotFoundError:
+            raise _no_client() from None
 
     def ask_all(self, ask: Callable[[str], Said], hosts: Sequence[str] | None = None) -> dict[str, Said | WardianError]:
         """Return what ``ask`` of each host came to, all at the same time."""
@@ -125,6 +169,7 @@ class SshHosts:
 
     def close(self) -> None:
         """End the connections that are kept."""
+        _close(self._shells)
         for host in self.names:
             if self._sockets is not None:
                 subprocess.run([*self._client(host)[:-1], "-O", "exit", host], stdin=subprocess.DEVNULL, capture_output=True, check=False,
@@ -205,6 +250,15 @@ class SshHosts:
         return Unavailable(f"{host} cannot be reached: ssh says: {last}", code="ssh_unavailable", hint=self._by_hand(host))
 
 
+def _no_client() -> Unavailable:
+    return Unavailable("there is no `ssh` on this machine", code="ssh_missing", hint="install the OpenSSH client")
+
+
+def _close(shells: dict[str, RemoteShell]) -> None:
+    while shells:
+        shells.popitem()[1].close()
+
+
 class Talk:
     """A script at work on another machine.
 
@@ -230,10 +284,6 @@ class Talk:
     def framed(script: str, token: str) -> bytes:
         """Return the script so that a shell that got only a part of it does nothing."""
         return f"{{ echo --{token}--\n{script}\nexit\n}}\n".encode(errors="surrogateescape")
-
-    def communicate(self, given: bytes, timeout_s: float | None) -> tuple[bytes, bytes]:
-        """Give it its input, and return all that it says."""
-        return self.process.communicate(self._script + given, timeout_s)
 
     def feed(self, write: Callable[[IO[bytes]], None]) -> tuple[bytes, bytes]:
         """Give it what ``write`` writes, and return all that it says."""
