@@ -143,24 +143,6 @@ def test_a_killed_foreground_leaves_its_run_and_the_next_look_brings_it_home(cli
     assert newest(cli)["results"]["output_files"] == 1
 
 
-def test_a_large_log_comes_home_whole(cli: Cli) -> None:
-    cli.write("loud.py", "import sys\nline = b'x' * 999 + b'\\n'\nfor _ in range(100_000): sys.stdout.buffer.write(line)\n")
-    out = cli.directory / "seen"
-    with out.open("wb") as stream:
-        process = cli.start("run", "-t", "hpc", "-e", "host", "loud.py", stdout=stream)
-        assert process.wait(timeout=500) == 0
-    assert out.stat().st_size == 100_000_000
-    out.unlink()
-    assert (cli.home / "workspaces/default/runs" / newest(cli)["id"] / "log.txt").stat().st_size == 100_000_000
-
-
-def test_it_is_reproduced_there(cli: Cli) -> None:
-    assert on_slurm(cli, "-V", "SEED=7", "train.py").code == 0
-    done = cli.run("runs", "reproduce", "latest")
-    assert (done.code, done.out) == (0, "hello\n")
-    assert newest(cli)["configuration"]["target"] == "hpc"
-
-
 def test_a_run_of_a_forgotten_job_is_right_by_its_nodes_word(cli: Cli, tmp_path: Path) -> None:
     assert on_slurm(cli, "-d", "train.py").code == 0
     run = newest(cli)["id"]
