@@ -113,12 +113,15 @@ class PortableCleaning:
 
     kinds: tuple[str, ...] = ("portable",)
 
-    def __init__(self, place: Path):
+    def __init__(self, prefixes: PrefixCache, place: Path):
+        self._prefixes = prefixes
         self.place = place
 
     def candidates(self) -> Iterator[Candidate]:
         """See ``Beside``."""
-        for path in sorted(self.place.glob(f"*{_SUFFIX}")):
+        for path in self._archives():
+            if self._is_held(path):
+                continue
             try:
                 used = path.stat().st_mtime
             except FileNotFoundError:
@@ -127,12 +130,19 @@ class PortableCleaning:
 
     def kept(self) -> Iterable[Path]:
         """See ``Beside``."""
-        return ()
+        return [path for path in self._archives() if self._is_held(path)]
+
+    def _archives(self) -> list[Path]:
+        return sorted(self.place.glob(f"*{_SUFFIX}"))
+
+    def _is_held(self, path: Path) -> bool:
+        """Return whether a run uses the prefix, and may be sending its archive."""
+        return self._prefixes.use_lock(path.name.removesuffix(_SUFFIX)).is_held()
 
     def remove(self, candidate: Candidate) -> bool:
         """See ``Beside``."""
         try:
-            if candidate.path.stat().st_mtime > candidate.used:
+            if candidate.path.stat().st_mtime > candidate.used or self._is_held(candidate.path):
                 return False
             candidate.path.unlink()
         except FileNotFoundError:

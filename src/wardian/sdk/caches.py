@@ -106,7 +106,11 @@ class Caches:
         from wardian.prefix.portable import DIRECTORY, PortableCleaning
         from wardian.sdk.uv_cleaning import UvCleaning
 
-        return (self._images, UvCleaning(self._parts.cache), PortableCleaning(self._parts.cache / DIRECTORY))
+        return (
+            self._images,
+            UvCleaning(self._parts.cache),
+            PortableCleaning(self._parts.prefixes, self._parts.cache / DIRECTORY),
+        )
 
     @property
     def _tools(self) -> dict[str, Path]:

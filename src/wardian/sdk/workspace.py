@@ -138,8 +138,8 @@ class Workspace:
                   inputs: NAME → path, given by reference, read-only.
                   variables: NAME → value; None passes the caller's own NAME on.
                   timeout_s: seconds, > 0; None: no limit.
-                  target: ``local`` | ``podman`` | ``docker`` | one of ``Workspace.targets``; None: a container for a definition that is nothing but an image, else here.
-                  options: what the target alone understands: ``shm`` and ``arguments`` of podman and docker.
+                  target: ``local`` | ``podman`` | ``docker`` | ``spark`` | one of ``Workspace.targets``; None: a container for a definition that is nothing but an image, Spark for one with a Spark section, else here.
+                  options: what the target alone understands: ``shm`` and ``arguments`` of podman and docker, ``master``, ``environment`` and ``spark.*`` of spark.
                   detach: False runs it within this call, and returns when it has ended.
         Raises:   InvalidInput: nothing to run, or a wrong value.  NotFound.  What locking and installing raise, if not detached.
         """

@@ -99,11 +99,15 @@ def test_a_clean_up_takes_what_was_not_used_since(prefixes: PrefixCache, tmp_pat
     prefix = installed(prefixes, "lib/python3.11/site-packages/alpha.py")
     path = ensure_portable(prefixes, prefix, tmp_path / "portable", silent)
     os.utime(path, (1, 1))
-    cleaning = PortableCleaning(tmp_path / "portable")
+    cleaning = PortableCleaning(prefixes, tmp_path / "portable")
     (candidate,) = cleaning.candidates()
     assert (candidate.kind, candidate.path) == ("portable", path)
     ensure_portable(prefixes, prefix, tmp_path / "portable", silent)  # somebody uses it
     assert not cleaning.remove(candidate)
     (candidate,) = cleaning.candidates()
+    with prefixes.hold(PREFIX):  # a run may be sending it
+        assert not list(cleaning.candidates())
+        assert list(cleaning.kept()) == [path]
+        assert not cleaning.remove(candidate)
     assert cleaning.remove(candidate)
     assert not path.exists()
