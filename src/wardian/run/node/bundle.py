@@ -5,6 +5,7 @@ A node needs neither Python nor conda nor a C library for it; what an environmen
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,13 +19,16 @@ from pathlib import Path
 from wardian import errors
 from wardian.definition.platform import this_platform
 from wardian.digest import Digest
-from wardian.errors import RunFailed
+from wardian.errors import RunFailed, WardianError
 from wardian.run.node.sheet import AGENTS
 from wardian.run.python_copy import PROGRAM, NotCopied, copied, copy_program, ensure_copy, look
+from wardian.small_file import read_small
+from wardian.tools.disk import write_atomically
 from wardian.tools.own_python import LIBRARIES, LOADER, MARK, PROGRAMS
 from wardian.tools.uv import uv_program
 
 _SCHEME = "node-agent-1"
+_MEMORY = ".identity"  # beside the agents
 _SITE, _MAIN, _START = "site", "main.py", f"{PROGRAMS}/wardian-node"
 DISTRIBUTIONS = ("certifi", "packaging", "py-rattler", "zstandard")  # what Wardian imports to install a lock
 # of the standard library, what no installation imports, and of packages, what no program does
@@ -99,7 +103,7 @@ def node_agent(root: Path, *, interpreter: str = sys.executable) -> Agent:
     """
     try:
         program = Path(interpreter).resolve()
-        digest = _identity(program)
+        digest = _known_identity(root, program)
         place = ensure_copy(root, digest, MARK, lambda half: _make(half, interpreter, program, digest))
         return Agent(place, digest, this_platform().name)
     except NotCopied as error:
@@ -107,6 +111,27 @@ def node_agent(root: Path, *, interpreter: str = sys.executable) -> Agent:
             f"this Wardian cannot be sent to nodes: {error}", code="agent_unavailable",
             hint="install it on Linux, with pip or uv, on an ordinary Python or one of uv's",
         ) from error  # fmt: skip
+
+
+def _known_identity(root: Path, program: Path) -> Digest:
+    """Return what ``_identity`` does; from memory while no file has another size or time, and nothing was installed or removed."""
+    found = program.stat()
+    signs: list[object] = [_SCHEME, sys.version, str(program), found.st_size, found.st_mtime_ns]
+    signs += [(place, os.stat(place).st_mtime_ns) for place in sys.path if place.endswith("-packages") and os.path.isdir(place)]  # noqa: PTH112, PTH116
+    for directory, _, files in os.walk(_own_package()):
+        for name in files:
+            if name.endswith(".py"):
+                status = os.stat(f"{directory}/{name}")  # noqa: PTH116 - hundreds
+                signs.append((f"{directory}/{name}", status.st_size, status.st_mtime_ns))
+    signature, memory = Digest.of(repr(signs).encode()), root / _MEMORY
+    with contextlib.suppress(OSError, ValueError):
+        before, known = read_small(memory).decode().split()
+        if before == signature and (root / known / MARK).exists():
+            return Digest(known)
+    digest = _identity(program)
+    with contextlib.suppress(OSError, WardianError):  # else the next one looks again
+        write_atomically(memory, f"{signature} {digest}".encode())
+    return digest
 
 
 def _identity(program: Path) -> Digest:

@@ -49,6 +49,7 @@ class SshCarrier:
     @cached_property
     def root(self) -> str:
         """The node directory: as the target's options say, or ``.wardian`` in the home there."""
+        self._hosts.hurry()  # whoever asks where it is has more questions
         if self._root is not None:
             return self._root.rstrip("/")
         home = self._hosts.ask(self._hosts.names[0], scripts.HOME).out.decode(errors="replace").strip()

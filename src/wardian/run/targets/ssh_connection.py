@@ -95,6 +95,8 @@ class SshHosts:
                 shell.close()
         try:
             kept = self._shells.pop(host, None)
+            if kept is not None and kept.is_fresh:
+                return self._answered(host, kept, content, given, timeout_s)
             if kept is not None:
                 with contextlib.suppress(LostShell):
                     return self._answered(host, kept, content, given, timeout_s)
@@ -111,6 +113,13 @@ class SshHosts:
             raise
         self._shells[host] = shell
         return said
+
+    def hurry(self) -> None:
+        """Begin to connect to the machine, if it is one: the first question need not wait for it then. Nothing is raised."""
+        host = self.names[0]
+        if len(self.names) == 1 and host not in self._locks:
+            with contextlib.suppress(WardianError), self._locks.setdefault(host, threading.Lock()):
+                self._shells[host] = self._shell(host)
 
     def _shell(self, host: str) -> RemoteShell:
         token = secrets.token_hex(16)

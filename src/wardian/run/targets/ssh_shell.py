@@ -70,6 +70,11 @@ class RemoteShell:
             raise LostShell(complaints or code)
         return int(code), out, complaints.strip()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has not been asked anything yet."""
+        return bool(self._first)
+
     def close(self) -> None:
         """End it: the other side's loop ends with its input."""
         for stream in (self._process.stdin, self._process.stdout):

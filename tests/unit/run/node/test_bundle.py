@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.support.jobs import wait_until
@@ -16,9 +16,6 @@ from wardian.errors import RunFailed
 from wardian.run.node import bundle
 from wardian.run.node.bundle import Agent, node_agent
 from wardian.tools import own_python
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +29,14 @@ def test_it_is_made_once_and_named_by_what_it_is_made_of(agent: Agent) -> None:
     assert agent.path.stat().st_ino == before
     assert agent.path.name == agent.digest
     assert json.loads((agent.path / own_python.MARK).read_text())["digest"] == agent.digest
+
+
+def test_it_is_named_anew_when_what_it_is_made_of_has_changed(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "_SCHEME", "another")
+    other = bundle._known_identity(agent.path.parent, Path(sys.executable).resolve())
+    assert other != agent.digest
+    monkeypatch.undo()
+    assert bundle._known_identity(agent.path.parent, Path(sys.executable).resolve()) == agent.digest
 
 
 def test_nothing_that_it_uses_is_this_machines(agent: Agent, tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_what_cannot_be_sent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(RunFailed, match="not-installed-anywhere is not installed") as caught:
         node_agent(tmp_path)
     assert caught.value.stable_code == "agent_unavailable"
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_one_that_is_made_by_two_at_once_is_whole(tmp_path: Path) -> None:
@@ -90,4 +95,4 @@ def test_one_that_is_made_by_two_at_once_is_whole(tmp_path: Path) -> None:
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = {process.communicate()[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0]
-    wait_until(lambda: [path.name for path in tmp_path.iterdir()] == [*said])
+    wait_until(lambda: [path.name for path in tmp_path.iterdir() if path.is_dir()] == [*said])
