@@ -125,10 +125,12 @@ def test_what_leads_out_or_is_no_file_stays_behind_by_name(carrier: Carrier, the
     (snapshot / "outputs/absolute").symlink_to("/etc/passwd")
     (snapshot / "outputs/up").symlink_to("../../secrets.json")
     (snapshot / "outputs/inside").symlink_to("../a.py")
+    (snapshot / "outputs/here").symlink_to(".")
+    (snapshot / "outputs/round").symlink_to("here/../../up")  # which does not look it
     os.mkfifo(snapshot / "pipe")
     behind = carrier.fetch("runs/r/snapshot", str(tmp_path / "home"))
-    assert [one.split(":")[0] for one in behind] == ["outputs/absolute", "outputs/up", "pipe"]
-    assert sorted(path.name for path in (tmp_path / "home/outputs").iterdir()) == ["inside"]
+    assert [one.split(":")[0] for one in behind] == ["outputs/absolute", "outputs/round", "outputs/up", "pipe"]
+    assert sorted(path.name for path in (tmp_path / "home/outputs").iterdir()) == ["here", "inside"]
 
 
 def test_more_than_wanted_does_not_come(carrier: Carrier, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import Denied, DiskFull, InvalidInput, NotFound, Unavailable, WardianError
 from wardian.run.node.sheet import AGENTS, PACKAGES
+from wardian.run.targets.bring_home import leads_out
 from wardian.tools.disk import NO_SPACE, disk_full, remove_tree
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ def _discard(half: str) -> None:
 
 def _bring(source: str, place: Path, limit_bytes: int | None) -> list[str]:
     behind: list[str] = []
+    links: dict[str, str] = {}
     left = limit_bytes
     place.mkdir(mode=_DIRECTORY)
     stack = [""]
@@ -239,11 +241,7 @@ def _bring(source: str, place: Path, limit_bytes: int | None) -> list[str]:
                 path, target = prefix + entry.name, f"{place}/{prefix}{entry.name}"
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISLNK(found.st_mode):
-                    text = os.readlink(entry.path)  # noqa: PTH115
-                    if _leads_out(path, text):
-                        behind.append(f"{path}: a link to {text}, which leads out of the run's directory")
-                    else:
-                        os.symlink(text, target)  # noqa: PTH211
+                    links[path] = os.readlink(entry.path)  # noqa: PTH115
                 elif stat.S_ISDIR(found.st_mode):
                     os.mkdir(target, stat.S_IMODE(found.st_mode) | stat.S_IRWXU)  # noqa: PTH102
                     stack.append(f"{path}/")
@@ -256,10 +254,9 @@ def _bring(source: str, place: Path, limit_bytes: int | None) -> list[str]:
                             raise DiskFull(str(place.parent), needed_bytes=limit_bytes, free_bytes=limit_bytes or 0)
                     if not _linked(entry.path, target):
                         _copy_file(entry.path, target)
+    for path, text in links.items():  # where one leads is known when all are
+        if leads_out(path, links):
+            behind.append(f"{path}: a link to {text}, which leads out of the run's directory")
+        else:
+            os.symlink(text, f"{place}/{path}")  # noqa: PTH211
     return sorted(behind)
-
-
-def _leads_out(path: str, text: str) -> bool:
-    if text.startswith("/"):
-        return True
-    return os.path.normpath(f"{os.path.dirname(path)}/{text}" if "/" in path else text).split("/")[0] == ".."  # noqa: PTH120
