@@ -83,8 +83,11 @@ class Session:
             settings = replace(Settings.load(with_file=False), offline=True)
             return Workspace(self._named(settings), listener=self.progress)
 
-    def show(self, document: Any, text: Callable[[], str | Iterable[str]]) -> None:
-        """Write ``document`` as JSON, or what ``text`` returns, to stdout."""
+    def show(self, document: Any, text: Callable[[], str | Iterable[str]], *, exact: bool = False) -> None:
+        """Write ``document`` as JSON, or what ``text`` returns, to stdout.
+
+        Args:     exact: it is the text of a file, for which every character counts, unless a terminal would obey it.
+        """
         self.progress.stop()
         if self.as_json:
             write_out(f"{json_text(document, indent=2)}\n".encode())  # UTF-8, whatever the locale says
@@ -92,7 +95,8 @@ class Session:
         lines = text()
         out = lines if isinstance(lines, str) else "\n".join(lines)
         if out:
-            write_out(out.rstrip("\n") + "\n")
+            kept = exact and not sys.stdout.isatty()
+            write_out((out if kept else obeyed_by_none(out)).rstrip("\n") + "\n")
 
     def say(self, line: str) -> None:
         """Write a line for people to stderr; silent with --json."""

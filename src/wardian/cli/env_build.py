@@ -232,7 +232,7 @@ def export(session: Session, target: str, to: str, output: Path | None, force: b
         return
     text = environments.export(version, to)
     if output is None:
-        session.show({"format": to, "text": text, "losses": session.progress.losses}, lambda: text)
+        session.show({"format": to, "text": text, "losses": session.progress.losses}, lambda: text, exact=True)
         return
     from wardian.tools.disk import write_atomically
 
@@ -249,7 +249,7 @@ def _export_definition(session: Session, version: EnvironmentVersion, to: str, o
     environments = session.workspace.environments
     written = environments.export_definition(version, to)
     if output is None:
-        session.show({"format": to, "text": written.text, "losses": session.progress.losses}, lambda: written.text)
+        session.show({"format": to, "text": written.text, "losses": session.progress.losses}, lambda: written.text, exact=True)
         if not written.is_directory and (beside := [*(written.files or ()), *(written.trees or ())]):
             session.say(f"hint:  `-o FILE` writes {' and '.join(beside)} beside it")
         return

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from wardian.cli.common import Session, command, complete_reference, examples, table
 from wardian.cli.views import version_row
+from wardian.events import Event
+
+if TYPE_CHECKING:
+    from wardian.errors import WardianError
 
 
 @click.command(epilog=examples("wardian env push sklearn:4", "wardian env push sklearn registry.example.org/team/envs"))
@@ -48,12 +54,18 @@ def pull(session: Session, reference: str) -> None:
 
 def show_shared(session: Session, registry: str | None) -> None:
     """Show the versions that a registry has; None: the configured one."""
-    found = session.workspace.environments.sharing.versions(registry)
+    faults: list[dict[str, str]] = []
+
+    def fault(tag: str, error: WardianError) -> None:
+        faults.append({"tag": tag, "code": error.stable_code, "message": error.message})
+        session.progress(Event("warning", error.message))
+
+    found = session.workspace.environments.sharing.versions(registry, on_fault=fault)
     document = {"versions": [
         {"name": one.name, "version": one.version, "definition_hash": one.definition_hash, "created": one.created, "labels": list(one.labels),
          "description": one.description, "locks": dict(one.locks), "images": {name: dict(image) for name, image in one.images.items()}}
         for one in found
-    ]}  # fmt: skip
+    ], "faults": faults}  # fmt: skip
     rows = [(f"{one.name}:{one.version}", one.definition_hash.short, one.created[:16].replace("T", " "), ", ".join(sorted(one.locks)),
              ", ".join(sorted(one.images)), ", ".join(one.labels), one.description[:50]) for one in found]  # fmt: skip
     session.show(
@@ -61,6 +73,6 @@ def show_shared(session: Session, registry: str | None) -> None:
         lambda: (
             table(("VERSION", "HASH", "CREATED", "LOCKS", "IMAGES", "LABELS", "DESCRIPTION"), rows)
             if rows
-            else "no shared versions"
+            else "no shared versions" + (" that can be read" if faults else "")
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from wardian.definition.environment import LocalSource
@@ -100,6 +101,10 @@ class BuildContexts:
         if not has_file:
             raise NotFound(f"there is no `{dockerfile}` in the build context `{path}`", code="no_such_path",
                            hint=f"`{self._key}:` is relative to the build context")  # fmt: skip
+        real, root = os.path.realpath(place / dockerfile), os.path.realpath(place)
+        if not real.startswith(root.rstrip("/") + "/"):  # before it is read, and quoted
+            raise InvalidInput(f"`{dockerfile}` in the build context `{path}` is a link that leads out of it", code="link_leaves_tree",
+                               hint="put a copy of what it points at in its place")  # fmt: skip
         _check_dockerfile(place / dockerfile, f"{path}/{dockerfile}".removeprefix("./"))
         from wardian.formats.tree import tree_digest
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, cast
 from wardian.errors import BadArchive, Conflict, NotFound
 from wardian.events import Event, silent
 from wardian.image.archive_index import compression_of
-from wardian.image.blob import CHUNK, read_whole
+from wardian.image.blob import CHUNK, named_in, read_whole
 from wardian.image.copy import Copied, copy_image, select_image
 from wardian.image.layout import REF_NAME, VERSION
 from wardian.image.oci import INDEX, Descriptor, InvalidImage, Manifest, read_config, read_manifest
@@ -93,7 +93,10 @@ def write_docker_archive(
         raise InvalidImage(f"{source.name}: `{reference}` holds several images, and a Docker archive one", code="platform_needed",
                            hint=f"say which: {', '.join(m.platform for m in manifest.manifests)}")  # fmt: skip
     config = read_whole(source, manifest.config)
-    diff_ids = read_config(config).diff_ids
+    try:
+        diff_ids = read_config(config).diff_ids
+    except InvalidImage as error:
+        raise error.at(named_in(source, reference)) from error
     if len(diff_ids) != len(manifest.layers):
         raise InvalidImage(f"{source.name}: `{reference}` has {len(manifest.layers)} layers, and its configuration lists {len(diff_ids)}",
                            code="layers_mismatch")  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from wardian.digest import Digest
@@ -24,6 +23,7 @@ from wardian.image.oci import (
     read_config,
     read_manifest,
 )
+from wardian.image.outside_json import WrongJson, read_json
 from wardian.image.reference import parse_image_reference
 from wardian.image.store import Found
 
@@ -194,7 +194,10 @@ def _docker_manifest(path: Path, tar: TarIndex, entry: dict[str, Any], members: 
     if content is None:
         raise _no_image(path, f"the configuration `{config_path[:100]}` is missing")
     config = Descriptor.of(content, CONFIG)
-    diff_ids = read_config(content).diff_ids
+    try:
+        diff_ids = read_config(content).diff_ids
+    except InvalidImage as error:
+        raise error.at(f"{path}: `{config_path[:100]}`") from error
     if len(diff_ids) != len(layers):
         raise InvalidImage(f"{path}: {len(layers)} layers, and the configuration lists {len(diff_ids)}", code="layers_mismatch")
     members[config.digest] = config_path
@@ -221,9 +224,9 @@ def _json(path: Path, tar: TarIndex, member: str) -> Any:
     if content is None:
         raise _no_image(path, f"it has no `{member}`")
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _no_image(path, f"its `{member}` is not JSON: {str(error)[:100]}") from error
+        return read_json(content)
+    except WrongJson as error:
+        raise _no_image(path, f"its `{member}`: {error}") from error
 
 
 def _list(path: Path, document: Any, key: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wardian.errors import BuildFailed, NotFound
-from wardian.image.blob import read_whole
+from wardian.image.blob import named_in, read_config_of
 from wardian.image.conda_entries import missing_loaders
 from wardian.image.oci import (
     CONFIG,
@@ -21,7 +21,6 @@ from wardian.image.oci import (
     Index,
     InvalidImage,
     Manifest,
-    read_config,
     read_manifest,
 )
 from wardian.image.plan import MOST_LAYERS, SPARE_LAYERS
@@ -60,7 +59,7 @@ class Base:
     @property
     def name(self) -> str:
         """What people know it by: the store's name, and the tag or digest there."""
-        return _name(self.store, self.reference)
+        return named_in(self.store, self.reference)
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -82,10 +81,10 @@ def get_base(store: ImageStore, reference: str, platform: str) -> Base:
                   distributed), ``base_layers_mismatch``, ``too_many_layers``, ``not_an_image``.
               InvalidImage: damaged.  Unavailable, Denied.
     """
-    named = _name(store, reference)
+    named = named_in(store, reference)
     found, manifest = _manifest_for(store, reference, platform, named)
     _check_layers(manifest, named)
-    config = read_config(read_whole(store, manifest.config))
+    config = read_config_of(store, manifest, named)
     if not _is(config.platform, platform):
         raise _other_platform(named, platform, [config.platform])
     if len(config.diff_ids) != len(manifest.layers):
@@ -110,10 +109,6 @@ def check_scratch(lock: Lock, packages: Iterable[tuple[Artifact, PackageFacts]])
     if lacking:
         raise BuildFailed(f"the environment cannot run on `scratch`, which has nothing: {'; '.join(lacking)}", code="scratch_cannot_run",
                           hint="name a base image that has a C library: set WARDIAN_BASE_IMAGE, or `docker.base_image`")  # fmt: skip
-
-
-def _name(store: ImageStore, reference: str) -> str:
-    return f"{store.name}@{reference}" if reference.startswith("sha256:") else f"{store.name}:{reference}"
 
 
 def _manifest_for(store: ImageStore, reference: str, platform: str, named: str) -> tuple[Found, Manifest]:

@@ -7,7 +7,7 @@ import io
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from wardian.errors import BadArchive
-from wardian.image.oci import EMPTY, LARGEST_MANIFEST_BYTES, Descriptor, InvalidImage
+from wardian.image.oci import EMPTY, LARGEST_MANIFEST_BYTES, Descriptor, ImageConfig, InvalidImage, Manifest, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +97,22 @@ def read_whole(store: ImageStore, blob: Descriptor, limit_bytes: int = LARGEST_M
                            hint=f"of its kind ({blob.media_type[:80]}) at most {limit_bytes:,} are read")  # fmt: skip
     with store.open(blob) as stream:
         return stream.read()
+
+
+def named_in(store: ImageStore, reference: str) -> str:
+    """Return what people know an image by: the store's name, and the tag or digest there."""
+    return f"{store.name}{'@' if reference.startswith('sha256:') else ':'}{reference}"
+
+
+def read_config_of(store: ImageStore, manifest: Manifest, named: str) -> ImageConfig:
+    """Return the configuration of the image that people know as ``named``.
+
+    Raises:   InvalidImage: it is none; names the image and the field.  What ``read_whole`` raises.
+    """
+    try:
+        return read_config(read_whole(store, manifest.config))
+    except InvalidImage as error:
+        raise error.at(named) from error
 
 
 def put_bytes(store: ImageStore, content: bytes, media_type: str) -> Descriptor:

@@ -11,12 +11,12 @@ from wardian.definition.platform import this_platform
 from wardian.events import Event
 from wardian.image.assemble import LOCK_LABEL, assemble, foreign_python
 from wardian.image.base import check_scratch
-from wardian.image.blob import read_whole
+from wardian.image.blob import named_in, read_config_of
 from wardian.image.build_layers import LayerMaker
 from wardian.image.conda_activation import image_activation
 from wardian.image.interpreter import image_python
 from wardian.image.key import image_key, image_tag
-from wardian.image.oci import Index, InvalidImage, Manifest, read_config, read_manifest
+from wardian.image.oci import Index, InvalidImage, Manifest, read_manifest
 from wardian.image.plan import plan_layers
 from wardian.lock.python import HOST
 
@@ -124,7 +124,7 @@ def read_image(store: ImageStore, found: Found, key: Digest) -> StoredImage:
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if isinstance(manifest, Index):
         raise InvalidImage(f"sha256:{found.descriptor.digest} in {store.name} is an index of images, not one of them")
-    config = read_config(read_whole(store, manifest.config))
+    config = read_config_of(store, manifest, named_in(store, f"sha256:{found.descriptor.digest}"))
     return StoredImage(key, found.descriptor, manifest, config, store.name, cached=True)
 
 

@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, cast
 
 from wardian.errors import NotFound
 from wardian.events import Event, silent
-from wardian.image.blob import read_whole
-from wardian.image.oci import Descriptor, Index, InvalidImage, Manifest, read_config, read_manifest
+from wardian.image.blob import named_in, read_config_of
+from wardian.image.oci import Descriptor, Index, InvalidImage, Manifest, read_manifest
 from wardian.image.referrers import add_referrer
 from wardian.image.registry import RegistryImageStore
 from wardian.tools.stopping import workers
@@ -92,7 +92,7 @@ def select_image(source: ImageStore, reference: str, platform: str | None) -> Fo
     for _ in range(_DEEPEST):
         parsed = read_manifest(found.content, found.descriptor.media_type)
         if isinstance(parsed, Manifest):
-            built_for = read_config(read_whole(source, parsed.config)).platform
+            built_for = read_config_of(source, parsed, named_in(source, reference)).platform
             if built_for != platform and not built_for.startswith(f"{platform}/"):
                 raise _no_platform(source, reference, platform, [built_for])
             return found

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.platform import get_platform
 from wardian.digest import Digest
+from wardian.errors import InvalidDigest
 from wardian.events import Event
 from wardian.image.blob import put_bytes, put_empty, read_whole
 from wardian.image.first_tag import tag_first
 from wardian.image.oci import Descriptor, InvalidImage, Manifest, read_manifest
+from wardian.image.outside_json import WrongJson, read_object, refuse_floats
 from wardian.lock.lock import Lock, UnreadableLock
 from wardian.tools.disk import FileLock, atomic_writer
 
@@ -153,8 +155,10 @@ class ImageLockStore:
             raise _mismatch(self._store.name, tag, "holds no lock")
         content = read_whole(self._store, manifest.layers[0], _LONGEST_LOCK_BYTES)
         try:
-            lock = Lock.from_json(content.decode())
-        except (UnreadableLock, UnicodeDecodeError) as error:
+            document = read_object(content)
+            refuse_floats(document)
+            lock = Lock.from_document(document)
+        except (UnreadableLock, InvalidDigest, WrongJson) as error:
             if isinstance(error, UnreadableLock) and error.stable_code == "newer_lock_schema":
                 raise
             raise _mismatch(self._store.name, tag, f"holds no lock: {error}") from error

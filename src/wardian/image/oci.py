@@ -5,12 +5,23 @@ Source:   OCI image specification 1.1; Docker's schema 2 where registries and da
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
 from wardian.errors import WardianError, wrong_in
+from wardian.image.outside_json import (
+    WrongJson,
+    digest_in,
+    list_in,
+    object_in,
+    pairs_in,
+    read_object,
+    refuse_floats,
+    shown,
+    text_in,
+    texts_in,
+)
 from wardian.image_name import is_tag as is_tag  # noqa: PLC0414 - who reads manifests asks for it here
 
 if TYPE_CHECKING:
@@ -32,12 +43,17 @@ MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 INDEXES = (INDEX, DOCKER_LIST)
 
 LARGEST_MANIFEST_BYTES = 4 << 20  # what registries accept
+_LARGEST_SIZE = (1 << 63) - 1
 
 
 class InvalidImage(WardianError):
     """A manifest, an index or a configuration is damaged, hostile or of a kind that Wardian does not know."""
 
     code = "invalid_image"
+
+    def at(self, place: str) -> InvalidImage:
+        """Return the same, said of ``place``: the image that it is about."""
+        return type(self)(f"{place}: {self.message}", hint=self.hint, code=self.stable_code, details=self.details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +96,19 @@ class Descriptor:
         """
         try:
             size, digest = document["size"], document["digest"]
-            if type(size) is not int or size < 0:
-                raise InvalidImage(f"`{str(size)[:80]}` is not a size")
+            if type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
+                raise InvalidImage(f"`{str(size)[:80]}` is not a size", code="wrong_size")
             if not isinstance(digest, str) or not digest.startswith("sha256:"):
                 raise InvalidImage(f"`{str(digest)[:80]}` is not a sha256 digest", code="unsupported_digest")
             where = document.get("platform") or {}
             parts = [where.get("os", ""), where.get("architecture", ""), where.get("variant", "")]
             notes = document.get("annotations") or {}
             return cls(
-                str(document["mediaType"]), Digest(digest), size, "/".join(parts).rstrip("/"),
+                str(document["mediaType"]), digest_in(digest, "digest"), size, "/".join(parts).rstrip("/"),
                 tuple(sorted((str(k), str(v)) for k, v in notes.items())), str(document.get("artifactType", "")),
             )  # fmt: skip
+        except WrongJson as error:
+            raise InvalidImage(str(error), code="unsupported_digest") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidImage(f"this is not a descriptor: {wrong_in(error)}") from error
 
@@ -220,22 +238,48 @@ def read_config(content: bytes) -> ImageConfig:
 
     Raises:   InvalidImage: not JSON, or fields missing or of the wrong type.
     """
-    document = _document(content)
     try:
-        inner = dict(document.get("config") or {})
-        variables = [str(item).partition("=")[::2] for item in inner.pop("Env", None) or ()]
-        labels = tuple(sorted((str(k), str(v)) for k, v in (inner.pop("Labels", None) or {}).items()))
-        parts = [document.get("os", "linux"), document["architecture"], document.get("variant", "")]
-        return ImageConfig(
+        document = read_object(content)
+        inner = dict(object_in(document, "config"))
+        known = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels")
+        history = _history(document)
+        parts = [text_in(document, "os") or "linux", text_in(document, "architecture"), text_in(document, "variant")]
+        if not parts[1]:
+            raise WrongJson("`architecture` is missing")
+        if "rootfs" not in document:
+            raise WrongJson("`rootfs` is missing")
+        ids = list_in(object_in(document, "rootfs"), "diff_ids", "rootfs")
+        config = ImageConfig(
             platform="/".join(parts).rstrip("/"),
-            diff_ids=tuple(Digest(value) for value in document["rootfs"]["diff_ids"]),
-            variables=tuple((name, value) for name, value in variables),
-            command=tuple(inner.pop("Cmd", None) or ()), entrypoint=tuple(inner.pop("Entrypoint", None) or ()),
-            working_directory=str(inner.pop("WorkingDir", "") or ""), user=str(inner.pop("User", "") or ""), labels=labels,
-            history=tuple(document.get("history") or ()), created=str(document.get("created", "") or ""), extra=inner,
+            diff_ids=tuple(digest_in(value, f"rootfs.diff_ids[{number}]") for number, value in enumerate(ids)),
+            variables=_variables(inner), command=texts_in(inner, "Cmd", "config"), entrypoint=texts_in(inner, "Entrypoint", "config"),
+            working_directory=text_in(inner, "WorkingDir", "config"), user=text_in(inner, "User", "config"),
+            labels=tuple(sorted(pairs_in(inner, "Labels", "config").items())), history=history, created=text_in(document, "created"),
+            extra={key: value for key, value in inner.items() if key not in known},
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidImage(f"this is not an image configuration: {wrong_in(error)}") from error
+        refuse_floats(config.extra, "config")
+    except WrongJson as error:
+        raise InvalidImage(f"this is not an image configuration: {error}") from error
+    return config
+
+
+def _variables(inner: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for number, item in enumerate(texts_in(inner, "Env", "config")):
+        name, _, value = item.partition("=")
+        if not name:
+            raise WrongJson(f"`config.Env[{number}]` is {shown(item)}, and names no variable")
+        found.append((name, value))
+    return tuple(found)
+
+
+def _history(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    found = list_in(document, "history")
+    for number, entry in enumerate(found):
+        if not isinstance(entry, dict):
+            raise WrongJson(f"`history[{number}]` is {shown(entry)}, and not an object")
+    refuse_floats(found, "history")
+    return tuple(found)
 
 
 def check_tags(names: Sequence[str]) -> None:
@@ -251,12 +295,9 @@ def check_tags(names: Sequence[str]) -> None:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidImage(f"this is not JSON: {str(error)[:200]}") from error
-    if not isinstance(document, dict):
-        raise InvalidImage("this is not a JSON object")
-    return document
+        return read_object(content)
+    except WrongJson as error:
+        raise InvalidImage(str(error)) from error
 
 
 def _list(document: dict[str, Any], key: str) -> list[Any]:

@@ -59,7 +59,7 @@ class ImagePlaces:
             client = self._clients.get(reference.registry)
             if client is None:
                 client = RegistryClient(reference.registry, http=self._http, login=self._login, insecure=self._insecure,
-                                        on_retry=lambda text: self._listener(Event("notice", text)))  # fmt: skip
+                                        on_retry=lambda text: self._listener(Event("warning", text)))  # fmt: skip
                 self._clients[reference.registry] = client
         return RegistryImageStore(client, reference.repository)
 

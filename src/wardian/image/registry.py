@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from wardian.image.oci import (
     is_tag,
     read_manifest,
 )
+from wardian.image.outside_json import WrongJson, list_in, read_object
 from wardian.image.registry_client import PULL, PUSH, TRIES, Interrupted, RegistryClient
 from wardian.image.registry_download import Download
 from wardian.image.registry_upload import upload
@@ -81,7 +81,7 @@ class RegistryImageStore:
         try:
             parsed = read_manifest(content, served if served in (*MANIFESTS, *INDEXES) else "")
         except InvalidImage as error:
-            raise InvalidImage(f"{self._named(reference)}: {error.message}", hint=error.hint, code=error.stable_code) from error
+            raise error.at(self._named(reference)) from error
         if served in (*MANIFESTS, *INDEXES) and served != parsed.media_type:
             raise InvalidImage(f"{self.name}: `{reference}` is served as {served}, and calls itself {parsed.media_type}",
                                code="ambiguous_manifest")  # fmt: skip
@@ -215,11 +215,8 @@ class RegistryImageStore:
 
     def _read_tags(self, content: bytes | None) -> list[str]:
         try:
-            document = json.loads(content or b"")
-            tags = document.get("tags") or []
-            if not isinstance(tags, list):
-                raise TypeError("`tags` is not a list")
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            tags = list_in(read_object(content or b""), "tags")
+        except WrongJson as error:
             raise Unavailable(
                 f"{self.name} gives what is no list of tags: {str(error)[:100]}", code="registry_unavailable"
             ) from error

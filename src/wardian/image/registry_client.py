@@ -162,11 +162,9 @@ class RegistryClient:
         """
         try:
             url = urljoin(self._absolute(base), location)
-            self._check_transport(url)
         except ValueError:
-            raise Unavailable(
-                f"{self.host} refers to `{location[:200]!a}`, which is no address", code="registry_unavailable"
-            ) from None
+            raise self._no_address(location) from None
+        self._check_transport(url)
         return url
 
     def read_answer(self, reply: Reply, limit_bytes: int) -> bytes | None:
@@ -315,16 +313,25 @@ class RegistryClient:
         return address in self._insecure or _is_loopback(urlsplit(f"//{address}").hostname or "")
 
     def _check_transport(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme == "https" and parts.hostname:
-            return
-        address = parts.netloc.rpartition("@")[2]
-        if parts.scheme == "http" and parts.hostname and self.url.startswith("http:") and self._is_plain(address):
+        try:
+            parts = urlsplit(url)
+            is_port = parts.port is None or parts.port > 0  # looked at: there is no port 99999
+            address = parts.netloc.rpartition("@")[2]
+            is_plain = parts.scheme == "http" and self.url.startswith("http:") and self._is_plain(address)
+        except ValueError:
+            raise self._no_address(url) from None
+        if not is_port:
+            raise self._no_address(url)
+        if parts.hostname and (parts.scheme == "https" or is_plain):
             return
         raise Unavailable(
             f"{self.host} refers to {_shown(url)[:200]}, which is not protected by TLS", code="insecure_redirect",
             hint="declare that host insecure if this is meant",
         )  # fmt: skip
+
+    def _no_address(self, said: str) -> Unavailable:
+        return Unavailable(f"{self.host} refers to {said[:200]!a}, which is no address", code="registry_unavailable",
+                           hint="the registry, or a proxy before it, is set up wrongly")  # fmt: skip
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

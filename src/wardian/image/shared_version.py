@@ -5,24 +5,36 @@ Tags (semantics §5): ``v-<name>-<version>``; a name that is too long for a tag,
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest, canonical_json
-from wardian.errors import Conflict, InvalidDigest, Unavailable, wrong_in
+from wardian.errors import BadArchive, Conflict, NotFound, Unavailable
 from wardian.image.blob import put_bytes, put_empty, read_whole
 from wardian.image.first_tag import tag_first
 from wardian.image.oci import InvalidImage, Manifest, is_tag, read_manifest
+from wardian.image.outside_json import (
+    WrongJson,
+    digest_in,
+    list_in,
+    object_in,
+    pairs_in,
+    read_object,
+    refuse_floats,
+    shown,
+    text_in,
+    texts_in,
+)
 from wardian.tools.disk import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from wardian.image.store import Found, ImageStore
+    from wardian.errors import WardianError
+    from wardian.image.store import ImageStore
 
 ARTIFACT = "application/vnd.wardian.environment.v1+json"
 SCHEMA = 1
@@ -69,23 +81,72 @@ class SharedVersion:
         Raises:   InvalidImage: it is none, or of a newer schema.
         """
         try:
-            values = json.loads(content)
-            schema = int(values.pop("schema"))
+            values = read_object(content)
+            schema = values.get("schema")
+            if type(schema) is not int:
+                raise WrongJson(f"`schema` is {shown(schema)}, and not a number")
             if schema > SCHEMA:
                 raise InvalidImage(f"the shared version has schema {schema}, this Wardian reads up to {SCHEMA}", hint="use a newer Wardian",
                                    code="newer_schema")  # fmt: skip
-            values["locks"] = {str(platform): Digest(digest) for platform, digest in values.get("locks", {}).items()}
-            values["bases"] = {
-                str(platform): {"reference": str(base["reference"]), "digest": str(base["digest"] and Digest(base["digest"])), "store": str(base["store"])}
-                for platform, base in values.get("bases", {}).items()
-            }  # fmt: skip
-            for key in ("content_key", "definition_hash"):
-                values[key] = Digest(values[key])
-            values["source"], values["labels"] = tuple(values.get("source", ())), tuple(values.get("labels", ()))
-            known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-            return cls(**known)
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidDigest) as error:
-            raise InvalidImage(f"this is not a shared version: {wrong_in(error)}", code="not_a_version") from error
+            refuse_floats(values)
+            return cls(**_fields(values))
+        except WrongJson as error:
+            raise InvalidImage(f"this is not a shared version: {error}", code="not_a_version") from error
+
+
+def _fields(values: dict[str, Any]) -> dict[str, Any]:
+    texts = {key: text_in(values, key) for key in ("name", "version", "description", "created")}
+    for key in ("name", "version"):
+        if not texts[key]:
+            raise WrongJson(f"`{key}` is missing")
+    source = tuple(
+        one for one in list_in(values, "source") if isinstance(one, str)
+    )  # believed only if it states the definition
+    bases = {platform: pairs_in(values["bases"], platform, "bases") for platform in object_in(values, "bases")}
+    return {
+        **texts,
+        **{key: digest_in(values.get(key), key) for key in ("content_key", "definition_hash")},
+        "definition": _definition(values),
+        "source": source if len(source) == 2 else (),  # noqa: PLR2004 - format and text
+        "tags": pairs_in(values, "tags"),
+        "labels": texts_in(values, "labels"),
+        "locks": {platform: digest_in(value, f"locks.{platform}") for platform, value in object_in(values, "locks").items()},
+        "images": {platform: pairs_in(values["images"], platform, "images") for platform in object_in(values, "images")},
+        "bases": {platform: _base(base, f"bases.{platform}") for platform, base in bases.items()},
+    }
+
+
+def _base(base: dict[str, str], path: str) -> dict[str, str]:
+    digest = base.get("digest", "")
+    return {
+        "reference": text_in(base, "reference", path),
+        "digest": digest and str(digest_in(digest, f"{path}.digest")),
+        "store": text_in(base, "store", path),
+    }
+
+
+def _definition(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the definition, whose texts are texts and whose lists are lists; its own rules are checked by who takes it."""
+    definition = object_in(values, "definition")
+    if not definition:
+        raise WrongJson("`definition` is missing")
+    for name in ("python", "docker", "spark"):
+        for key, value in object_in(definition, name, "definition").items():
+            path = f"definition.{name}"
+            if key == "local":
+                for number, one in enumerate(list_in(definition[name], key, path)):
+                    pairs_in({f"local[{number}]": one}, f"local[{number}]", path)
+            elif isinstance(value, list):
+                texts_in(definition[name], key, path)
+            elif isinstance(value, dict):
+                pairs_in(definition[name], key, path)
+            else:
+                text_in(definition[name], key, path)
+    for key in ("name", "description"):
+        text_in(definition, key, "definition")
+    for key in ("tags", "accelerators", "variables"):
+        pairs_in(definition, key, "definition")
+    return definition
 
 
 def version_tag(name: str, version: str) -> str:
@@ -100,30 +161,28 @@ def find_version(store: ImageStore, name: str, version: str) -> SharedVersion | 
 
     Raises:   InvalidImage: code ``tag_mismatch``: something else is under its tag; damaged.  Unavailable, Denied.
     """
-    tag = version_tag(name, version)
-    found = store.find(tag)
-    if found is None:
-        return None
-    shared = _read(store, found, tag)
-    if (shared.name, shared.version) != (name, version):
-        raise InvalidImage(f"`{tag}` in {store.name} is {shared.name}:{shared.version}, not {name}:{version}", code="tag_mismatch",
-                           hint="somebody has changed it; delete that tag, and push the version again")  # fmt: skip
-    return shared
+    return _read(store, version_tag(name, version))
 
 
-def shared_versions(store: ImageStore, name: str | None = None) -> Iterator[SharedVersion]:
+def shared_versions(
+    store: ImageStore, name: str | None = None, *, on_fault: Callable[[str, WardianError], object] | None = None
+) -> Iterator[SharedVersion]:
     """Yield the shared versions in ``store``, all or those of ``name``.
 
+    Args:     on_fault: told of each tag that holds none, or a damaged one, which is passed over then; None: it is raised.
     Raises:   InvalidImage: code ``tag_mismatch``: something else is under a tag that is a version's; damaged.  Unavailable, Denied.
     """
     for tag in store.tags(PREFIX):
         if name is not None and not _may_be_of(name, tag):
             continue
-        found = store.find(tag)
-        if found is None:  # removed since
+        try:
+            shared = _read(store, tag)
+        except (InvalidImage, BadArchive, NotFound) as error:
+            if on_fault is None:
+                raise
+            on_fault(tag, error)
             continue
-        shared = _read(store, found, tag)
-        if name is None or shared.name == name:
+        if shared is not None and (name is None or shared.name == name):
             yield shared
 
 
@@ -161,6 +220,9 @@ def share(store: ImageStore, shared: SharedVersion, *, locks: Path, wait: Callab
 
     with FileLock(locks / f"{tag}.{Digest.of(store.name.encode())[:16]}.lock"):
         there, new = tag_first(store, tag, look, lambda: _put(store, shared), settle=wait)
+        if there is None:
+            raise Unavailable(f"{store.name} took {shared.name}:{shared.version}, and has it not", code="registry_unavailable",
+                              hint="what answers there keeps nothing: check the address, and that it is a registry to push to")  # fmt: skip
         for _ in range(_TRIES):
             if there is None or (both := _together(there, shared)).to_json() == there.to_json():
                 return new
@@ -204,12 +266,20 @@ def _check_same(store: ImageStore, there: SharedVersion, ours: SharedVersion) ->
                            hint=hint, code="version_exists")  # fmt: skip
 
 
-def _read(store: ImageStore, found: Found, tag: str) -> SharedVersion:
+def _read(store: ImageStore, tag: str) -> SharedVersion | None:
+    """Return the version under ``tag``, whose own tag that is; None: the tag is not there."""
+    found = store.find(tag)
+    if found is None:
+        return None
     manifest = read_manifest(found.content, found.descriptor.media_type)
     if not isinstance(manifest, Manifest) or manifest.artifact_type != ARTIFACT or len(manifest.layers) != 1:
         raise InvalidImage(f"`{tag}` in {store.name} holds no version of an environment", code="tag_mismatch",
                            hint="such tags are for what `wardian env push` puts there: give it another tag, and delete this one")  # fmt: skip
     try:
-        return SharedVersion.from_json(read_whole(store, manifest.layers[0], _LONGEST_BYTES))
+        shared = SharedVersion.from_json(read_whole(store, manifest.layers[0], _LONGEST_BYTES))
     except InvalidImage as error:
-        raise InvalidImage(f"`{tag}` in {store.name}: {error.message}", hint=error.hint, code=error.stable_code) from error
+        raise error.at(f"`{tag}` in {store.name}") from error
+    if version_tag(shared.name, shared.version) != tag:
+        raise InvalidImage(f"`{tag}` in {store.name} is {shared.name[:100]}:{shared.version[:100]}, which has another tag", code="tag_mismatch",
+                           hint="somebody has changed it; delete that tag, and push the version again")  # fmt: skip
+    return shared

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wardian.image.assemble import LOCK_LABEL, PACKAGES_ANNOTATION
-from wardian.image.blob import read_whole
+from wardian.image.blob import read_config_of
 from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.image.key import image_tag
-from wardian.image.oci import Index, Manifest, read_config, read_manifest
+from wardian.image.oci import Index, Manifest, read_manifest
 from wardian.image.python_layout import INTERPRETER
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def describe(store: ImageStore, found: Found, reference: str, *, others: Sequenc
             reference, exists=True, store=store.name, digest=found.descriptor.digest, platforms=tuple(sorted(images)), images=images,
             **known,
         )  # fmt: skip
-    config = read_config(read_whole(store, manifest.config))
+    config = read_config_of(store, manifest, reference)
     variables, labels = dict(config.variables), dict(config.labels)
     key = variables.get("WARDIAN_ENVIRONMENT", "")
     shared = _shared(manifest, others)

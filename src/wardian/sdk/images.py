@@ -125,13 +125,15 @@ class ImageCollection:
         from wardian.image.reference import EnvironmentImage as Named
         from wardian.image.reference import ImageReference, parse_image
         from wardian.sdk.image_details import ImageDetails, describe
+        from wardian.tools.meanwhile import said_if_slow
 
         parsed = parse_image(reference) if is_image_reference(reference) else None
         if parsed is None or isinstance(parsed, Named):
             name = str(parsed.environment) if isinstance(parsed, Named) else reference
             return self._show_version(self._environments.get(name), platform)
         try:
-            with self._parts.images.places.open(parsed) as (store, wanted):
+            waiting = Event("warning", f"waiting for what {reference} is")
+            with said_if_slow(lambda: self._parts.listener(waiting)), self._parts.images.places.open(parsed) as (store, wanted):
                 found = select_image(store, wanted, get_platform(platform).name if platform else None)
                 tags = () if platform or wanted.startswith("sha256:") else (wanted,)
                 return describe(store, found, reference, others=self._known_manifests(found.descriptor.digest), tags=tags)

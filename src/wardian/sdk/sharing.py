@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.reference import LATEST, is_curated_name
 from wardian.digest import Digest
-from wardian.errors import Conflict, InvalidInput, NotFound, WardianError
+from wardian.errors import Conflict, InvalidInput, NotFound, WardianError, wrong_in
 from wardian.events import Event
 from wardian.sdk.upgrade import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from wardian.bootstrap import Parts
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wardian.lock.lock import Lock
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.workspace.version import EnvironmentVersion
+
+_LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,26 @@ class Sharing:
             locks = [self._lock(store, shared, platform) for platform in sorted(shared.locks)]
             return self._adopt(store, shared, locks)
 
-    def versions(self, registry: str | None = None) -> list[SharedVersion]:
+    def versions(
+        self, registry: str | None = None, *, on_fault: Callable[[str, WardianError], object] | None = None
+    ) -> list[SharedVersion]:
         """Return the versions in a registry, by name, the newest first.
 
-        Raises:   NotFound: code ``no_such_layout``: there is no such directory.  InvalidImage: code ``tag_mismatch``: something else is
-                  under a version's tag.  Unavailable, Denied.
+        A tag of a version that holds none, or a damaged one, is passed over with a warning.
+
+        Args:     on_fault: told of each such tag, and why, in place of the listener.
+        Raises:   NotFound: code ``no_such_layout``: there is no such directory.  Unavailable, Denied.
         """
         from wardian.image.shared_version import shared_versions
+        from wardian.tools.meanwhile import said_if_slow
 
-        found = sorted(shared_versions(self._to_read(registry)), key=_age, reverse=True)
+        def warn(_tag: str, error: WardianError) -> None:
+            self._parts.listener(Event("warning", error.message))
+
+        store = self._to_read(registry)
+        waiting = Event("warning", f"waiting for the versions that {store.name} has")
+        with said_if_slow(lambda: self._parts.listener(waiting)):
+            found = sorted(shared_versions(store, on_fault=on_fault or warn), key=_age, reverse=True)
         return sorted(found, key=lambda one: one.name)
 
     def registry(self, text: str | None) -> ImageStore:
@@ -205,7 +218,12 @@ class Sharing:
         from wardian.definition.document import from_document
         from wardian.image.oci import InvalidImage
 
-        environment = from_document(dict(shared.definition))
+        try:
+            environment = from_document(dict(shared.definition))
+        except (WardianError, TypeError, ValueError, KeyError, AttributeError) as error:
+            said = str(error) if isinstance(error, WardianError) else wrong_in(error)
+            raise InvalidImage(f"{shared.name}:{shared.version} in {store.name} has no definition that can be used here: {said}", code="not_a_version",
+                               hint="somebody has changed it, or it needs a newer Wardian") from error  # fmt: skip
         if environment.definition_hash != shared.definition_hash or environment.name != shared.name:
             raise InvalidImage(f"{shared.name}:{shared.version} in {store.name} is not what its hash says", code="tag_mismatch",
                                hint="somebody has changed it; push it again from a machine that has it")  # fmt: skip
@@ -275,4 +293,5 @@ def _its_source(shared: SharedVersion, environment: Environment) -> tuple[str, s
 
 def _age(shared: SharedVersion) -> tuple[str, int, str]:
     """Return what orders versions by time; numbers count as numbers."""
-    return shared.created, int(shared.version) if shared.version.isdecimal() else 0, shared.version
+    number = shared.version.isdecimal() and len(shared.version) <= _LONGEST_NUMBER
+    return shared.created, int(shared.version) if number else 0, shared.version

@@ -1,4 +1,4 @@
-"""Work done ahead in a thread, while this one waits for something else."""
+"""What a thread does while this one waits: work done ahead, or a word about what is waited for."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+@contextlib.contextmanager
+def said_if_slow(say: Callable[[], object], *, after_s: float = 3.0) -> Iterator[None]:
+    """Call ``say``, in a thread, if the block has not ended after ``after_s`` seconds: nobody should wonder what is waited for."""
+    timer = threading.Timer(after_s, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -241,6 +241,12 @@ class Builds:
         if not record.is_active or builder is None or self._database.read_only or processes.is_alive(builder) is not False:
             return record
         with self._database.write():
+            if self._database.row("SELECT id FROM builds WHERE id = ? AND state = ?", record.id, RUNNING) is not None:
+                with (
+                    contextlib.suppress(OSError),
+                    self.log_path(record.id).open("a", encoding="utf-8") as log,
+                ):  # who follows it, reads why it ends
+                    log.write(f"{moment_text(utc_now())[:23]}Z failed: {_PROCESS_ENDED}\n")
             self._database.execute(
                 "UPDATE builds SET state = ?, ended = ?, code = ?, reason = ? WHERE id = ? AND state = ?",
                 CANCELED if record.cancel_asked else FAILED, moment_text(self._now()), "process_ended", _PROCESS_ENDED, record.id, RUNNING,

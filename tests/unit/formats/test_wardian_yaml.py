@@ -166,6 +166,25 @@ def test_what_is_written_begins_with_the_schema_and_reads_back() -> None:
     assert read(text, local=env.local_sources).environment == env
 
 
+@pytest.mark.parametrize(("link", "target", "dockerfile"), [
+    ("Dockerfile", "../../secret", "Dockerfile"), ("sub", "../..", "sub/secret"), (".gitignore", "../../ignored", "Dockerfile"),
+])  # fmt: skip
+def test_a_dockerfile_outside_its_context_is_not_read(tmp_path: Path, link: str, target: str, dockerfile: str) -> None:
+    (tmp_path / "secret").write_text("password: swordfish\n")
+    (tmp_path / "ignored").write_text("Dockerfile\n")
+    context = tmp_path / "project" / "docker"
+    context.mkdir(parents=True)
+    (context / link).symlink_to(target)
+    if link == ".gitignore":
+        (context / "Dockerfile").symlink_to("../../secret")
+    file = tmp_path / "project" / "wardian.yml"
+    file.write_text(f"docker: {{build_context: {{path: docker, dockerfile: {dockerfile}}}}}\n")
+    with pytest.raises(InvalidDefinition) as caught:
+        formats.read(file)
+    assert [fault.code for fault in caught.value.faults] == ["link_leaves_tree"]
+    assert "swordfish" not in str(caught.value)
+
+
 def test_a_build_context_needs_no_tree_to_be_read_back() -> None:
     env = Environment(docker=DockerSection(build_context=BuildContext(DIGEST, "./a", "sub/Dockerfile")))
     assert read(formats.write(env, "wardian"), local=env.local_sources).environment == env

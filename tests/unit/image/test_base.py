@@ -10,6 +10,7 @@ from tests.support.base_images import PATH, put_image, tar
 from wardian.errors import BuildFailed, NotFound, WardianError
 from wardian.image.base import check_scratch, get_base
 from wardian.image.conda_entries import PackageFacts
+from wardian.image.copy import select_image
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import CONFIG, EMPTY, INDEX, LAYER_GZIP, MANIFEST, Descriptor, ImageConfig, Index, InvalidImage, Manifest
 
@@ -124,11 +125,20 @@ def test_an_artifact_is_no_image(store: LayoutImageStore) -> None:
     assert caught.value.stable_code == "not_an_image"
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"config": {}}', b" " * (5 << 20)])
-def test_a_configuration_that_is_none_is_an_error(store: LayoutImageStore, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'{"config": {}}', b" " * (5 << 20), b'{"architecture": "amd64", "rootfs": {}, "history": ["a", 5]}'],
+)
+def test_a_configuration_that_is_none_is_an_error_that_names_the_image(store: LayoutImageStore, content: bytes) -> None:
     store.tag(Manifest(stored(store, content), ()).to_json(), MANIFEST, ["bad"])
-    with pytest.raises(InvalidImage):
-        get_base(store, "bad", "linux/amd64")
+    for call in (
+        lambda: get_base(store, "bad", "linux/amd64"),
+        lambda: select_image(store, "bad", "linux/amd64"),
+    ):
+        with pytest.raises(InvalidImage) as caught:
+            call()
+        assert f"{store.name}:bad" in caught.value.message
+        assert caught.value.exit_code == 1
 
 
 def test_an_image_without_layers_can_be_a_base(store: LayoutImageStore) -> None:

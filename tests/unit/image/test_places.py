@@ -19,6 +19,7 @@ from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import INDEX, MANIFEST, Index
 from wardian.image.places import ImagePlaces
 from wardian.image.reference import ImageFile, ImageReference, parse_image
+from wardian.image.registry_client import Interrupted
 from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def place(text: str) -> ImageReference | ImageFile:
 
 def copy(places: ImagePlaces, source: str, target: str, platform: str | None = None) -> Digest:
     return places.copy(place(source), place(target), platform=platform)
+
+
+def test_what_is_asked_again_is_a_warning_so_that_json_does_not_hide_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    places = ImagePlaces(
+        http=RegistryHttp(), login=lambda _h, _r: None, scratch=tmp_path, listener=lambda event: told.append(event.kind)
+    )
+    places.registry(ImageReference("127.0.0.1:1", "team/envs")).client.wait(2, Interrupted("HTTP 503", 0.0))
+    assert told == ["warning"]
 
 
 @pytest.mark.parametrize(("target", "why"), [

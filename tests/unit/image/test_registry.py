@@ -736,6 +736,31 @@ def test_a_redirect_to_no_address_is_the_registrys_fault(fake: FakeRegistry, loc
     assert caught.value.stable_code in ("registry_unavailable", "insecure_redirect")
 
 
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://[bad", "http://127.0.0.1:port/x"]
+)
+def test_a_place_to_upload_to_that_is_no_address_is_the_registrys_fault(fake: FakeRegistry, location: str) -> None:
+    fake.misbehave("POST *", status=202, headers={"Location": location})
+    with pytest.raises(Unavailable) as caught:
+        a_store(fake).put(*blob(b"x"))
+    assert caught.value.stable_code in ("registry_unavailable", "insecure_redirect")
+
+
+@pytest.mark.parametrize("realm", ["http://127.0.0.1:99999/", "http://[bad", "https://"])
+def test_a_token_service_that_is_no_address_is_the_registrys_fault(fake: FakeRegistry, realm: str) -> None:
+    fake.misbehave("GET *", status=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+    with pytest.raises(Unavailable) as caught:
+        a_store(fake, login=USER).find("x")
+    assert caught.value.stable_code in ("registry_unavailable", "insecure_redirect")
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"tags": 5}', b'{"tags": ["\\ud800"]}', b"[1]"])
+def test_a_list_of_tags_that_is_none_is_the_registrys_fault(fake: FakeRegistry, body: bytes) -> None:
+    fake.misbehave("GET */tags/list*", status=200, body=body)
+    with pytest.raises(Unavailable, match="no list of tags"):
+        a_store(fake).tags()
+
+
 def test_what_is_asked_again_and_again_is_said(fake: FakeRegistry) -> None:
     """The first repetition is nobody's business; after that a person wants to know what is waited for."""
     said: list[str] = []

@@ -13,12 +13,13 @@ from tests.support.images import an_image
 
 from wardian.definition.document import to_document
 from wardian.definition.identity import definition_hash
-from wardian.errors import Conflict
+from wardian.errors import Conflict, Unavailable
+from wardian.image.blob import put_bytes, put_empty
 from wardian.image.layout import LayoutImageStore
-from wardian.image.oci import InvalidImage
+from wardian.image.oci import MANIFEST, InvalidImage, Manifest
 from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_client import RegistryClient
-from wardian.image.shared_version import SharedVersion, find_version, share, shared_versions, take_labels
+from wardian.image.shared_version import ARTIFACT, SharedVersion, find_version, share, shared_versions, take_labels
 from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
@@ -168,3 +169,34 @@ def test_a_label_is_of_one_version_and_the_last_push_has_it(tmp_path: Path) -> N
     assert take_labels(store, second) == {"stable": "7"}
     assert {one.version: one.labels for one in shared_versions(store, "team")} == {"7": ("old",), "8": ("stable",)}
     assert take_labels(store, second) == {}
+
+
+def test_a_tag_that_cannot_be_read_hides_no_other_version(tmp_path: Path) -> None:
+    store, locks = LayoutImageStore(tmp_path / "shared"), tmp_path / "locks"
+    an_image().put(store, "v-team-5")
+    for number in ("7", "8"):
+        share(store, a_version("numpy", version=number), locks=locks, wait=nothing)
+    right = store.find("v-team-8")
+    assert right is not None
+    store.tag(right.content, right.descriptor.media_type, ["v-team-9"])  # says that it is another
+    newer = replace(a_version("numpy", version="6")).to_json().replace(b'"schema":1', b'"schema":99')
+    store.tag(artifact(store, newer).to_json(), MANIFEST, ["v-team-6"])
+    faults: dict[str, str] = {}
+    found = shared_versions(store, on_fault=lambda tag, error: faults.update({tag: error.stable_code}))
+    assert [one.version for one in found] == ["7", "8"]
+    assert faults == {"v-team-5": "tag_mismatch", "v-team-6": "newer_schema", "v-team-9": "tag_mismatch"}
+    with pytest.raises(InvalidImage, match=r"`v-team-9` in .* is team:8"):
+        find_version(store, "team", "9")
+
+
+def test_a_registry_that_says_it_keeps_a_version_and_has_it_not_is_found_out(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.misbehave("PUT */manifests/v-*", status=201)
+    with pytest.raises(Unavailable, match="took team:7, and has it not") as caught:
+        share(Repository(fake), a_version("numpy"), locks=tmp_path / "locks", wait=nothing)
+    assert caught.value.stable_code == "registry_unavailable"
+    fake.heal()
+    assert share(Repository(fake), a_version("numpy"), locks=tmp_path / "locks", wait=nothing)
+
+
+def artifact(store: ImageStore, content: bytes) -> Manifest:
+    return Manifest(put_empty(store), (put_bytes(store, content, ARTIFACT),), artifact_type=ARTIFACT)

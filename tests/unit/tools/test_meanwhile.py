@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from wardian.errors import InvalidInput
-from wardian.tools.meanwhile import meanwhile
+from wardian.tools.meanwhile import meanwhile, said_if_slow
 
 
 def test_it_is_done_while_the_block_waits_and_has_ended_behind_it() -> None:
@@ -38,3 +38,17 @@ def test_an_error_of_the_block_comes_out_when_the_work_has_ended() -> None:
     with pytest.raises(KeyError), meanwhile(ended.set):
         raise KeyError
     assert ended.is_set()
+
+
+def test_what_takes_long_is_said_while_it_lasts() -> None:
+    said = threading.Event()
+    with said_if_slow(said.set, after_s=0):
+        assert said.wait(60)
+
+
+def test_what_is_quick_is_not_said() -> None:
+    said = threading.Event()
+    before = threading.active_count()
+    with said_if_slow(said.set, after_s=3600):
+        assert threading.active_count() == before + 1
+    assert not said.is_set()

@@ -107,6 +107,8 @@ def test_a_builder_that_is_killed_leaves_process_ended(builds: Builds, tmp_path:
     record = builds.list().items[0]
     assert (record.state, record.code, record.reason) == ("failed", "process_ended", "process ended")
     assert builds.get("b9") == record
+    assert builds.log_path("b9").read_text().splitlines()[-1].endswith("Z failed: process ended")
+    assert builds.log_path("b9").read_text().count("process ended") == 1
 
 
 def test_a_canceled_build_stops_at_its_next_step(builds: Builds) -> None:
