@@ -53,6 +53,8 @@ class Needs:
         variables: the definition's.
         files: what lies below the node directory for all runs, path there → path here: archives and the agent. What is there stays.
         agent: program and first arguments of the agent, as nodes see it; the sheet's path follows.
+        image: what it runs in, as engines pull it; None: on the node as it is.
+        in_image: the environment lies in that image, put together by Wardian; ``interpreter`` is its.
         cache: of nodes; empty: in the node directory.
         pass_variables: names and patterns that the job gets of the node's own variables: what the engine gave it.
         may_restart: the engine may start it again.
@@ -67,6 +69,8 @@ class Needs:
     interpreter: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    image: str | None = None
+    in_image: bool = False
     cache: str = ""
     pass_variables: tuple[str, ...] = ()
     may_restart: bool = False
@@ -248,6 +252,7 @@ def sheet_of(
         inputs={name: str(path) for name, path in configuration.inputs.items()}, outputs=configuration.outputs,
         experiment=configuration.experiment, timeout_s=configuration.timeout_s, grace_s=around.grace_s, resources=configuration.resources,
         packages=(PACKAGES,), cache=needs.cache, pass_variables=needs.pass_variables, may_restart=needs.may_restart,
+        in_image=needs.in_image,
     )  # fmt: skip
     return sheet, Secrets(hidden, {position: command.arguments[position] for position in safe.hidden})
 
@@ -258,7 +263,7 @@ def task_of(place: Place, configuration: RunConfiguration, needs: Needs) -> Task
     return Task(
         key=place.key, argv=(*needs.agent, f"{place.directory}/{SHEET}"), directory=place.directory,
         resources=Resources(resources.cpus, resources.memory_bytes, resources.gpus, resources.nodes), time_s=configuration.timeout_s,
-        options=dict(place.options),
+        options=dict(place.options), image=needs.image,
     )  # fmt: skip
 
 

@@ -55,6 +55,8 @@ def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None
     if standing is None or (not ended and standing.state != remote.UNKNOWN):
         return None
     said = f": {last_words}" if last_words else ""
+    if standing.state == remote.UNKNOWN and record.cancel_asked:  # engines that delete what they end
+        return _canceled(record, standing)
     if standing.state == remote.UNKNOWN:
         return Verdict(FAILED, "lost", f"the engine knows nothing of it any more, and its node left no word{said}")
     if standing.cause == "canceled":

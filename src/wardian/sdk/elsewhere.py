@@ -106,6 +106,14 @@ class Elsewhere:
         needs = self._needs(version, configuration, way, fetch=False)
         place = Place(kind, options, way.carrier.root, "000000000000")
         task = task_of(place, configuration, needs)
+        manifest = getattr(way.target, "manifest", None)
+        if manifest is not None:  # all of it is YAML: what is no object of the engine's is a comment
+            sheet = preview(place.key, configuration, needs, variables, self._parts.surroundings)
+            head = [
+                f"{len(needs.files)} files and directories are sent to {way.carrier.root} first, where they are not there",
+                f"{place.directory}/sheet.json",
+            ]
+            return [*(f"# {line}" for line in (*head, *sheet.splitlines())), *manifest(task).splitlines()]
         lines = [f"# {len(needs.files)} files and directories are sent to {way.carrier.root} first, where they are not there"]
         handed = getattr(way.target, "handed_over", None)
         if handed is not None:
@@ -131,6 +139,10 @@ class Elsewhere:
             variables=version.document.get("variables", {}), files={agent.place: agent.path}, cache=way.options.get("cache", ""), pass_variables=kind_named(way.kind).pass_variables,
             may_restart=way.options.get("requeue") == "yes", notes=deprecated(self._parts, version),
         )  # fmt: skip
+        if kind_named(way.kind).runs_images and "image" not in way.options:
+            from wardian.sdk.image_elsewhere import in_image
+
+            return in_image(self._parts, version, configuration, given, build=fetch, platform=way.options.get("platform"))
         if version.kind == "user":
             return self._user_managed(version, given)
         return self._locked(version, configuration, way, given, fetch=fetch)

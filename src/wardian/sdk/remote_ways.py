@@ -36,4 +36,17 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
 
         hosts = SshHosts(options, parts.environ)
         return Way(SshTarget(hosts), SshCarrier(hosts, root or options.get("directory")), kind, options, keeps=keeps)
+    if kind == "kubernetes":
+        import os
+
+        from wardian.digest import Digest
+        from wardian.run.targets.kubernetes import KubernetesTarget
+        from wardian.run.targets.shared_directory import SharedDirectory
+        from wardian.tools.kubernetes import KubernetesApi
+
+        cluster = KubernetesTarget(
+            options, lambda: KubernetesApi(options.get("kubeconfig", ""), options.get("context", ""), environ=parts.environ),
+            workspace=Digest.of(f"{parts.settings.home} {parts.settings.workspace}".encode())[:16], uid=os.getuid(), gid=os.getgid(),
+        )  # fmt: skip
+        return Way(cluster, SharedDirectory(Path(root or options["directory"])), kind, options, keeps=keeps)
     raise unknown_kind(kind)

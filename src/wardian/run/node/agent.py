@@ -18,7 +18,7 @@ from wardian.run.configuration import RunConfiguration
 from wardian.run.node.claim import Canceled, Claim, take
 from wardian.run.node.others import Others, as_ours
 from wardian.run.node.place import NodePlace
-from wardian.run.node.prepare import prepare_lock, prepare_observed
+from wardian.run.node.prepare import prepare_in_image, prepare_lock, prepare_observed
 from wardian.run.node.ranks import Rank, engine_attempt, rank_of
 from wardian.run.node.sheet import AGENTS, NodeEnd, Secrets
 from wardian.run.node.watch import NodeWatch
@@ -183,6 +183,8 @@ class _Attempt:
 
     def _prepare(self, watch: NodeWatch) -> Prepared:
         sheet, environ = self.sheet, self.means.environ
+        if sheet.in_image:
+            return prepare_in_image(sheet.interpreter or "python3", sheet.environment_variables)
         if sheet.lock_digest is None:
             wants_python, path = sheet.command.wants_python, environ.get("PATH") or SYSTEM_PATH
             with watch.busy():

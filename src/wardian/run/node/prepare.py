@@ -98,6 +98,18 @@ def prepare_lock(
         )
 
 
+def prepare_in_image(interpreter: str, variables: Mapping[str, str]) -> Prepared:
+    """Return the environment that lies in the image this runs in: known by the image's digest, and so not looked at.
+
+    Args:     interpreter: its Python; there may be none.  variables: the image's and the definition's.
+    """
+    there = Path(interpreter).exists()
+    return Prepared(
+        prefix=None, python=interpreter if there else "", variables=dict(variables), path_entries=(Path(interpreter).parent,),
+        environment=RunEnvironment(),
+    )  # fmt: skip
+
+
 def prepare_observed(interpreter: str | None, path: str, *, wants_python: bool, variables: Mapping[str, str]) -> Prepared:
     """Return what the node has, looked at: the interpreter of a user-managed environment.
 

@@ -22,6 +22,7 @@ BUILT_IN = (LOCAL, "podman", "docker", "spark")  # every workspace has these, un
 _PLACES = {
     "ssh": "wardian.run.targets.ssh_options:SSH",
     "slurm": "wardian.run.targets.slurm_options:SLURM",
+    "kubernetes": "wardian.run.targets.kubernetes_options:KUBERNETES",
     "podman": "wardian.run.targets.container_options:PODMAN",
     "docker": "wardian.run.targets.container_options:DOCKER",
     "spark": "wardian.run.targets.spark_options:SPARK",
@@ -57,6 +58,7 @@ class TargetKind:
         options: by name; ``NAME.*`` stands for all that begin so.  required: those that a target of this kind must have.
         is_remote: whether its jobs outlive the process that submits them (``RemoteTarget``).
         pass_variables: patterns of what a job gets of its node's own variables: what the engine tells it there.
+        runs_images: whether its jobs run in images, which it pulls.
         check: looks at all options together, beyond the grammar of each; gets them, and the target's name.
     """
 
@@ -65,6 +67,7 @@ class TargetKind:
     options: Mapping[str, TargetOption] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     is_remote: bool = False
+    runs_images: bool = False
     pass_variables: tuple[str, ...] = ()
     check: Callable[[Mapping[str, str], str], object] | None = None
 

@@ -1,0 +1,307 @@
+"""Jobs of a Kubernetes cluster. Contract: ``RemoteTarget``."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianError
+from wardian.run.targets.kubernetes_manifest import MANAGED_BY, MANAGER, RUN, manifests
+from wardian.run.targets.kubernetes_options import UID, KubernetesOptions, is_name
+from wardian.run.targets.kubernetes_resources import claim_finding, quota_findings, resource_findings
+from wardian.run.targets.kubernetes_words import is_without_pods, standing_of
+from wardian.run.targets.remote import UNKNOWN, Finding, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from wardian.run.configuration import Resources
+    from wardian.run.targets.remote import Task
+    from wardian.tools.kubernetes import Answer, KubernetesApi, LogStream
+
+_PAGE = 500
+_NAMED = 40  # handles that are asked for by name; of more, all of ours are listed
+_EVENTS = 10  # Jobs without a pod whose events are looked at in one question
+_OK, _CREATED, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 404, 409, 410
+_BAD, _FORBIDDEN, _INVALID, _TOO_LARGE = 400, 403, 422, 413
+_TRIES = 5
+_PIECE = 1 << 20
+_NEEDED = (
+    ("create", "batch", "jobs"), ("get", "batch", "jobs"), ("list", "batch", "jobs"), ("delete", "batch", "jobs"),
+    ("list", "", "pods"), ("get", "", "pods/log"),
+)  # fmt: skip
+
+
+class KubernetesTarget:
+    """Jobs in one namespace of a cluster. A Job's name is its task's key, so two submissions of one key are one Job.
+
+    Args:     connect: gives the API; called at the first question.  workspace: a label of its Jobs, for people.
+              uid, gid: the submitter's, who owns what is sent to pods.
+    """
+
+    name = "kubernetes"
+
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        connect: Callable[[], KubernetesApi],
+        *,
+        workspace: str = "",
+        uid: int = UID,
+        gid: int = UID,
+    ) -> None:
+        self.options = KubernetesOptions.of(options, uid=uid, gid=gid)
+        self._is_root = uid == 0
+        self._connect = connect
+        self._found: KubernetesApi | None = None
+        self._workspace = workspace
+        self._logs: dict[str, tuple[LogStream, int]] = {}
+
+    # -- RemoteTarget --------------------------------------------------------------------------------------------------
+
+    def check(self, resources: Resources | None = None) -> Sequence[Finding]:
+        """See ``RemoteTarget``."""
+        findings: list[Finding] = []
+        try:
+            answer = self._api.ask("GET", "/version")
+            self._raise(answer, "version")
+            findings.append(
+                Finding(
+                    "cluster",
+                    True,
+                    f"Kubernetes {str(answer.document.get('gitVersion', '?'))[:40]}, {self._api.described}, namespace {self._namespace}",
+                )
+            )
+            missing = list(self._missing_rights())
+            hint = f"ask who runs the cluster for a Role in {self._namespace} that may {', '.join(missing)}" if missing else ""
+            findings.append(
+                Finding(
+                    "permissions",
+                    not missing,
+                    f"may not {', '.join(missing)}" if missing else "Jobs, pods and their logs",
+                    hint,
+                )
+            )
+            if self._is_root:
+                findings.append(
+                    Finding(
+                        "user",
+                        True,
+                        f"you are root, and pods are not: they run as {self.options.uid}, which must be able to read what you write",
+                    )
+                )
+            if self.options.claim:
+                found = self._api.ask("GET", f"{self._core}/persistentvolumeclaims/{self.options.claim}")
+                findings.append(claim_finding(self.options.claim, self._namespace, found.status, found.document))
+            quotas = self._api.ask("GET", f"{self._core}/resourcequotas")
+            if quotas.ok:
+                findings += quota_findings(quotas.document, resources, self.options.gpu_resource)
+            nodes = self._api.ask("GET", "/api/v1/nodes", {"limit": str(_PAGE)})
+            if nodes.ok:
+                findings += resource_findings(nodes.document, resources, self.options)
+            else:
+                findings.append(Finding("resources", True, "what nodes have cannot be seen: this account may not list them"))
+        except WardianError as error:
+            findings.append(Finding("cluster" if not findings else "answers", False, error.message, error.hint or ""))
+        return findings
+
+    def submit(self, task: Task) -> str:
+        """See ``RemoteTarget``."""
+        made = manifests(task, self.options, workspace=self._workspace)
+        job = made[0]
+        try:
+            answer = self._api.ask("POST", self._jobs, body=job)
+        except Unavailable:  # it may have been made, or be on its way: if it is not there yet, the next try finds it
+            found = self._api.ask("GET", f"{self._jobs}/{task.key}")
+            if found.status != _OK:
+                raise
+            answer = found
+        if answer.status == _CONFLICT and answer.reason == "AlreadyExists":
+            answer = self._api.ask("GET", f"{self._jobs}/{task.key}")
+        if not answer.ok:
+            self._raise(answer, "Job")
+        metadata = answer.document.get("metadata") or {}
+        if (metadata.get("labels") or {}).get(RUN) != task.key:
+            raise InvalidInput(f"there is a Job {task.key} in {self._namespace} that Wardian did not make", code="engine_refused",
+                               hint="submit the run again: it gets another name")  # fmt: skip
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": task.key, "uid": str(metadata.get("uid", ""))}
+        for further in made[1:]:
+            further["metadata"]["ownerReferences"] = [owner]  # it goes when the Job goes
+            said = self._api.ask("POST", f"{self._core}/services", body=further)
+            if said.status != _CONFLICT:
+                self._raise(said, "Service")
+        return task.key
+
+    def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
+        """See ``RemoteTarget``."""
+        asked = [handle for handle in dict.fromkeys(handles) if is_name(handle)]
+        jobs: dict[str, Mapping[str, Any]] = {}
+        pods: dict[str, dict[str, Mapping[str, Any]]] = {}
+        if asked:
+            selector = f"{MANAGED_BY}={MANAGER}"
+            if len(asked) <= _NAMED:
+                selector += f",{RUN} in ({','.join(asked)})"
+            for job in self._list(self._jobs, selector):
+                jobs[str(job["metadata"]["name"])] = job
+            for pod in self._list(f"{self._core}/pods", selector):
+                of_run = pods.setdefault(str((pod["metadata"].get("labels") or {}).get(RUN, "")), {})
+                of_run[str(pod["metadata"]["name"])] = pod
+        found = {handle: standing_of(jobs.get(handle), list(pods.get(handle, {}).values())) for handle in asked}
+        for handle in itertools.islice((one for one in asked if is_without_pods(found[one])), _EVENTS):
+            if words := self._event(handle):
+                found[handle] = Standing(found[handle].state, words)
+        return {handle: found.get(handle, Standing(UNKNOWN)) for handle in handles}
+
+    def read_log(self, handle: str, offset: int, limit: int) -> bytes:
+        """See ``RemoteTarget``. On several nodes: the first one's.
+
+        The API knows no offsets: who reads on from where they were is given the rest of the answer that is open, others wait until so
+        much has been skipped. Nodes throw away the beginning of long logs (by default beyond 10 MiB): ``log.txt`` has all.
+        """
+        if not is_name(handle) or limit <= 0:
+            return b""
+        stream, position = self._logs.pop(handle, (None, 0))
+        if stream is not None and position != offset:
+            stream.close()
+            stream = None
+        if stream is not None:
+            piece = self._read(stream, limit)
+            if piece:
+                self._logs[handle] = stream, offset + len(piece)
+                return piece
+            stream.close()  # it ended; what was written since is in another answer
+        opened = self._open_log(handle)
+        if opened is None:
+            return b""
+        left = offset
+        while left:
+            skipped = len(self._read(opened, min(left, _PIECE)))
+            if not skipped:
+                opened.close()
+                return b""
+            left -= skipped
+        piece = self._read(opened, limit)
+        if piece:
+            self._logs[handle] = opened, offset + len(piece)
+        else:
+            opened.close()
+        return piece
+
+    def cancel(self, handles: Sequence[str]) -> None:
+        """See ``RemoteTarget``. Pods are told to end, and their Job goes when they have."""
+        for handle in handles:
+            if is_name(handle):
+                answer = self._api.ask("DELETE", f"{self._jobs}/{handle}", {"propagationPolicy": "Foreground"})
+                if answer.status not in (_NOT_FOUND, _CONFLICT):
+                    self._raise(answer, "Job")
+
+    def manifest(self, task: Task) -> str:
+        """Return what ``submit`` would create, as YAML; nothing is contacted."""
+        import yaml
+
+        made = manifests(task, self.options, workspace=self._workspace)
+        return yaml.safe_dump_all(made, sort_keys=False, allow_unicode=True, width=120)
+
+    @property
+    def takes_probes(self) -> bool:
+        """Whether it can run a small job of no environment: it needs an image for that."""
+        return bool(self.options.image)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _api(self) -> KubernetesApi:
+        if self._found is None:
+            self._found = self._connect()
+        return self._found
+
+    @property
+    def _namespace(self) -> str:
+        return self.options.namespace or self._api.namespace
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self._namespace}/jobs"
+
+    @property
+    def _core(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}"
+
+    def _list(self, path: str, selector: str) -> Iterator[Mapping[str, Any]]:
+        """Yield all objects, page by page. A list that became too old between its pages begins anew; what it gave is given again."""
+        following, tries = "", 0
+        while True:
+            query = {"labelSelector": selector, "limit": str(_PAGE)} | ({"continue": following} if following else {})
+            answer = self._api.ask("GET", path, query)
+            if answer.status == _GONE and following and tries < _TRIES:
+                following, tries = "", tries + 1
+                continue
+            self._raise(answer, "list")
+            yield from answer.document.get("items") or ()
+            following = str((answer.document.get("metadata") or {}).get("continue") or "")
+            if not following:
+                return
+
+    def _open_log(self, handle: str) -> LogStream | None:
+        from wardian.tools.kubernetes import LogStream
+
+        for pod in sorted(self._list(f"{self._core}/pods", f"{RUN}={handle}"), key=lambda pod: str(pod["metadata"]["name"])):
+            opened = self._api.log(f"{self._core}/pods/{pod['metadata']['name']}/log", {"container": "run"})
+            if isinstance(opened, LogStream):
+                return opened
+            if opened.status not in (_NOT_FOUND, _BAD):  # it has not begun, or is gone
+                self._raise(opened, "log")
+            return None
+        return None
+
+    @staticmethod
+    def _read(stream: LogStream, limit: int) -> bytes:
+        try:
+            return stream.read(limit)
+        except Unavailable:
+            stream.close()
+            raise
+
+    def _event(self, handle: str) -> str:
+        """Return why a Job has no pod, by its last warning; empty: nobody says so, or it may not be seen."""
+        query = {"fieldSelector": f"involvedObject.kind=Job,involvedObject.name={handle},type=Warning", "limit": "50"}
+        answer = self._api.ask("GET", f"{self._core}/events", query)
+        items = answer.document.get("items") or () if answer.ok else ()
+        last = max(items, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
+        return f"{last.get('reason', '')}: {' '.join(str(last.get('message', '')).split())}"[:500] if last else ""
+
+    def _missing_rights(self) -> Iterator[str]:
+        further = (("create", "", "services"),)
+        for verb, group, resource in (*_NEEDED, *further):
+            name, _, sub = resource.partition("/")
+            attributes = {"namespace": self._namespace, "verb": verb, "group": group, "resource": name} | (
+                {"subresource": sub} if sub else {}
+            )
+            review = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            }
+            answer = self._api.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+            self._raise(answer, "access review")
+            if not (answer.document.get("status") or {}).get("allowed"):
+                yield f"{verb} {resource}"
+
+    def _raise(self, answer: Answer, what: str) -> None:
+        """Raise what an answer says that is an error."""
+        if answer.ok:
+            return
+        message = f"Kubernetes says of the {what}: {' '.join(answer.message.split())}"
+        if answer.status == _FORBIDDEN and "quota" in answer.message:
+            raise Unavailable(message, code="queue_full", hint="wait until some of your Jobs have ended, or ask for less")
+        if answer.status == _FORBIDDEN:
+            raise Denied(message, code="engine_denied", hint="`wardian target check` shows which permissions are missing")
+        if answer.status == _NOT_FOUND:
+            raise NotFound(
+                message, code="engine_refused", hint=f"is there a namespace {self._namespace}? `--option namespace=…`"
+            )
+        if answer.status in (_BAD, _INVALID, _TOO_LARGE):
+            raise InvalidInput(
+                message, code="engine_refused", hint="change what the message names: an option of the target or of the run"
+            )
+        raise Unavailable(message, code="engine_unavailable", hint="the cluster is overloaded, or being mended: try again")
