@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 import tempfile
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from wardian.errors import NotFound
+from wardian.errors import InvalidInput, NotFound
 from wardian.image.file_part import FilePart
 from wardian.package.archive_paths import Limits, refuse, safe_path
 from wardian.package.archive_streams import Bounded, damage, decompressed, open_tar
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC = ((b"\x1f\x8b", "gz"), (b"\x28\xb5\x2f\xfd", "zst"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bz2"))
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
 _CHUNK = 1 << 20
 _LINKS_FOLLOWED = 8
 
@@ -30,7 +38,7 @@ class TarIndex:
     """A tar's files by path, with links followed inside the archive alone. A compressed tar is expanded into a nameless file first.
 
     Args:     path: the archive.  scratch: a directory for that file.  limits: how many members, and how far it may expand.
-    Raises:   NotFound: code ``no_such_archive``.  DiskFull.
+    Raises:   NotFound: code ``no_such_archive``.  InvalidInput: code ``not_a_file``: a pipe or a device.  DiskFull.
               BadArchive: codes ``damaged_archive``, ``archive_bomb``, ``unsafe_path``, ``unsafe_link``, ``unsafe_member``,
                   ``duplicate_member``.
     """
@@ -40,7 +48,11 @@ class TarIndex:
         self._links: dict[str, str] = {}
         self._files: dict[str, tuple[int, int]] = {}
         try:
-            self._file: IO[bytes] = path.open("rb")
+            mode = path.stat().st_mode  # a pipe would be waited for
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise InvalidInput(f"an archive cannot be read from {path}: it is {KINDS.get(stat.S_IFMT(mode), 'no file')}", code="not_a_file",
+                                   hint="write what comes out of it to a file, and name that")  # fmt: skip
+            self._file: IO[bytes] = open(path, "rb", opener=_at_once)  # noqa: SIM115 - closed by `close`
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"there is no archive {path}", code="no_such_archive") from None
         try:
@@ -135,3 +147,7 @@ class TarIndex:
                 break
             path = self._links[path]
         return self._files.get(path)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # it may have become a pipe since

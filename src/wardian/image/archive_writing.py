@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from wardian.errors import BadArchive, Conflict, NotFound
 from wardian.events import Event, silent
-from wardian.image.archive_index import compression_of
+from wardian.image.archive_index import KINDS, compression_of
 from wardian.image.blob import CHUNK, named_in, read_whole
 from wardian.image.copy import Copied, copy_image, select_image
 from wardian.image.layout import REF_NAME, VERSION
@@ -33,13 +33,6 @@ if TYPE_CHECKING:
     from wardian.image.store import Found, ImageStore
 
 _BLOCK = 512
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISCHR, "a device"),
-)
 
 
 def write_oci_archive(
@@ -121,7 +114,7 @@ def _file_to_write(path: Path) -> Path:
     """Return the file that is replaced, or made, when an archive is written to ``path``: links are followed."""
     real = Path(os.path.realpath(path))
     try:
-        mode = real.stat().st_mode
+        mode = path.stat().st_mode  # not that of `real`: `/dev/stdout` leads to a pipe that has no path
     except FileNotFoundError:
         if real.parent.is_dir():
             return real
@@ -131,8 +124,7 @@ def _file_to_write(path: Path) -> Path:
         raise _no_file(path, error.strerror or str(error)) from None
     if stat.S_ISREG(mode):
         return real
-    what = next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")
-    raise _no_file(path, f"it is {what}")
+    raise _no_file(path, f"it is {KINDS.get(stat.S_IFMT(mode), 'no file')}")
 
 
 def _no_file(path: Path, why: str) -> Conflict:

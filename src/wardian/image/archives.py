@@ -127,11 +127,16 @@ class ArchiveImageStore:
         if content is None:
             member = self._member(digest)
             size = self._tar.size_of(member) if member else None
+            if size is not None and size > LARGEST_MANIFEST_BYTES and required:
+                raise InvalidImage(
+                    f"{self.name}: the manifest sha256:{digest} is larger than {LARGEST_MANIFEST_BYTES:,} bytes",
+                    code="manifest_too_large",
+                )
             if size is not None and size <= LARGEST_MANIFEST_BYTES:
                 content = self._tar.read(member, LARGEST_MANIFEST_BYTES)
         if content is None:
             if required:
-                raise InvalidImage(f"{self.name}: the manifest sha256:{digest} is missing or too large", code="damaged_layout")
+                raise InvalidImage(f"{self.name}: the manifest sha256:{digest} is missing", code="damaged_layout")
             return None
         if Digest.of(content) != digest:
             raise InvalidImage(f"{self.name}: the manifest sha256:{digest} is damaged", code="damaged_layout")

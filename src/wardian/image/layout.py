@@ -212,6 +212,11 @@ class LayoutImageStore:
     def _found(self, digest: Digest, media_type: str) -> Found | None:
         read = self._blobs.read(digest, LARGEST_MANIFEST_BYTES)
         if read is None:
+            if media_type and (self._blobs.size_of(digest) or 0) > LARGEST_MANIFEST_BYTES:
+                raise InvalidImage(
+                    f"{self.name}: the manifest sha256:{digest} is larger than {LARGEST_MANIFEST_BYTES:,} bytes",
+                    code="manifest_too_large",
+                )
             return None
         content, seen = read
         if Digest.of(content) != digest:
@@ -228,7 +233,11 @@ class LayoutImageStore:
         return Found(Descriptor(parsed.media_type, digest, len(content)), content)
 
     def _demand(self, needed: Descriptor) -> None:
-        if self._blobs.size_of(needed.digest) != needed.size_bytes:
+        size_bytes = self._blobs.size_of(needed.digest)
+        if size_bytes is not None and size_bytes != needed.size_bytes:
+            raise InvalidImage(f"the blob sha256:{needed.digest} has {size_bytes:,} bytes in {self.name}, and the manifest says {needed.size_bytes:,}",
+                               code="wrong_size", hint="one of the two is damaged: build or push the image anew")  # fmt: skip
+        if size_bytes is None:
             raise NotFound(f"{self.name} has no blob sha256:{needed.digest}, which the manifest names", code="no_such_blob",
                            hint="put its blobs first")  # fmt: skip
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
+from wardian.errors import Conflict, DiskFull, InvalidInput, InvalidReference, NotFound
 from wardian.events import Event, silent
 from wardian.image.copy import copy_image, only_image, select_image
 from wardian.image.layout import LayoutImageStore
+from wardian.image.oci import InvalidImage
 from wardian.image.reference import LATEST, ImageFile, ImageReference
 from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_client import RegistryClient
@@ -124,12 +126,15 @@ class ImagePlaces:
             path, tags = self._path(target), [target.tag or _tag_of(source, reference)]
             if target.kind == "docker-archive":
                 names = [target.tag or _name_of(source)] if target.tag or _name_of(source) else []
-                return write_docker_archive(store, reference, path, names, platform=platform, listener=listener)
+                with _target_full(path):
+                    return write_docker_archive(store, reference, path, names, platform=platform, listener=listener)
             if target.kind == "oci":
                 _check_directory(target, path)
-                copied = copy_image(store, reference, LayoutImageStore(path), tags, platform=platform, listener=listener)
+                with _no_empty_layout(path), _target_full(path):
+                    copied = copy_image(store, reference, LayoutImageStore(path), tags, platform=platform, listener=listener)
             else:
-                copied = write_oci_archive(store, reference, path, tags, platform=platform, listener=listener)
+                with _target_full(path):
+                    copied = write_oci_archive(store, reference, path, tags, platform=platform, listener=listener)
             return copied.descriptor.digest
 
 
@@ -140,6 +145,36 @@ def _check_directory(target: ImageFile, path: Path) -> None:
         what = "is no directory, which an OCI layout is" if at == path else f"lies below {at}, which is no directory"
         raise InvalidInput(f"`{target}`: {target.path} {what}", code="not_a_place",
                            hint=f"name a directory, or write `oci-archive:{target.path}` for a file")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _no_empty_layout(path: Path) -> Iterator[None]:
+    """Remove the layout that the block makes at ``path``, where nothing was, if the disk is full before it has an image."""
+    was_there = os.path.lexists(path)
+    try:
+        yield
+    except DiskFull:
+        if not was_there and not _has_image(path):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _has_image(path: Path) -> bool:
+    with contextlib.suppress(InvalidImage):
+        return bool(LayoutImageStore(path).tags())
+    return True
+
+
+@contextlib.contextmanager
+def _target_full(path: Path) -> Iterator[None]:
+    """Say of a full disk what helps there: it is the target's, which holds no caches of ours."""
+    try:
+        yield
+    except DiskFull as error:
+        place = Path(error.place).absolute()
+        if place == path.absolute() or place in path.absolute().parents:
+            error.hint = f"free some space there, or name a place on another disk than that of {path}"
+        raise
 
 
 def _tags(target: ImageReference) -> list[str]:

@@ -113,6 +113,8 @@ class _Upload:
         with self._open_content() as content:
             reader = self._reader(content)
             try:
+                if not self._blob.size_bytes:  # nothing of it would be read, and so nothing compared
+                    reader.read(1)
                 self._finish(location, cast("IO[bytes]", reader), self._blob.size_bytes)
             except BadArchive:
                 self._give_up(location)

@@ -179,6 +179,13 @@ def _broken() -> Iterator[None]:
         raise Broken(f"this is not an address: {str(error)[:200]}", lasting=True) from error
     except UnicodeError:  # of what is sent, and no fault of the answer's
         raise
+    except (requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader) as error:
+        said = (
+            "it states two lengths of one answer"
+            if "Content-Length" in str(error)
+            else "it answers with a header that cannot be"
+        )
+        raise Broken(f"{said}: {str(error)[:200]}", lasting=True) from error
     except ValueError as error:  # requests looks at `Location` even if it is not to follow it
         raise Broken(f"it answers with something that is no address: {str(error)[:200]}", lasting=True) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

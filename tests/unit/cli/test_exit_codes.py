@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -321,3 +322,24 @@ def test_names_in_notes_give_a_terminal_no_orders(cli: Cli) -> None:
     text = cli.ok("run", "-e", "host", "s.py").err
     assert "p\\x1b[41m\\u202e is left out of the snapshot" in text
     assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_what_is_interrupted_while_it_loads_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import sys, time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    command = [
+        sys.executable,
+        "-c",
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from wardian.cli.start import script; script()",
+    ]
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    loading = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert loading.stdout is not None
+    assert loading.stdout.readline() == "loading\n"
+    loading.send_signal(signal.SIGINT)
+    _, said = loading.communicate()
+    assert (loading.returncode, said) == (130, "interrupted\n")
+
+
+def test_the_command_is_what_answers_so() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"wardian": "wardian.cli.start:script"}

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from wardian.definition.platform import get_platform
 from wardian.digest import Digest
 from wardian.errors import BadArchive, NotFound, WardianError
 from wardian.image.layout import LayoutImageStore
-from wardian.image.oci import INDEX, MANIFEST, Descriptor, Index, InvalidImage
+from wardian.image.oci import INDEX, LARGEST_MANIFEST_BYTES, MANIFEST, Descriptor, Index, InvalidImage
 from wardian.lock.store import DirectoryLockStore
 
 if TYPE_CHECKING:
@@ -329,3 +330,26 @@ def test_what_is_wrong_with_a_manifest_names_the_image(store: LayoutImageStore, 
     with pytest.raises(InvalidImage) as caught:
         store.find("")
     assert caught.value.message.startswith(f"{store.root}@sha256:{digest}: ")
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1 << 40])
+def test_a_manifest_that_states_another_size_of_a_blob_is_told_so(store: LayoutImageStore, size_bytes: int) -> None:
+    image = an_image()
+    image.put(store, "x")
+    layer = replace(image.manifest.layers[0], size_bytes=size_bytes)
+    with pytest.raises(InvalidImage, match=f"and the manifest says {size_bytes:,}$") as caught:
+        store.tag(replace(image.manifest, layers=(layer,)).to_json(), MANIFEST, ["y"])
+    assert caught.value.stable_code == "wrong_size"
+    assert store.tags() == ["x"]
+
+
+def test_a_manifest_that_is_too_large_is_told_so(store: LayoutImageStore) -> None:
+    an_image().put(store, "x")
+    content = b" " * (LARGEST_MANIFEST_BYTES + 1)
+    descriptor, source = blob(content, MANIFEST)
+    store.put(descriptor, source)
+    entry = {**descriptor.as_document(), "annotations": {"org.opencontainers.image.ref.name": "y"}}
+    (store.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    with pytest.raises(InvalidImage, match="is larger than 4,194,304 bytes") as caught:
+        store.find("y")
+    assert caught.value.stable_code == "manifest_too_large"

@@ -14,7 +14,7 @@ import pytest
 from tests.support.fake_registry import FakeRegistry
 from tests.support.images import an_image
 
-from wardian.errors import Conflict, InvalidInput, InvalidReference, NotFound
+from wardian.errors import Conflict, DiskFull, InvalidInput, InvalidReference, NotFound
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import INDEX, MANIFEST, Index
 from wardian.image.places import ImagePlaces
@@ -231,6 +231,42 @@ def test_an_archive_replaces_nothing_that_is_no_file(places: ImagePlaces, tmp_pa
     assert caught.value.stable_code == "not_a_file"
     assert what == "a loop" or what in caught.value.message
     assert os.path.samestat(os.lstat(target), before)
+
+
+def test_what_is_no_file_is_not_read_as_an_archive(places: ImagePlaces, tmp_path: Path, archive: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name, what in (("pipe", "a pipe"), ("link", "a pipe"), ("/dev/null", "a device")):
+        with pytest.raises(InvalidInput, match=f"it is {what}") as caught:
+            copy(places, f"{archive}:{name}", "oci:target")
+        assert caught.value.stable_code == "not_a_file"
+
+
+def test_an_archive_is_not_written_to_a_pipe_that_has_no_path(places: ImagePlaces, archive: str) -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(Conflict, match="it is a pipe") as caught:
+            copy(places, "oci:start", f"{archive}:/dev/fd/{writing}")
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert caught.value.stable_code == "not_a_file"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_leaves_no_new_layout_and_the_hint_is_about_that_disk(
+    places: ImagePlaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    an_image().put(LayoutImageStore(tmp_path / "start"), "1")
+    target = tmp_path / "small" / "target"
+    if there:
+        an_image(2).put(LayoutImageStore(target), "2")
+    monkeypatch.setattr("wardian.tools.disk.free_bytes", lambda _place: 10)
+    with pytest.raises(DiskFull) as caught:
+        copy(places, "oci:start:1", "oci:small/target:x")
+    assert f"on another disk than that of {target}" in str(caught.value.hint)
+    assert target.exists() == there
+    assert not there or LayoutImageStore(target).tags() == ["2"]
 
 
 @pytest.mark.root

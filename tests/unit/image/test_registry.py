@@ -6,6 +6,7 @@ import io
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -759,6 +760,16 @@ def test_a_list_of_tags_that_is_none_is_the_registrys_fault(fake: FakeRegistry, 
     fake.misbehave("GET */tags/list*", status=200, body=body)
     with pytest.raises(Unavailable, match="no list of tags"):
         a_store(fake).tags()
+
+
+def test_a_layer_that_is_said_to_be_empty_and_is_not_is_told_so(fake: FakeRegistry) -> None:
+    descriptor, source = blob(b"something")
+    with pytest.raises(BadArchive) as caught:
+        a_store(fake).put(replace(descriptor, size_bytes=0), source)
+    assert caught.value.stable_code == "wrong_size"
+    empty, nothing = blob(b"")
+    assert a_store(fake).put(empty, nothing) == "sent"
+    assert read(a_store(fake), empty) == b""
 
 
 def test_what_is_asked_again_and_again_is_said(fake: FakeRegistry) -> None:

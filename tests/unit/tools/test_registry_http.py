@@ -119,3 +119,20 @@ def test_an_answer_that_breaks_off_says_so_when_it_is_read() -> None:
         fake.misbehave("*", body=b"x" * 1000, truncate=10)
         with RegistryHttp(timeout_s=5).send("GET", f"{fake.url}/v2/", {}) as reply, pytest.raises(Broken):
             list(iter(lambda: reply.read(100), b""))
+
+
+def test_an_answer_that_states_two_lengths_is_told_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Broken, match="it states two lengths of one answer") as caught:
+            RegistryHttp(timeout_s=60).send("GET", f"http://127.0.0.1:{server.getsockname()[1]}/", {})
+        thread.join()
+    assert caught.value.lasting
