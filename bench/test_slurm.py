@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.index import Index
+from tests.support.pythons import installed_pythons, make_standalone
 from tests.support.slurm import Slurm, why_not
 from tests.support.wheels import make_wheel
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 SUBMISSIONS, PER_S, GROWTH_BYTES = 1000, 5, 32 << 20
+PHASES = 10
 
 
 @pytest.fixture
@@ -41,11 +43,14 @@ class Project:
 
     def __init__(self, place: Path, cluster: Slurm, index: Index) -> None:
         self.place, self.cluster = place, cluster
+        self.pauses = itertools.cycle(
+            number / PHASES for number in range(PHASES) for _side in range(2)
+        )  # the same for both sides
         (place / "home").mkdir()
         (place / "home/config.toml").write_text(f'lock_platforms = ["linux/amd64"]\n[indexes]\npypi = "{index.url}"\n')
-        (place / "no-pythons.json").write_text("{}")
+        pythons = make_standalone(place / "pythons", installed_pythons()[0][1])
         self.environ = {**cluster.environ, "WARDIAN_HOME": str(place / "home"), "WARDIAN_CACHE": str(place / "cache"),
-                        "WARDIAN_PYTHON_DOWNLOADS": str(place / "no-pythons.json")}  # fmt: skip
+                        "WARDIAN_PYTHON_DOWNLOADS": str(pythons.path)}  # fmt: skip
         self.workspace = Workspace(Settings.load(self.environ), environ=self.environ)
         (place / "requirements.txt").write_text("alpha\n")
         self.source = place / "project"
@@ -55,9 +60,8 @@ class Project:
         environment = Environment.from_requirements("bench", place / "requirements.txt")
         self.version = self.workspace.environments.register(environment)[0]
         self.workspace.targets.create("hpc", "slurm")
-        assert (
-            self.workspace.submit(self.version, "train.py", source=self.source, target="hpc").wait().record.state == "completed"
-        )
+        first = self.workspace.submit(self.version, "train.py", source=self.source, target="hpc").wait()
+        assert first.record.state == "completed", first.record.reason + first.log()
         self.began.unlink()
         self.script = place / "job.sh"
         self.script.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S {self.source}/train.py\n")
@@ -68,9 +72,13 @@ class Project:
         self.began.unlink()
 
     def idle(self) -> None:
-        """Wait until nothing runs: a job that ends takes the processors of the next one's beginning."""
+        """Wait until nothing runs, and then for any part of a second: Slurm looks at its queue once a second.
+
+        Without that, each side would always come at the same moment between two looks, and the wait for the next would be its time.
+        """
         while self.cluster.call("squeue", "-h", "-o", "%A"):
             time.sleep(0.05)
+        time.sleep(next(self.pauses))
 
 
 @pytest.fixture
@@ -92,7 +100,7 @@ def test_from_the_submission_to_the_first_line(ratio: Ratio, project: Project) -
                        check=True, capture_output=True)  # fmt: skip
         project.until_it_begins()
 
-    ratio("Slurm: submission to the script's first line", ours, peer, 1.0, peer_name="sbatch", plus_s=0.3, rounds=15,
+    ratio("Slurm: submission to the script's first line", ours, peer, 1.0, peer_name="sbatch", plus_s=0.3, rounds=3 * PHASES,
           before_ours=project.idle, before_peer=project.idle)  # fmt: skip
 
 
