@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wardian.errors import DiskFull, InvalidInput, NotFound, Unavailable
+from wardian.run.targets.pod_directory import PodDirectory
 from wardian.run.targets.shared_directory import SharedDirectory
 from wardian.run.targets.ssh_carrier import SshCarrier
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from wardian.run.targets.remote import Carrier
 
 
-@pytest.fixture(params=["shared directory", "ssh"])
+@pytest.fixture(params=["shared directory", "directory of pods", "ssh"])
 def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Carrier]:
     if request.param == "shared directory":
         yield SharedDirectory(tmp_path / "there" / "root")
+        return
+    if request.param == "directory of pods":
+        owner = (4321, 1234) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        yield PodDirectory(tmp_path / "there" / "root", *owner)
         return
     server: Sshd = request.getfixturevalue("sshd")
     with server.hosts() as hosts:

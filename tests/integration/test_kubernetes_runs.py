@@ -195,3 +195,8 @@ def test_images_on_this_machine_alone_are_not_for_nodes(cli: Cli, tmp_path: Path
     done = cli.run("run", "-t", "bare", "-r", "requirements.txt", "train.py")
     assert done.code != 0
     assert "nodes pull it from a registry" in done.err
+    cli.ok("env", "create", "later", "-r", "requirements.txt")
+    assert "nodes pull it from a registry" in cli.run("run", "-t", "bare", "-e", "later", "--dry-run", "train.py").err
+    cli.variables["WARDIAN_REGISTRY"] = "127.0.0.1:1/team/envs"
+    shown = cli.ok("run", "-t", "bare", "-e", "later", "--dry-run", "train.py").out
+    assert "image: 127.0.0.1:1/team/envs:not-built-yet" in shown, "nothing is built or contacted"

@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 from wardian.run.targets.kubernetes_resources import quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TOKEN = "a-token-of-the-tests"
 NODE, NAMESPACE, IMAGE = "n1", "team-a", "registry.test/env@sha256:" + "0" * 64
@@ -69,6 +69,9 @@ class FakeKubernetes:
     capacity: dict[str, str] = field(default_factory=lambda: dict(CAPACITY))
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)  # path → object, of all kinds but pods
     runs_pods: bool = True
+    engine: Callable[[dict[str, Any]], list[str]] | None = (
+        None  # gives the command that runs a pod in containers, and pulls any image
+    )
     _pods: dict[str, _Pod] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -144,6 +147,10 @@ class FakeKubernetes:
                     pod.process.wait()
                 elif reason == "DeletionByPodGC":
                     pod.document["status"]["phase"] = "Failed"
+
+    def logs(self) -> str:
+        """Return what all pods wrote."""
+        return "\n".join(f"--- {name}\n{pod.log.read_text(errors='replace')}" for name, pod in self._pods.items())
 
     def object(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
         """Return an object by kind (``jobs``, ``services``) and name."""
@@ -352,7 +359,7 @@ class FakeKubernetes:
                     return
                 spec["nodeName"], status["startTime"] = NODE, _now()
                 status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
-            if container["image"] not in self.images:
+            if self.engine is None and container["image"] not in self.images:
                 words = f'Back-off pulling image "{container["image"]}": not found'
                 status["containerStatuses"] = [
                     {"name": container["name"], "state": {"waiting": {"reason": "ImagePullBackOff", "message": words}}}
@@ -378,10 +385,12 @@ class FakeKubernetes:
             environ[one["name"]] = _expanded(one["value"], environ)
         environ["WARDIAN_MASTER_ADDR"] = "127.0.0.1" if "WARDIAN_MASTER_ADDR" in environ else ""
         pod.log = Path(tempfile.mkstemp(dir=self.place, prefix="pod-", suffix=".log")[1])
+        container["command"] = [_expanded(word, environ) for word in container["command"]]
+        command = container["command"] if self.engine is None else self.engine(pod.document)
         with pod.log.open("wb") as log:
             try:
                 pod.process = subprocess.Popen(
-                    [_expanded(word, environ) for word in container["command"]], cwd=container["workingDir"], env=environ,
+                    command, cwd=container["workingDir"] if self.engine is None else None, env=environ,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:

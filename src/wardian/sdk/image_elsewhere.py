@@ -41,12 +41,13 @@ def in_image(
     """
     wanted = get_platform(platform) if platform else this_platform()
     maker = ImageMaker(parts)
-    had = maker.had(version, wanted)
-    if not build:
-        name = parts.images.home.name
-        return replace(_in(version, given), image=had[0].reference if had else f"{name}:{_NOT_BUILT}")
     if version.kind != "user":
         _require(parts.images.home, version)
+    if not build:
+        had = [one for one in maker.had(version, wanted) if not one.store.startswith("/")]
+        named = version.environment.docker.base_image if version.kind == "user" else None
+        image_name = had[0].reference if had else named or f"{parts.images.home.name}:{_NOT_BUILT}"
+        return replace(_in(version, given), image=image_name)
     image = maker.ensure(version, wanted)
     store = parts.images.store_named(image.store)
     if store is None:

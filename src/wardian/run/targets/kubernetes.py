@@ -87,7 +87,7 @@ class KubernetesTarget:
                     Finding(
                         "user",
                         True,
-                        f"you are root, and pods are not: they run as {self.options.uid}, which must be able to read what you write",
+                        f"you are root, and pods are not: they run as {self.options.uid}, to whom what you send to them is given",
                     )
                 )
             if self.options.claim:
