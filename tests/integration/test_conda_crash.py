@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from wardian.digest import Digest
 from wardian.errors import DiskFull, InstallFailed
 from wardian.events import silent
 from wardian.prefix.conda import conda_files, install_conda
+from wardian.tools.disk import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,19 +182,27 @@ def test_a_kill_while_packages_are_unpacked_does_no_harm(
     def half_unpacked() -> bool:
         return unpacked.is_dir() and any(entry.name.startswith(".large") for entry in unpacked.iterdir())
 
-    for attempt in range(3):
+    killed = 0
+    for attempt in range(30):
         prefix = place.root / f"prefix{attempt}"
         parent = start(place.command(prefix, "greeter", "large"), processes)
-        wait_until(half_unpacked, pause_s=0.001)
-        for worker in workers(parent.pid):
-            os.kill(worker, signal.SIGKILL)
-        if victim == "group":
-            os.killpg(parent.pid, signal.SIGKILL)
-        assert parent.wait(DEADLINE_S) != 0
+        wait_until(lambda parent=parent: half_unpacked() or parent.poll() is not None, pause_s=0.001)  # type: ignore[misc]
+        with contextlib.suppress(ProcessLookupError):
+            for worker in workers(parent.pid):
+                os.kill(worker, signal.SIGKILL)
+            if victim == "group":
+                os.killpg(parent.pid, signal.SIGKILL)
+        if parent.wait(DEADLINE_S) == 0:  # on a busy machine it may be faster than we are: once more, from the beginning
+            remove_tree(unpacked, place.root / "trash")
+            continue
+        killed += 1
         assert victim == "group" or not prefix.exists()
         assert any(entry.name.startswith(".large") for entry in unpacked.iterdir())
         place.install(place.root / f"small{attempt}", place.solved("greeter"))
         assert not half_unpacked()  # the next worker that is alone removes what was left
+        if killed == 3:
+            break
+    assert killed == 3
     prefix = place.root / "prefix"
     place.install(prefix, place.solved("greeter", "large"))
     assert_clean(prefix)
