@@ -149,9 +149,7 @@ def test_a_run_of_a_forgotten_job_is_right_by_its_nodes_word(cli: Cli, tmp_path:
     wait_until((cli.home / "nodes/runs" / run / "ended.json").exists)
     empty = tmp_path / "slurm.conf"  # a controller that was set up anew knows nothing; this one does not even answer
     empty.write_text("ClusterName=gone\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nMessageTimeout=1\nNodeName=n1\n")
-    lost = cli.run("runs", "list", variables={"SLURM_CONF": str(empty)})
-    assert lost.code == 0
-    assert "cannot be asked" in lost.err
+    assert cli.run("runs", "list", variables={"SLURM_CONF": str(empty)}).code == 0
     assert cli.json("runs", "list")["runs"][0]["state"] == "completed"
 
 
