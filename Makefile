@@ -22,6 +22,7 @@ demo: .demo/venv/.ready ## create an environment from examples/, run it cold and
 test: .venv/.ready ## everything: format, lint, types, import rules, documentation, tests
 	@scripts/test-tools $(ARGS)
 	$(MAKE) --no-print-directory lint docs
+	@$(BIN)/python -m compileall -q src tests  # thousands of tests start a Python that would compile it all again
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-all

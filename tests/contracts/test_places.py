@@ -82,7 +82,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["local", "podman", pytest.param("docker", marks=pytest.mark.slow), "slurm", "ssh"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "local",
+        pytest.param("podman", marks=pytest.mark.slow),
+        pytest.param("docker", marks=pytest.mark.slow),
+        "slurm",
+        "ssh",
+    ],
+)
 def spot(
     request: pytest.FixtureRequest, shop: Index, python_catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Spot]:

@@ -135,6 +135,7 @@ def test_nobody_changes_it_and_nobody_takes_its_name(cli: Cli, words: str) -> No
     assert cli.json("env", "list", "--archived")["environments"] == []
 
 
+@pytest.mark.slow
 def test_new_locks_are_a_new_version_and_the_old_one_stays(
     around: Surroundings, tmp_path: Path, python_catalogue: Pythons
 ) -> None:
@@ -159,6 +160,7 @@ def test_new_locks_are_a_new_version_and_the_old_one_stays(
     assert cli.ok("run", "-f", "ours.yml", "show.py").out == "2.0 none\n", "a newcomer gets the newest lock of the hash"
 
 
+@pytest.mark.slow
 def test_a_smoke_script_that_fails_is_named_and_the_others_run(
     around: Surroundings, tmp_path: Path, python_catalogue: Pythons
 ) -> None:

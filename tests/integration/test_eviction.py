@@ -103,6 +103,7 @@ def backdate(cli: Cli, used: float) -> None:
         os.utime(path, (used, used))
 
 
+@pytest.mark.slow
 def test_two_clean_ups_at_once(cli: Cli) -> None:
     for name in PACKAGES[:3]:
         cli.ok("run", "-r", f"{name}.txt", "show.py")
@@ -115,6 +116,7 @@ def test_two_clean_ups_at_once(cli: Cli) -> None:
     assert cli.json("env", "verify", "alpha.txt")["clean"]
 
 
+@pytest.mark.slow
 def test_clean_ups_while_environments_are_installed(cli: Cli) -> None:
     runs = [cli.start("run", "-r", f"{name}.txt", "show.py") for name in PACKAGES]
     cleaned = 0

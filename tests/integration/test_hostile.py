@@ -28,7 +28,12 @@ SHOWN = {
 
 
 @pytest.fixture(
-    params=[(kind, http) for kind in OFFERS for http in (True, False)], ids=lambda p: f"{p[0]}-{'http' if p[1] else 'file'}"
+    params=[
+        pytest.param((kind, http), marks=pytest.mark.slow if http == (kind == "wheel") else ())
+        for kind in OFFERS
+        for http in (True, False)
+    ],
+    ids=lambda p: f"{p[0]}-{'http' if p[1] else 'file'}",
 )
 def offer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Offer]:
     kind, http = request.param

@@ -163,6 +163,7 @@ def test_a_rebuild_that_finds_nothing_newer_adds_no_version_and_an_upgraded_lock
     assert [row["version"] for row in cli.json("env", "history", "team")["history"]] == ["2", "1"]
 
 
+@pytest.mark.slow
 def test_an_upgrade_of_an_old_version_that_a_newer_one_is_already_registers_no_twin(
     home: Callable[..., Cli], shop: Index, tmp_path: Path
 ) -> None:
@@ -300,6 +301,7 @@ def test_an_image_that_is_made_again_is_the_same(home: Callable[..., Cli]) -> No
     assert "the same bytes" in cli.ok("env", "verify", "team", "--rebuild").out
 
 
+@pytest.mark.slow
 def test_a_layer_with_other_content_and_one_that_is_compressed_otherwise_are_named(home: Callable[..., Cli]) -> None:
     cli = home("one")
     cli.ok("env", "create", "team", "-r", "alpha.txt")

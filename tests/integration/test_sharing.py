@@ -35,7 +35,7 @@ def shop(index: Index, tmp_path: Path) -> Index:
     return index
 
 
-@pytest.fixture(params=["registry", "directory"])
+@pytest.fixture(params=["registry", pytest.param("directory", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "directory":
         yield f"oci:{tmp_path / 'shared'}"
@@ -121,7 +121,7 @@ def test_a_configured_registry_needs_no_name(tmp_path: Path, shop: Index, place:
     one.ok("env", "pull", "team")
 
 
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_of_two_pushes_at_once_one_is_refused_and_the_other_stays(tmp_path: Path, shop: Index, place: str, turn: int) -> None:
     homes = [a_home(tmp_path / name, shop) for name in ("one", "two")]
     homes[1].write("requirements.txt", "alpha==1.0\n")

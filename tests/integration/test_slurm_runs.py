@@ -210,10 +210,14 @@ def test_two_nodes_find_each_other_and_agree(cli: Cli) -> None:
     assert (cli.home / "workspaces/default/runs" / run["id"] / "log.1.txt").read_text() == "rank 1 of 2: 4.0\n"
 
 
-def test_a_target_is_tried_out(cli: Cli, slurm: Slurm) -> None:
+def test_a_target_is_tried_out(cli: Cli) -> None:
     done = cli.ok("target", "check", "hpc")
     assert "a small job ran on" in done.out
     assert left_there(cli) == []
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_gone_is_a_finding(cli: Cli, slurm: Slurm) -> None:
     slurm.kill("slurmctld")
     try:
         conf = slurm.conf.read_text()
@@ -227,6 +231,7 @@ def test_a_target_is_tried_out(cli: Cli, slurm: Slurm) -> None:
         wait_until(lambda: set(slurm.states().values()) == {"idle"})
 
 
+@pytest.mark.slow
 def test_two_submissions_at_once_from_two_processes_are_two_runs(cli: Cli) -> None:
     processes = [cli.start("run", "-t", "hpc", "-e", "host", "train.py", str(number)) for number in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]

@@ -124,6 +124,7 @@ def test_a_run_there_is_canceled(cli: Cli) -> None:
     assert cli.json("runs", "show", run)["state"] == "canceled"
 
 
+@pytest.mark.slow
 def test_an_interrupted_foreground_ends_its_run(cli: Cli) -> None:
     cli.write("slow.py", "import time; print('up', flush=True); time.sleep(600)")
     process = cli.start("run", "-t", "big", "-e", "host", "slow.py")
@@ -154,6 +155,7 @@ def test_a_machine_that_is_not_known_is_told(cli: Cli, sshd: Sshd, tmp_path: Pat
     assert "is not known" in checked.out
 
 
+@pytest.mark.slow
 def test_two_machines_share_a_run(cli: Cli, sshd: Sshd, tmp_path: Path) -> None:
     options = sshd.options(**sshd.twice(tmp_path / "ssh"), directory=str(tmp_path / "there"))
     cli.ok(

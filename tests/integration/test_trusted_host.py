@@ -66,6 +66,7 @@ def test_no_other_host_is_trusted(tmp_path: Path, shop: Index, trusted: tuple[st
     assert not shop.downloads()
 
 
+@pytest.mark.slow
 def test_downloads_check_all_but_the_trusted_host(tmp_path: Path) -> None:
     place = tmp_path / "files"
     place.mkdir()
