@@ -18,6 +18,9 @@ UPDATE = os.environ.get("WARDIAN_UPDATE_GOLDEN") == "1"
 TOUR = "README.md"
 
 
+_LONG = ("docs/guides/docker-steps.md", "docs/guides/share-environments.md")  # half a minute each
+
+
 def _pages(*, network: bool) -> list[str]:
     """Return the pages with commands to run: all on loopback, or with some that need the real index."""
     chosen = []
@@ -74,7 +77,11 @@ def machine(page: str, surroundings: Surroundings, request: pytest.FixtureReques
     return surroundings.with_images(*(request.getfixturevalue(name) for name in ("registry", "closed_registry", "podman")))
 
 
-@pytest.mark.parametrize("page", _pages(network=False))
+def _timed(page: str) -> object:
+    return pytest.param(page, marks=pytest.mark.slow) if page in _LONG else page
+
+
+@pytest.mark.parametrize("page", map(_timed, _pages(network=False)))
 def test_the_commands_of_a_page_run(page: str, home: Path, machine: Surroundings) -> None:
     _configure(home, machine.machine + machine.servers)
     _run(page, Console(home, Path(sys.executable).parent, machine.spelled, machine.variables), Sample())

@@ -95,6 +95,9 @@ def waiting_words(record: RunRecord, standing: Standing) -> str:
     return standing.reason if standing.state == remote.RUNNING else ""
 
 
+_CANCELING = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
+
+
 def _of_node(record: RunRecord, standing: Standing | None, end: NodeEnd) -> Verdict:
     code = end.code if _CODE.fullmatch(end.code) else end.cause if _CODE.fullmatch(end.cause) else "lost"
     stopped = end.cause == "stopped"
@@ -102,9 +105,12 @@ def _of_node(record: RunRecord, standing: Standing | None, end: NodeEnd) -> Verd
     if standing is not None and not record.cancel_asked and standing.cause in _OF_THE_ENGINE and (stopped or was_killed):
         state, code, words = _WORDS[standing.cause]
         return Verdict(state, code, f"{words} ({standing.reason}{_on(standing)})", end.exit_code, end.signal)
-    if stopped:
+    # engines that cancel signal the job itself, too, which may end of it before its agent has looked
+    asked = bool(record.cancel_asked) or (standing is not None and standing.cause == "canceled")
+    if stopped or (asked and end.cause == "exited" and end.signal in _CANCELING):
         state = "running" if end.began else "preparing"
-        return Verdict(CANCELED, _asked(record), end.reason or f"canceled while {state}", end.exit_code, end.signal)
+        reason = end.reason if stopped and end.reason else f"{_asked(record)} while {state}"
+        return Verdict(CANCELED, _asked(record), reason, end.exit_code, end.signal)
     if end.cause == "exited" and end.exit_code == 0 and end.signal is None:
         return Verdict(COMPLETED, "exited", "", 0)
     return Verdict(FAILED, code, _whole(end), end.exit_code, end.signal)

@@ -33,6 +33,11 @@ CASES: list[tuple[RunRecord, Standing | None, NodeEnd | None, tuple[str, str, in
     (RUNNING, None, NodeEnd("not_found", code="not_found", reason="no program"), ("failed", "not_found", None, None)),
     (RUNNING, None, NodeEnd("failed", code="archive_not_carried", reason="no"), ("failed", "archive_not_carried", None, None)),
     (ASKED, ended("canceled"), NodeEnd("stopped", signal=15, code="canceled", began=BEGAN), ("canceled", "canceled", None, 15)),
+    (ASKED, ended("canceled"), NodeEnd("exited", signal=15, code="signal", began=BEGAN), ("canceled", "canceled", None, 15)),
+    (ASKED, None, NodeEnd("exited", signal=15, code="signal", began=BEGAN), ("canceled", "canceled", None, 15)),
+    (RUNNING, ended("canceled"), NodeEnd("exited", signal=15, code="signal", began=BEGAN), ("canceled", "canceled", None, 15)),
+    (ASKED, ended("canceled"), NodeEnd("exited", exit_code=0, code="exited"), ("completed", "exited", 0, None)),
+    (ASKED, ended("canceled"), NodeEnd("exited", signal=11, code="signal"), ("failed", "signal", None, 11)),
     # it beats the engine's, which has heard less
     (RUNNING, Standing("waiting", reason="requeued"), NodeEnd("exited", exit_code=0), ("completed", "exited", 0, None)),
     (RUNNING, ended("node_lost"), NodeEnd("exited", exit_code=0), ("completed", "exited", 0, None)),
