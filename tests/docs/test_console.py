@@ -81,7 +81,7 @@ def _timed(page: str) -> object:
     return pytest.param(page, marks=pytest.mark.slow) if page in _LONG else page
 
 
-@pytest.mark.parametrize("page", map(_timed, _pages(network=False)))
+@pytest.mark.parametrize("page", [_timed(page) for page in _pages(network=False)])
 def test_the_commands_of_a_page_run(page: str, home: Path, machine: Surroundings) -> None:
     _configure(home, machine.machine + machine.servers)
     _run(page, Console(home, Path(sys.executable).parent, machine.spelled, machine.variables), Sample())
