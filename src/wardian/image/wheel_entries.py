@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import csv
 import hashlib
 import io
@@ -69,6 +70,8 @@ def wheel_entries(archive: Path, layout: PythonLayout, byte_code: ByteCodeMaker 
                   ``damaged_archive``; the latter also while the files are read.  BuildFailed: see ``ByteCompiler``.
     Source:   PEP 427; PyPA specifications: recording installed projects, entry points
     """
+    # the whole library before any of its modules: they import each other, and two threads that begin with different ones see halves
+    importlib.import_module("installer")
     with open_zip(archive) as zipped:
         yield _Wheel(archive.name, zipped, layout).entries(byte_code)
 

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import marshal
 import posixpath
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -271,3 +272,43 @@ def test_byte_code(tmp_path: Path) -> None:
     path = f"alpha/sub/__pycache__/mod.{tag}.pyc"
     assert ",".join((path, *record[path])) in record_text({path: content}, "")
     assert not list((tmp_path / "spool").iterdir())
+
+
+THREADS = """
+import sys, threading
+from pathlib import Path
+from wardian.image.python_layout import PythonLayout
+from wardian.image.wheel_entries import wheel_entries
+
+sys.setswitchinterval(1e-6)
+faults = []
+
+
+def read(archive, gate):
+    gate.wait()
+    try:
+        with wheel_entries(Path(archive), PythonLayout("3.11"), None) as entries:
+            assert len(entries) > 5
+    except BaseException as error:
+        faults.append(repr(error))
+
+
+for _ in range(30):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "installer"]:
+        del sys.modules[name]
+    gate = threading.Barrier(8)
+    threads = [threading.Thread(target=read, args=(archive, gate)) for archive in sys.argv[1:] for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+sys.exit("\\n".join(faults) or 0)
+"""
+
+
+def test_threads_that_read_their_first_wheels_at_once_all_can(tmp_path: Path) -> None:
+    """Layers are made by threads, and modules of the library behind this import each other."""
+    plain = make_wheel(tmp_path / "a", "alpha", "1.0", files=FILES)
+    scripts = make_wheel(tmp_path / "b", "alpha", "1.0", files=FILES, entry_points=ENTRY_POINTS)
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, plain, scripts], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
