@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib
 import csv
 import hashlib
+import importlib
 import io
 import re
 import stat
