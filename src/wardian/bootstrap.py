@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wardian.prefix.interpreters import Interpreters
     from wardian.run.records import RunStore
     from wardian.run.surroundings import Surroundings
+    from wardian.serving.overlay import Overlays
     from wardian.settings import Settings
     from wardian.tools.flight import Flight
     from wardian.tools.http import Credentials, Http
@@ -267,6 +268,13 @@ class Parts:
         return PrefixCache(self.cache / "prefixes")
 
     @cached_property
+    def overlays(self) -> Overlays:
+        """Serving layers, unpacked."""
+        from wardian.serving.overlay import DIRECTORY, Overlays
+
+        return Overlays(self.cache / DIRECTORY)
+
+    @cached_property
     def interpreters(self) -> Interpreters:
         """Pythons of this machine."""
         from wardian.prefix.interpreters import Interpreters
@@ -303,7 +311,8 @@ class Parts:
         return PythonChooser(self.uv, self.fetcher, self.http, self.settings.python_downloads)
 
     @cached_property
-    def _pip(self) -> UvSolver:
+    def pip(self) -> UvSolver:
+        """Solves Python packages."""
         from wardian.lock.pypi import UvSolver
 
         return UvSolver(uv=self.uv, archives=self.fetcher, wheels=self.artifacts, trees=self.artifacts, indexes=self.settings.indexes,
@@ -322,7 +331,7 @@ class Parts:
         """Solves whole definitions."""
         from wardian.lock.solve import DefinitionSolver
 
-        return DefinitionSolver(uv=self.uv, pip=self._pip, python=self.pythons, conda=lambda: self.conda, provided=self._provided,
+        return DefinitionSolver(uv=self.uv, pip=self.pip, python=self.pythons, conda=lambda: self.conda, provided=self._provided,
                                 interpreter=self._interpreter, now=self.now, jars=lambda: self._jars)  # fmt: skip
 
     @cached_property

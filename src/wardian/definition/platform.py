@@ -84,3 +84,23 @@ def with_declared(platform: Platform, declared: Mapping[str, str]) -> Platform:
     if platform.is_linux:
         uv = f"{platform.machine}-manylinux_{virtual['__glibc'].replace('.', '_')}"
     return replace(platform, virtual=tuple(sorted(virtual.items())), uv=uv)
+
+
+_SYSTEMS = {
+    "linux": ("linux", "Linux", "posix"),
+    "darwin": ("darwin", "Darwin", "posix"),
+    "windows": ("win32", "Windows", "nt"),
+}
+
+
+def marker_environment(platform: Platform, python: str) -> dict[str, str]:
+    """Return what environment markers are compared with for the CPython ``python`` (``3.11.7``) on ``platform``.
+
+    Source:   PyPA specifications: dependency specifiers
+    """
+    sys_platform, platform_system, os_name = _SYSTEMS[platform.name.partition("/")[0]]
+    return {
+        "python_version": ".".join(python.split(".")[:2]), "python_full_version": python, "implementation_version": python,
+        "implementation_name": "cpython", "platform_python_implementation": "CPython", "platform_machine": platform.machine,
+        "sys_platform": sys_platform, "platform_system": platform_system, "os_name": os_name,
+    }  # fmt: skip

@@ -44,3 +44,18 @@ class PythonLayout:
             "purelib": site, "platlib": site, "scripts": f"{ENVIRONMENT}/bin", "data": ENVIRONMENT,
             "headers": f"{ENVIRONMENT}/include/python{self.minor}/{distribution}",
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryLayout:
+    """One directory that is put on Python's path. What a wheel has beside modules (scripts, data, headers) is left out.
+
+    Attributes:
+        directory: as the tar archive of an image has it: relative to the root.
+    """
+
+    directory: str
+
+    def scheme(self, distribution: str) -> dict[str, str]:  # noqa: ARG002 - as of ``PythonLayout``
+        """Return the one directory, for the two kinds of modules."""
+        return {"purelib": self.directory, "platlib": self.directory}

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardian.image.byte_code import ByteCompiler
-    from wardian.image.python_layout import PythonLayout
+    from wardian.image.python_layout import DirectoryLayout, PythonLayout
     from wardian.image.spool import Spool
 
 INSTALLER = b"wardian\n"
 _MADE_ANEW = ("RECORD", "INSTALLER", "REQUESTED")  # the last says what somebody asked for: not the package's business
 _SHEBANG = b"#!python"
+_KINDS = ("purelib", "platlib", "scripts", "data", "headers")
 _LONGEST_FIRST_LINE = 4096
 _CHUNK = 1 << 18
 
@@ -53,7 +54,9 @@ class _Member:
 
 
 @contextlib.contextmanager
-def wheel_entries(archive: Path, layout: PythonLayout, byte_code: ByteCodeMaker | None = None) -> Iterator[list[Entry]]:
+def wheel_entries(
+    archive: Path, layout: PythonLayout | DirectoryLayout, byte_code: ByteCodeMaker | None = None
+) -> Iterator[list[Entry]]:
     """Yield the files of the wheel ``archive`` below the environment's root, to be read while the block lasts.
 
     A pure function of the archive, the layout and the interpreter that makes byte-code. Files are read where they lie in the
@@ -77,7 +80,7 @@ def wheel_entries(archive: Path, layout: PythonLayout, byte_code: ByteCodeMaker 
 
 
 class _Wheel:
-    def __init__(self, file: str, zipped: zipfile.ZipFile, layout: PythonLayout):
+    def __init__(self, file: str, zipped: zipfile.ZipFile, layout: PythonLayout | DirectoryLayout):
         self._file = file
         self._zip = zipped
         self._infos = {info.filename: info for info in zipped.infolist() if not info.is_dir()}
@@ -115,6 +118,8 @@ class _Wheel:
             if made_anew or "__pycache__" in parts[:-1]:
                 continue
             kind, path = self._place(name)
+            if not path:
+                continue
             mode = info.external_attr >> 16
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             digest, said_size = digests.get(name, ("", ""))
@@ -128,10 +133,12 @@ class _Wheel:
         return members
 
     def _place(self, name: str) -> tuple[str, str]:
-        """Return the kind of the file ``name`` and its path in the image."""
+        """Return the kind of the file ``name`` and its path in the image; no path: the layout has no place for that kind."""
         if name.partition("/")[0] not in self._data:
             return "purelib", f"{self._site}/{safe_path(self._file, name)}"
         _, kind, rest = (*name.split("/", 2), "")[:3]
+        if kind in _KINDS and kind not in self._scheme:
+            return kind, ""
         if kind not in self._scheme or not rest:
             known = ", ".join(self._scheme)
             refuse(self._file, name, f"is for none of the places that wheels know: {known}", code="wrong_metadata")
@@ -178,7 +185,7 @@ class _Wheel:
         from installer.utils import parse_entrypoints
 
         member = f"{self._info_directory}/entry_points.txt"
-        if member not in self._infos:
+        if member not in self._infos or "scripts" not in self._scheme:
             return []
         scripts = []
         try:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wardian.definition.platform import with_declared
+from wardian.definition.platform import marker_environment, with_declared
 from wardian.definition.requirement import PipRequirement, canonical_name
 from wardian.errors import SolveFailed
 from wardian.events import Event
@@ -187,17 +187,7 @@ def _wanted(locked: LockedInput, platform: Platform, version: str, requires_pyth
         raise SolveFailed(
             f"the lock file is for Python {requires_python}, not for {version}", code="locked_elsewhere", hint=_HINT
         )
-    system = {
-        "linux": ("linux", "Linux", "posix"),
-        "darwin": ("darwin", "Darwin", "posix"),
-        "windows": ("win32", "Windows", "nt"),
-    }
-    sys_platform, platform_system, os_name = system[platform.name.partition("/")[0]]
-    environment = {
-        "python_version": ".".join(version.split(".")[:2]), "python_full_version": version, "implementation_version": version,
-        "implementation_name": "cpython", "platform_python_implementation": "CPython", "platform_machine": platform.machine,
-        "sys_platform": sys_platform, "platform_system": platform_system, "os_name": os_name,
-    }  # fmt: skip
+    environment = marker_environment(platform, version)
     if locked.environments and not any(_holds(marker, environment) for marker in locked.environments):
         raise SolveFailed(f"the lock file is not for {platform} with Python {version}", code="locked_elsewhere",
                           hint=f"it is for: {'; '.join(locked.environments[:5])}")  # fmt: skip

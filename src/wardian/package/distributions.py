@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from email.parser import HeaderParser
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from wardian.digest import Digest
     from wardian.lock.lock import Artifact
 
+_LISTED = re.compile(r"(?:^|/)site-packages/(?P<name>[^/-]+)-(?P<version>[^/-]+)(?:-py\d[\d.]*)?\.(?:dist|egg)-info(?:/|$)")
 _PATTERNS = ("*site-packages/*.dist-info/METADATA", "*site-packages/*.egg-info/PKG-INFO")
 
 
@@ -31,3 +34,25 @@ def provided_distributions(artifacts: Iterable[Artifact], archives: Mapping[Dige
                 if headers["Name"] and headers["Version"]:
                     found[canonical_name(headers["Name"])] = headers["Version"].strip()
     return found
+
+
+def listed_distributions(artifacts: Iterable[Artifact], archives: Mapping[Digest, Path]) -> dict[str, str]:
+    """Return the same by the names of files alone, as the archives list them: their metadata are not unpacked.
+
+    Raises:   BadArchive: an archive is damaged or hostile.
+    """
+    found: dict[str, str] = {}
+    for artifact in artifacts:
+        for path in _listed(archives[artifact.sha256]):
+            if match := _LISTED.search(path):
+                found[canonical_name(match["name"])] = match["version"].replace("_", "-")
+    return found
+
+
+def _listed(archive: Path) -> list[str]:
+    """Return the paths of the files that a conda package lists."""
+    texts = read_text_members(archive, "conda", "info/*")
+    try:
+        return [str(entry["_path"]) for entry in json.loads(texts["info/paths.json"])["paths"]]
+    except (KeyError, TypeError, ValueError):  # an old package: it has a plain list
+        return texts.get("info/files", "").splitlines()

@@ -56,6 +56,7 @@ def trash_directories(parts: Parts) -> tuple[Path, ...]:
         parts.cache / "base-pythons" / "trash",
         parts.prefixes.root / "trash",
         parts.packages.root / "trash",
+        parts.overlays.cache.root / "trash",
     )
 
 
@@ -105,11 +106,13 @@ class Caches:
     def _beside(self) -> Sequence[Beside]:
         from wardian.prefix.portable import DIRECTORY, PortableCleaning
         from wardian.sdk.uv_cleaning import UvCleaning
+        from wardian.serving.overlay import OverlayCleaning
 
         return (
             self._images,
             UvCleaning(self._parts.cache),
             PortableCleaning(self._parts.prefixes, self._parts.cache / DIRECTORY),
+            OverlayCleaning(self._parts.overlays),
         )
 
     @property

@@ -1,0 +1,277 @@
+"""From a version to its serving layer: the extension lock, and the overlay that a server on this machine runs from."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wardian.definition.environment import Environment, PythonSection
+from wardian.definition.pip_option import PipOption
+from wardian.definition.platform import get_platform, this_platform
+from wardian.digest import Digest
+from wardian.errors import WardianError
+from wardian.events import Event
+from wardian.serving.extend import extend
+from wardian.serving.extension import CARRIED, Extension
+from wardian.serving.parent import locked_parent, observed_parent, pythonic
+from wardian.serving.serving_set import serving_set
+from wardian.small_file import read_small
+from wardian.tools.disk import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from wardian.bootstrap import Parts
+    from wardian.definition.platform import Platform
+    from wardian.lock.lock import Artifact, Lock
+    from wardian.run.configuration import Prepared
+    from wardian.serving.overlay import Overlay
+    from wardian.serving.parent import Parent
+    from wardian.serving.serving_set import ServingSet
+    from wardian.workspace.version import EnvironmentVersion
+
+_INDEX_OPTIONS = ("--index-url", "--extra-index-url", "--trusted-host")
+
+
+class Wheel(Protocol):
+    """A wheel that was made: ``wardian.serving.server_wheel.WheelFile``."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLayer:
+    """What a server on this machine starts with, beside its environment."""
+
+    extension: Extension
+    overlay: Overlay
+
+
+class ServingLayers:
+    """The serving layers of a workspace's environments.
+
+    Args:     server: makes the server's wheel in a directory.  pinned: what it stands on; None: what comes with Wardian.
+    """
+
+    def __init__(self, parts: Parts, server: Callable[[Path], Wheel], *, pinned: ServingSet | None = None):
+        self._parts = parts
+        self._server = server
+        self._pinned = pinned or serving_set()
+
+    def local(self, version: EnvironmentVersion, prepared: Prepared) -> LocalLayer:
+        """Return the layer for an environment that is ready on this machine, making what is missing.
+
+        With the layer here, nothing is contacted. Its directory goes to the end of the path of ``prepared.python``; hold it while a server
+        runs from it: ``parts.overlays.hold``.
+
+        Raises:   Conflict: codes ``serving_conflict``, ``serving_python_too_old``, ``serving_no_python``.  What fetching and solving raise.
+        """
+        from wardian.sdk.caches import Caches
+
+        extension = self.extension(version, prefix=prepared.prefix, observed=prepared.environment.observed,
+                                   lock_digest=prepared.environment.lock_digest)  # fmt: skip
+        overlays = self._parts.overlays
+        overlay = overlays.find(extension)
+        if overlay is None:
+            with self._parts.prefixes.work_beside():  # clean-ups leave archives alone
+                overlay = overlays.ensure(
+                    extension, prepared.python, lambda: self.archives(version, extension), self._parts.listener
+                )
+        if not overlay.cached:
+            Caches(self._parts).make_room(added_bytes=overlay.added_bytes)
+        return LocalLayer(extension, overlay)
+
+    def extension(
+        self, version: EnvironmentVersion, *, platform: Platform | None = None, prefix: Path | None = None,
+        observed: Mapping[str, Any] | None = None, lock_digest: str | None = None,
+    ) -> Extension:  # fmt: skip
+        """Return the extension lock of a version. Hardly ever is anything solved; what was found once is remembered.
+
+        Args:     prefix: where it is installed, if it is: conda's packages are looked at there.
+                  observed: what the interpreter of a user-managed version has.
+                  lock_digest: of its lock; None: the one that it is pinned to on ``platform``.
+        Raises:   as ``local``.
+        """
+        where = platform or this_platform()
+        server, requires = self._server_artifact()
+        lock = None
+        if version.kind == "user":
+            parent = observed_parent(str(version), observed or {}, where)
+            key = self._key(parent.digest, parent.python, where, server)
+        else:
+            lock = self._lock(version, where, lock_digest)
+            key = self._key(lock.digest, lock.python.version if lock.python else "", where, server)
+        if (known := self._remembered(key)) is not None:
+            return known
+        if lock is not None:
+            parent = locked_parent(str(version), lock, self._conda(version, lock, prefix))
+        found = extend(parent, server, requires, self._pinned, lambda wanted: self._solve(version, parent, wanted))
+        write_atomically(self._memory(key), found.to_json().encode())
+        return found
+
+    def archives(self, version: EnvironmentVersion, extension: Extension) -> dict[Digest, Path]:
+        """Bring the wheels of an extension here, verified: from the indexes of the version's definition, else of this machine.
+
+        Raises:   NotFound, Unavailable, Denied, BadArchive, DiskFull: see ``Fetcher.fetch``.
+        """
+        from wardian.lock.indexes import trusted_hosts
+
+        own = _indexes_of(version.environment)
+        places = [own, Environment(python=PythonSection(manager="uv"))] if own.python.pip_options else [own]
+        lock = _as_lock(extension)
+
+        def urls(artifact: Artifact) -> Iterator[str]:
+            last: WardianError | None = None
+            for environment in places:
+                try:
+                    yield from self._parts.locator.urls(environment, lock, artifact)
+                except WardianError as error:
+                    last = error
+            if last is not None:
+                raise last
+
+        trusted = trusted_hosts(own.python.pip_options)
+        found = self._parts.fetcher.fetch(extension.added, urls, self._parts.listener, trusted=trusted)
+        return {**found, extension.server.sha256: self._server_archive(extension.server)}
+
+    # -- the server's wheel --------------------------------------------------------------------------------------------
+
+    def _server_artifact(self) -> tuple[Artifact, tuple[str, ...]]:
+        """Return the server's wheel, which is in the store then, and what it needs."""
+        from email.parser import HeaderParser
+
+        from packaging.utils import parse_wheel_filename
+
+        from wardian.lock.lock import Artifact
+        from wardian.package.archive import read_text_members
+
+        with tempfile.TemporaryDirectory(prefix="wardian-server-") as place:
+            path = self._server(Path(place)).path
+            sha256 = Digest.of_file(path)
+            kept = self._keep(path, sha256)
+        (metadata,) = read_text_members(kept, "wheel", "*.dist-info/METADATA").values()
+        headers = HeaderParser().parsestr(metadata, headersonly=True)
+        name, version, _, _ = parse_wheel_filename(kept.name)
+        artifact = Artifact(kind="wheel", source=CARRIED, name=str(name), version=str(version), file=kept.name, sha256=sha256,
+                            size_bytes=kept.stat().st_size, requires_python=headers["Requires-Python"] or "")  # fmt: skip
+        return artifact, tuple(line for line in headers.get_all("Requires-Dist") or () if "extra ==" not in line)
+
+    def _keep(self, path: Path, sha256: Digest) -> Path:
+        from wardian.package.archive import validate_archive
+
+        return self._parts.packages.ensure(
+            sha256, path.name, lambda stream: _copy(path, stream), lambda one: _checked(validate_archive(one, "wheel"))
+        )
+
+    def _server_archive(self, server: Artifact) -> Path:
+        found = self._parts.packages.verified(server.sha256, server.file)
+        if found is None:  # it was removed meanwhile
+            self._server_artifact()
+            found = self._parts.packages.verified(server.sha256, server.file)
+        if found is None:
+            raise WardianError(f"{server.file} is of another Wardian", hint="deploy anew", code="server_wheel_gone")
+        return found
+
+    # -- the parent ----------------------------------------------------------------------------------------------------
+
+    def _lock(self, version: EnvironmentVersion, platform: Platform, digest: str | None) -> Lock:
+        chosen = digest or self._parts.locker.ensure(version, platform).chosen.lock_digest
+        return self._parts.locks.get(Digest(chosen), definition_hash=version.definition_hash)
+
+    def _conda(self, version: EnvironmentVersion, lock: Lock, prefix: Path | None) -> Mapping[str, str]:
+        """Return the Python distributions that the lock's conda packages bring."""
+        wanted = pythonic(lock.artifacts)
+        if not wanted or lock.python is None:
+            return {}
+        if prefix is not None:
+            from wardian.formats.distributions import read_distributions
+            from wardian.formats.faults import Faults
+            from wardian.image.python_layout import PythonLayout
+
+            layout = PythonLayout(".".join(lock.python.version.split(".")[:2]), lock.python.site_packages_path)
+            return {one.name: one.version for one in read_distributions([prefix / layout.site_packages], Faults(str(version)))}
+        from wardian.package.distributions import listed_distributions
+
+        with self._parts.prefixes.work_beside():
+            return listed_distributions(wanted, self._parts.fetch(version.environment, lock, wanted))
+
+    def _solve(self, version: EnvironmentVersion, parent: Parent, wanted: Sequence[str]) -> tuple[Artifact, ...]:
+        """Have uv choose versions that go with all packages of the parent; a solve is a record."""
+        from wardian.lock.pypi import PipTarget
+        from wardian.lock.solver import SolveRequest
+
+        with self._parts.builds.record("lock", f"{version}, serving layer", parent.digest, self._parts.listener) as recorder:
+            recorder(Event("phase", f"solving the serving layer of {version}"))
+            environment = _indexes_of(version.environment)
+            environment = environment.with_python(
+                pip=tuple(wanted), pip_options=(*environment.python.pip_options, "--only-binary :all:")
+            )
+            target = PipTarget(parent.python, _no_builder, _comparable(parent.distributions))
+            request = SolveRequest(environment, parent.platform, offline=self._parts.settings.offline)
+            return self._parts.pip.solve(request, target, recorder).artifacts
+
+    # -- what was found before -----------------------------------------------------------------------------------------
+
+    def _key(self, parent: Digest, python: str, platform: Platform, server: Artifact) -> Digest:
+        return Digest.of_document({"tag": "wardian-extension-of", "parent": str(parent), "python": python, "platform": platform.name,
+                                   "server": str(server.sha256), "set": str(self._pinned.digest)})  # fmt: skip
+
+    def _memory(self, key: Digest) -> Path:
+        return self._parts.overlays.cache.root / "extensions" / f"{key}.json"
+
+    def _remembered(self, key: Digest) -> Extension | None:
+        import json
+
+        try:
+            return Extension.from_document(json.loads(read_small(self._memory(key))))
+        except (OSError, ValueError, WardianError):  # none, or it is damaged: then it is found anew
+            return None
+
+
+def _indexes_of(environment: Environment) -> Environment:
+    """Return an environment that asks for nothing, of the same indexes."""
+    options = tuple(text for text in environment.python.pip_options if PipOption.parse(text).name in _INDEX_OPTIONS)
+    return Environment(
+        python=PythonSection(manager="uv", pip_options=options, index_strategy=environment.python.index_strategy)
+    )
+
+
+def _as_lock(extension: Extension) -> Lock:
+    """Return an extension as the lock of its wheels, for who looks for them."""
+    from wardian.lock.lock import Artifact, Lock, Provenance
+    from wardian.lock.python import HOST
+
+    python = Artifact(
+        kind="python", source=HOST, name="cpython", version=extension.python, file="python", sha256=extension.parent
+    )
+    return Lock(get_platform(extension.platform).name, (python, *extension.added), Provenance(extension.parent))
+
+
+def _comparable(distributions: Mapping[str, str]) -> dict[str, str]:
+    """Return those whose versions a solver understands."""
+    from packaging.version import InvalidVersion, Version
+
+    found = {}
+    for name, version in distributions.items():
+        try:
+            found[name] = str(Version(version))
+        except InvalidVersion:
+            continue
+    return found
+
+
+def _no_builder() -> Path:
+    raise WardianError("a serving layer is made of wheels alone", code="bug")
+
+
+def _copy(path: Path, stream: Any) -> None:
+    stream.write(path.read_bytes())
+
+
+def _checked(_content: object) -> None:
+    """Drop what is not asked for."""
