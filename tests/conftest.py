@@ -19,7 +19,7 @@ from tests.support.index import Index
 from tests.support.pythons import Catalogue, installed_pythons, make_standalone
 from tests.support.registry import DockerRegistry
 from tests.support.registry import why_not as why_no_registry
-from tests.support.slurm import Slurm
+from tests.support.slurm import Slurm, why_no_rest
 from tests.support.slurm import why_not as why_no_slurm
 from tests.support.sshd import Sshd
 from tests.support.sshd import why_not as why_no_sshd
@@ -122,6 +122,14 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     with Slurm(tmp_path_factory.mktemp("slurm") / "cluster") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def slurmrestd(slurm: Slurm) -> tuple[str, str]:
+    """Where the slurmrestd of the cluster answers: a URL, and a socket. It wants tokens: ``slurm.token()``."""
+    if why := why_no_rest():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    return slurm.start_rest()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from wardian.run.targets.kubernetes import KubernetesTarget
 from wardian.run.targets.kubernetes_options import UID
 from wardian.run.targets.remote import ENDED, RUNNING, UNKNOWN, WAITING, Standing, Task
 from wardian.run.targets.slurm import SlurmTarget
+from wardian.run.targets.slurm_rest import SlurmRestTarget
 from wardian.run.targets.ssh import SshTarget
 from wardian.run.targets.ssh_connection import SshHosts
 from wardian.tools.kubernetes import KubernetesApi
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-@pytest.fixture(params=["slurm", "ssh", "kubernetes", "cluster"])
+@pytest.fixture(params=["slurm", pytest.param("slurm by REST", marks=pytest.mark.slow), "ssh", "kubernetes", "cluster"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteTarget]:
     if request.param == "ssh":
         server: Sshd = request.getfixturevalue("sshd")
@@ -48,7 +49,10 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteTar
         yield kubernetes_target(request.getfixturevalue("kubernetes"), tmp_path)
         return
     slurm: Slurm = request.getfixturevalue("slurm")
-    yield SlurmTarget({}, slurm.environ)
+    if request.param == "slurm":
+        yield SlurmTarget({}, slurm.environ)
+    else:
+        yield rest_target(slurm, request.getfixturevalue("slurmrestd")[1])
     slurm.call("scancel", "--state=PENDING", "--me", check=False)
     slurm.call("scancel", "--me", check=False)
     wait_until(lambda: not slurm.call("squeue", "-h", "-o", "%A"))
@@ -85,6 +89,12 @@ def kubernetes_target(cluster: FakeKubernetes, directory: Path, url: str = "") -
     return KubernetesTarget(options, lambda: KubernetesApi(kubeconfig, environ={}, timeout_s=20))
 
 
+def rest_target(slurm: Slurm, where: str) -> SlurmRestTarget:
+    """Return the cluster as a target whose slurmrestd answers at ``where``."""
+    token = slurm.token()
+    return SlurmRestTarget({"rest": where}, slurm.environ, lambda: token)
+
+
 @pytest.fixture
 def gone(target: RemoteTarget, tmp_path: Path, request: pytest.FixtureRequest) -> RemoteTarget:
     """The same engine, which does not answer."""
@@ -92,6 +102,8 @@ def gone(target: RemoteTarget, tmp_path: Path, request: pytest.FixtureRequest) -
         return SshTarget(SshHosts({"hosts": "127.0.0.1", "port": "1", "config": "/dev/null"}, os.environ))
     if isinstance(target, KubernetesTarget):
         return kubernetes_target(request.getfixturevalue("kubernetes"), tmp_path, "http://127.0.0.1:1")
+    if isinstance(target, SlurmRestTarget):
+        return rest_target(request.getfixturevalue("slurm"), "http://127.0.0.1:1")
     conf = tmp_path / "slurm.conf"
     conf.write_text("ClusterName=gone\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nMessageTimeout=1\nNodeName=n1\n")
     return SlurmTarget({"conf": str(conf)}, os.environ)
@@ -164,12 +176,14 @@ def test_nothing_of_the_submitters_environment_goes_along(
 ) -> None:
     if isinstance(target, AnyCluster):
         pytest.skip("a pod is on another machine")
-    name = {SshTarget: "sshd", SlurmTarget: "slurm", KubernetesTarget: "kubernetes"}[type(target)]
+    name = {SshTarget: "sshd", KubernetesTarget: "kubernetes"}.get(type(target), "slurm")
     engine = request.getfixturevalue(name)  # whose own environment is none of this
     monkeypatch.setenv("WANDB_API_KEY", "hunter2hunter2")
     secretive: RemoteTarget = (
         SshTarget(engine.hosts_of(engine.options())) if isinstance(target, SshTarget)
-        else kubernetes_target(engine, tmp_path) if isinstance(target, KubernetesTarget) else SlurmTarget({}, engine.environ)
+        else kubernetes_target(engine, tmp_path) if isinstance(target, KubernetesTarget)
+        else rest_target(engine, request.getfixturevalue("slurmrestd")[0]) if isinstance(target, SlurmRestTarget)
+        else SlurmTarget({}, engine.environ)
     )  # fmt: skip
     handle = secretive.submit(a_task(tmp_path, "env > seen"))
     assert until(secretive, handle, ENDED).exit_code == 0
@@ -304,5 +318,10 @@ def _raised(ask: Any) -> object:
 def test_checks_say_what_is_there(target: RemoteTarget) -> None:
     findings = target.check(Resources(cpus=1))
     assert all(one.ok for one in findings)
-    of_engine = {SshTarget: {"a", "b"}, SlurmTarget: {"commands", "controller"}, KubernetesTarget: {"cluster", "permissions"}}
+    of_engine = {
+        SshTarget: {"a", "b"},
+        SlurmTarget: {"commands", "controller"},
+        SlurmRestTarget: {"slurmrestd", "token", "controller"},
+        KubernetesTarget: {"cluster", "permissions"},
+    }
     assert {one.subject for one in findings} >= of_engine.get(type(target), of_engine[KubernetesTarget]) | {"resources"}

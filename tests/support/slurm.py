@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import glob
 import os
 import shutil
 import signal
@@ -57,6 +59,8 @@ NodeName=zz2 NodeAddr=127.0.0.1 NodeHostname={host} Port={second} CPUs=4 RealMem
 PartitionName=main Nodes={host},zz2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes={host} MaxTime=1 State=UP
 """
+_TOKENS = "AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={place}/jwt.key\n"
+_PLUGINS = "/usr/lib/*/slurm-wlm"
 
 
 class Slurm:
@@ -83,15 +87,17 @@ class Slurm:
         for name in ("run", "log", "spool/ctld", *(f"spool/{node}" for node in NODES)):
             (self.directory / name).mkdir(parents=True)
         self.directory.chmod(0o755)
-        key = self.directory / "munge.key"
-        key.write_bytes(os.urandom(1024))
-        key.chmod(0o600)
+        for name in ("munge.key", "jwt.key"):
+            key = self.directory / name
+            key.write_bytes(os.urandom(1024))
+            key.chmod(0o600)
         ports = dict(zip(("ctld", "first", "second"), _free_ports(3), strict=True))
-        self.conf.write_text(_CONFIGURATION.format(place=self.directory, host=HERE, **ports, **self._settings))
+        text = _CONFIGURATION + ("" if why_no_rest() else _TOKENS)
+        self.conf.write_text(text.format(place=self.directory, host=HERE, **ports, **self._settings))
         run = self.directory / "run"
         try:
             self._start(
-                "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={run}/munge.sock",
+                "munged", "munged", "--foreground", "--force", f"--key-file={self.directory}/munge.key", f"--socket={run}/munge.sock",
                 f"--pid-file={run}/munged.pid", f"--log-file={self.directory}/log/munged.log", f"--seed-file={run}/munge.seed",
             )  # fmt: skip
             wait_until((run / "munge.sock").exists)
@@ -105,7 +111,7 @@ class Slurm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in (*NODES, "slurmctld", "munged"):
+        for name in ("slurmrestd", *NODES, "slurmctld", "munged"):
             self.kill(name)
         for pid in self._steps():
             with contextlib.suppress(ProcessLookupError):
@@ -118,6 +124,23 @@ class Slurm:
     def start_node(self, node: str) -> None:
         """Start the slurmd of a node."""
         self._start(node, "slurmd", "-D", "-N", node)
+
+    def start_rest(self, *plugins: str) -> tuple[str, str]:
+        """Start slurmrestd, with JWT; return where it listens: a URL, and a socket."""
+        (port,) = _free_ports(1)
+        place = self.directory / "run/rest.sock"
+        place.unlink(missing_ok=True)
+        self._start(
+            "slurmrestd", "slurmrestd", "-a", "rest_auth/jwt", "-s", ",".join(plugins or ("openapi/v0.0.37", "openapi/v0.0.38")),
+            f"127.0.0.1:{port}", f"unix:{place}", SLURM_JWT="daemon", SLURMRESTD_SECURITY="disable_user_check",
+        )  # fmt: skip
+        wait_until(lambda: place.exists() and _answers(port), process=self._processes["slurmrestd"])
+        return f"http://127.0.0.1:{port}", f"unix:{place}"
+
+    def token(self, *, lifespan_s: int = 3600) -> str:
+        """Return a token that slurmrestd takes."""
+        said = self.call("scontrol", "token", f"lifespan={lifespan_s}", f"username={getpass.getuser()}")
+        return said.strip().removeprefix("SLURM_JWT=")
 
     def kill(self, name: str) -> None:
         """End a daemon (``slurmctld``, ``zz2``) by SIGKILL; what it started runs on."""
@@ -141,12 +164,12 @@ class Slurm:
         """Return the ids of all jobs of a name, whatever their state."""
         return self.call("squeue", "-h", "--states=all", f"--name={name}", "-o", "%A").split()
 
-    def _start(self, name: str, *command: str) -> None:
+    def _start(self, name: str, *command: str, **variables: str) -> None:
         program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         assert program is not None, why_not()
         with (self.directory / f"log/{name}.out").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [program, *command[1:]], env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                [program, *command[1:]], env={**self.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -165,6 +188,12 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
 def why_not() -> str:
     """Return what is missing for this here; empty: nothing."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -172,3 +201,12 @@ def why_not() -> str:
     if missing:
         return f"{', '.join(missing)} missing: scripts/test-tools installs slurm-wlm and munge"
     return "" if os.geteuid() == 0 else "slurmctld and slurmd of their own need root"
+
+
+def why_no_rest() -> str:
+    """Return what is missing for slurmrestd with tokens; empty: nothing."""
+    if why := why_not():
+        return why
+    missing = [] if shutil.which("slurmrestd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") else ["slurmrestd"]
+    missing += [] if glob.glob(f"{_PLUGINS}/auth_jwt.so") else ["slurm-wlm-jwt-plugin"]  # noqa: PTH207
+    return f"{', '.join(missing)} missing: scripts/test-tools installs them" if missing else ""

@@ -136,7 +136,7 @@ def hand_over(
         with hands(directory):
             try:
                 to_its_end(record, store, signals, work)
-                return offer(record.id, placed, store, way)
+                return offer(record.id, placed, store, way, is_first=True)
             except BaseException:
                 if not store.existing(record.id).is_active:  # what it was given is of no use there
                     with contextlib.suppress(WardianError):
@@ -144,13 +144,15 @@ def hand_over(
                 raise
 
 
-def offer(run_id: str, placed: PlacedRuns, store: RunStore, way: Way) -> RunRecord:
+def offer(run_id: str, placed: PlacedRuns, store: RunStore, way: Way, *, is_first: bool = False) -> RunRecord:
     """Give an offered run to the engine, and record its answer; return the record.
 
     Once its place says ``offered``, the engine is asked for the run by its key before a job is made, so this may be done again after a
     crash at any point. Whoever does it holds the run's hands. The two moments at which nothing is known are before the first question
     (then it is made) and after it (then it is found).
 
+    Args:     is_first: nobody has tried before. Else an engine that does not let the caller in (a token that has expired) says nothing of
+                  the run: an earlier try may have been taken.
     Raises:   WardianError: the engine refuses it for good: the run has failed.
     """
     record = store.existing(run_id)
@@ -163,6 +165,9 @@ def offer(run_id: str, placed: PlacedRuns, store: RunStore, way: Way) -> RunReco
         placed.say(run_id, error.message)
         return store.existing(run_id)
     except (InvalidInput, Denied) as error:
+        if isinstance(error, Denied) and not is_first:
+            placed.say(run_id, error.message)
+            return store.existing(run_id)
         store.end(run_id, FAILED, code=error.stable_code, reason=error.message)
         error.details.setdefault("run_id", run_id)
         raise

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardian.bootstrap import Parts
+    from wardian.run.targets.remote import RemoteTarget
 
 NODES = "nodes"  # below WARDIAN_HOME: what nodes share with this machine, if nobody says otherwise
 
@@ -25,10 +26,9 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
     keeps = options.get("keep") == "yes"
     if kind == "slurm":
         from wardian.run.targets.shared_directory import SharedDirectory
-        from wardian.run.targets.slurm import SlurmTarget
 
         shared = Path(root or options.get("directory") or parts.settings.home / NODES)
-        return Way(SlurmTarget(options, parts.environ), SharedDirectory(shared), kind, options, keeps=keeps)
+        return Way(_slurm(parts, options), SharedDirectory(shared), kind, options, keeps=keeps)
     if kind == "ssh":
         from wardian.run.targets.ssh import SshTarget
         from wardian.run.targets.ssh_carrier import SshCarrier
@@ -54,3 +54,23 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
         volume = PodDirectory(place, wanted.uid, wanted.gid) if as_root else SharedDirectory(place)
         return Way(cluster, volume, kind, options, keeps=keeps)
     raise unknown_kind(kind)
+
+
+def _slurm(parts: Parts, options: Mapping[str, str]) -> RemoteTarget:
+    if "rest" not in options:
+        from wardian.run.targets.slurm import SlurmTarget
+
+        return SlurmTarget(options, parts.environ)
+    from wardian.errors import Denied
+    from wardian.run.targets.slurm_rest import SlurmRestTarget
+
+    def token() -> str:
+        name = options.get("token")
+        found = parts.secrets.find(name) if name else None
+        value = found.value.strip() if found else "" if name else parts.environ.get("SLURM_JWT", "").strip()
+        if value:
+            return value.removeprefix("SLURM_JWT=")  # as `scontrol token` prints it
+        raise Denied(f"there is no secret `{name}`, which holds the token for slurmrestd" if name else "there is no token for slurmrestd: no $SLURM_JWT, and no option `token`",
+                     code="engine_denied", hint=f"`wardian secret set {name or 'NAME'}` keeps what `scontrol token` on a login node prints")  # fmt: skip
+
+    return SlurmRestTarget(options, parts.environ, token)

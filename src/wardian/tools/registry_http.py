@@ -1,4 +1,4 @@
-"""One request to a registry, streamed both ways: no retries, redirects, cookies or logins of its own. Wraps requests (ADR 0018)."""
+"""One request to a registry, or another API, streamed both ways: no retries, redirects, cookies or logins of its own. Wraps requests (ADR 0018)."""
 
 from __future__ import annotations
 
@@ -82,12 +82,14 @@ class RegistryHttp:
     Args:     timeout_s: seconds without a byte before a request is given up.
               ca_bundle: file of certificates in place of the usual ones.
               offline: no request is sent.
+              socket: a socket in the file system that all requests with ``http:`` go through.
     """
 
-    def __init__(self, *, timeout_s: float = 30.0, ca_bundle: str | None = None, offline: bool = False):
+    def __init__(self, *, timeout_s: float = 30.0, ca_bundle: str | None = None, offline: bool = False, socket: str = ""):
         self.timeout_s = timeout_s
         self._offline = offline
         self._ca_bundle = ca_bundle
+        self._socket = socket
         self._kept: requests.Session | None = None
 
     def send(
@@ -142,6 +144,10 @@ class RegistryHttp:
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
                 session.mount(scheme, Adapter(pool_maxsize=16))
+            if self._socket:
+                from wardian.tools.unix_http import UnixAdapter
+
+                session.mount("http://", UnixAdapter(self._socket))
             self._kept = session
         return self._kept
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
+from wardian.errors import Unavailable, WardianError
 from wardian.run.targets.remote import UNKNOWN, Finding, Standing, Task
 from wardian.run.targets.slurm_options import ARGUMENTS
+from wardian.run.targets.slurm_task import check_task, failure, log_pattern, read_engine_log, script_of
 from wardian.run.targets.slurm_words import DIRECTORY, FIELDS, asked, directory_of, ended_of, standing_of
 from wardian.run.variables import SYSTEM_PATH
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from wardian.run.configuration import Resources
 
-ENGINE_LOG = "engine.txt"  # in the task's directory: what Slurm itself and the agent have to say
-_KEY = re.compile(r"[a-z0-9-]{1,63}")
 _HANDLE = re.compile(r"\d{1,10}")
 _TIMEOUT_S = 90.0
 _AT_ONCE = 500  # handles in one question
@@ -33,14 +30,6 @@ _MEBIBYTE = 1 << 20
 # what sbatch finds, and the job then too: nobody's secrets, and what a user has set for every job
 _PASSED = ("HOME", "USER", "LOGNAME", "LANG", "TZ", "SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS",
            "SBATCH_RESERVATION", "SBATCH_CONSTRAINT")  # fmt: skip
-_NO_ANSWER = re.compile(
-    r"(?i)unable to contact slurm controller|socket timed out|communication (connection )?failure|connect failure|connection refused"
-    r"|temporarily unable|zero bytes were transmitted|resource temporarily unavailable|transport endpoint|backup controller|in standby mode"
-)
-_FULL = re.compile(r"(?i)max ?submit|submit ?job ?limit|job count limit|slurm temporarily unable to accept job")
-_REFUSED = re.compile(
-    r"(?i)access/permission denied|authentication|invalid account or account/partition|user's group not permitted|credential"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +130,7 @@ class SlurmTarget:
         directory = directory_of(answer.out)
         if directory is None:
             return b""
-        path = Path(directory, ENGINE_LOG)
-        try:
-            with path.open("rb") as stream:
-                stream.seek(offset)
-                return stream.read(limit)
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise Unavailable(f"the log {path} cannot be read: {error.strerror}", code="engine_unavailable") from error
+        return read_engine_log(directory, offset, limit)
 
     def cancel(self, handles: Sequence[str]) -> None:
         """Have scancel end jobs, waiting or running. See ``RemoteTarget.cancel``."""
@@ -167,20 +148,11 @@ class SlurmTarget:
 
         Raises:   InvalidInput: its key or a word of it cannot be written down for a shell.
         """
-        if not _KEY.fullmatch(task.key):
-            raise InvalidInput(f"`{task.key[:80]}` is no name for a job", code="bad_task")
-        if any("\0" in word or "\n" in word for word in (*task.argv, task.directory)):
-            raise InvalidInput(f"the command of `{task.key}` holds a line end", code="bad_task")
-        if "\\" in task.directory:  # in the name of a log, Slurm takes it for its own
-            raise InvalidInput(
-                f"the directory {task.directory} holds a backslash",
-                code="bad_task",
-                hint="`--option directory=…` names another",
-            )
+        check_task(task)
         wants, options = task.resources, {**self._options, **task.options}
         nodes = wants.nodes or 1
         words = ["sbatch", "--parsable", f"--job-name={task.key}", f"--chdir={task.directory}", "--input=/dev/null",
-                 f"--output={task.directory.replace('%', '%%')}/{ENGINE_LOG}", "--open-mode=append", f"--nodes={nodes}", "--ntasks-per-node=1",
+                 f"--output={log_pattern(task.directory)}", "--open-mode=append", f"--nodes={nodes}", "--ntasks-per-node=1",
                  "--export=ALL"]  # fmt: skip
         if wants.cpus:
             words.append(f"--cpus-per-task={math.ceil(wants.cpus)}")
@@ -194,11 +166,7 @@ class SlurmTarget:
         if options.get("exclusive") == "yes":
             words.append("--exclusive")
         words += [f"{argument}={options[name]}" for name, argument in ARGUMENTS.items() if name in options]
-        command = shlex.join(task.argv)
-        if nodes > 1:
-            command = f"srun --export=ALL --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0 {command}"
-        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(task.variables.items()))
-        return words, f"#!/bin/sh\n{exports}exec {command}\n"
+        return words, script_of(task)
 
     def _sbatch(self, task: Task, *further: str) -> Answer:
         words, script = self.handed_over(task)
@@ -295,17 +263,4 @@ class SlurmTarget:
             re.sub(r"^\w+: (error: )?", "", line.strip()) for line in (answer.err or answer.out).splitlines() if line.strip()
         ]
         words = "; ".join(dict.fromkeys(lines))[:600] or f"exit code {answer.code}"
-        message = f"Slurm's {command} says: {words}"
-        if answer.code < 0 or _NO_ANSWER.search(words):
-            return Unavailable(
-                message, code="engine_unavailable", hint="`wardian target check` shows whether the controller answers"
-            )
-        if _FULL.search(words):
-            return Unavailable(message, code="queue_full", hint="wait until some of your jobs have ended")
-        if _REFUSED.search(words):
-            return Denied(
-                message, code="engine_denied", hint="`--option account=…`, `--option partition=…`; or ask who runs the cluster"
-            )
-        return InvalidInput(
-            message, code="engine_refused", hint="ask for less, or for another partition: `--option partition=…`"
-        )
+        return failure(f"Slurm's {command} says", words, no_answer=answer.code < 0)

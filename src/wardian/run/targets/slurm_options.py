@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.errors import InvalidInput
 from wardian.run.targets.kinds import TargetKind, TargetOption
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,127}"
 _NAMES = rf"{_NAME}(,{_NAME})*"
 _HOSTS = r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]{0,1000}"
 _CONSTRAINT = r"[A-Za-z0-9_\[(][A-Za-z0-9_.:|&*,()\[\]-]{0,254}"
+_REST = r"https?://[^\s/?#@]+(/[^\s?#]*)?|unix:/[^\0\r\n]{1,100}"
 YES_OR_NO = r"yes|no"
 _PATH = r"/[^\0\r\n]{1,200}"
 
@@ -37,6 +39,9 @@ OPTIONS: Mapping[str, TargetOption] = {
     "exclusive": TargetOption("nothing else on its nodes", YES_OR_NO, "yes"),
     "requeue": TargetOption("Slurm starts it again when a node is lost or it is preempted; default: no", YES_OR_NO, "yes"),
     "cluster": TargetOption("which of several clusters", _NAME, "west", of_run=False),
+    "rest": TargetOption("where slurmrestd answers, in place of Slurm's commands", _REST, "https://hpc.lab:6820", of_run=False),
+    "token": TargetOption("with `rest`: the name of the stored secret that holds the JSON web token; default: $SLURM_JWT", example="hpc-token", of_run=False, is_secret_name=True),
+    "user": TargetOption("with `rest`: whose token it is; default: as it says itself", _NAME, "ada", of_run=False),
     "conf": TargetOption("the slurm.conf of the cluster; default: $SLURM_CONF, or Slurm's own", _PATH, "/etc/slurm/slurm.conf", of_run=False),
     "directory": TargetOption("a directory that nodes see at the same path; default: below WARDIAN_HOME", _PATH, "/shared/ada/wardian", of_run=False),
     "cache": TargetOption("where nodes keep environments; default: in that directory", r"[/~$][^\0\r\n]{1,200}", "$TMPDIR/wardian", of_run=False),
@@ -52,4 +57,29 @@ _TOLD = (
     "TMPDIR",
     "OMP_NUM_THREADS",
 )
-SLURM = TargetKind("slurm", "jobs of a Slurm cluster, through sbatch", OPTIONS, is_remote=True, pass_variables=_TOLD)
+
+
+def _check(options: Mapping[str, str], target: str) -> None:
+    """Check options that depend on each other.
+
+    Raises:   InvalidInput: ``bad_target_option``.
+    """
+    wrong = [name for name in (("cluster", "conf") if "rest" in options else ("token", "user")) if name in options]
+    if wrong:
+        what = (
+            f"`{wrong[0]}` is of Slurm's commands, and `rest` is in their place"
+            if "rest" in options
+            else f"`{wrong[0]}` is of slurmrestd, and `rest` is missing"
+        )
+        raise InvalidInput(f"the options of `{target}`: {what}", code="bad_target_option",
+                           hint=f"leave out `{wrong[0]}`" + ("" if "rest" in options else ", or add `--option rest=https://…`"))  # fmt: skip
+
+
+SLURM = TargetKind(
+    "slurm",
+    "jobs of a Slurm cluster, through sbatch or its REST API",
+    OPTIONS,
+    is_remote=True,
+    pass_variables=_TOLD,
+    check=_check,
+)

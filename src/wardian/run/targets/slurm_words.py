@@ -26,6 +26,9 @@ _WAITING = (
     "POWER_UP_NODE",
 )
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
+# what may be added to a state, and tells more than it
+FLAGS_FIRST = ("COMPLETING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "STOPPED",
+               "SIGNALING", "STAGE_OUT", "RESIZING", "REVOKED")  # fmt: skip
 _CAUSES = {
     "COMPLETED": "exited", "FAILED": "exited", "CANCELLED": "canceled", "REVOKED": "canceled", "TIMEOUT": "timeout", "DEADLINE": "timeout",
     "OUT_OF_MEMORY": "out_of_memory", "NODE_FAIL": "node_lost", "BOOT_FAIL": "node_lost", "PREEMPTED": "preempted",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.engine import Scene
 
-from wardian.errors import InvalidInput, NotFound, Unavailable
+from wardian.errors import Denied, InvalidInput, NotFound, Unavailable
 from wardian.run.configuration import Resources
 from wardian.run.node.sheet import Secrets, Sheet
 from wardian.run.place import OFFERED, TAKEN, Place
@@ -119,6 +119,40 @@ def test_an_answer_that_is_lost_makes_no_second_job(scene: Scene) -> None:
     assert found.place is not None
     assert (found.place.stage, found.place.handle, found.reason) == (TAKEN, "1", "waiting: Resources")
     assert scene.cluster.engine.jobs() == [record.id]
+
+
+def test_an_engine_that_lets_nobody_in_says_nothing_of_a_run_that_it_may_have(scene: Scene) -> None:
+    """The first answer is lost; then the token has expired, and is renewed: the run is neither lost nor made twice."""
+
+    def lose() -> None:
+        raise Unavailable("the line is cut")
+
+    def refuse() -> None:
+        raise Denied("the token has expired", code="engine_denied")
+
+    engine = scene.cluster.engine
+    engine.after = lose
+    record = scene.submit()
+    engine.after, engine.before = (lambda: None), refuse
+    scene.remote.look()
+    found = scene.store.get(record.id)
+    assert (found.state, found.reason) == ("queued", "the token has expired")
+    engine.before = lambda: None
+    scene.remote.look()
+    place = scene.store.get(record.id).place
+    assert place is not None
+    assert (place.stage, place.handle) == (TAKEN, "1")
+    assert engine.jobs() == [record.id]
+
+
+def test_an_engine_that_lets_nobody_in_at_first_has_nothing(scene: Scene) -> None:
+    def refuse() -> None:
+        raise Denied("the token has expired", code="engine_denied")
+
+    scene.cluster.engine.before = refuse
+    with pytest.raises(Denied) as raised:
+        scene.submit()
+    assert scene.store.get(raised.value.details["run_id"]).state == "failed"
 
 
 def test_an_engine_that_was_down_gets_the_run_when_it_is_back(scene: Scene) -> None:
