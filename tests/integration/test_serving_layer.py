@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.conda_channel import Channel, Package, python_package
+from tests.support.index import Index
 from tests.support.pythons import python_for
 from tests.support.serving import publish, server_wheel, small_set
 
 import wardian
-from wardian.errors import Conflict
+from wardian.errors import Conflict, NotFound
 from wardian.sdk.caches import Caches
 from wardian.sdk.prepare import prepare
 from wardian.sdk.serving_layer import LocalLayer, ServingLayers
@@ -20,8 +21,6 @@ from wardian.serving.serving_set import serving_set
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.support.index import Index
 
     from wardian.run.configuration import Prepared
     from wardian.serving.serving_set import ServingSet
@@ -201,6 +200,27 @@ def test_an_interpreter_that_is_too_old_is_named(scene: Scene) -> None:
         pytest.skip("no Python 3.8 is on this machine")
     with pytest.raises(Conflict, match=r"needs Python 3\.9 or newer, the environment has 3\.8"):
         scene.local(scene.register(manager="user", interpreter=str(old)))
+
+
+def test_wheels_come_from_the_indexes_of_the_definition_else_from_those_of_the_machine(scene: Scene, tmp_path: Path) -> None:
+    with Index(tmp_path / "own") as own:
+        publish(own, tmp_path / "own-wheels", "alpha", "1.0")
+        reference = scene.register(manager="uv", pip=("alpha",), pip_options=(f"--index-url {own.url}",))
+        scene.local(reference)  # that index has none of them
+        assert scene.index.downloads()["starlette-1.2.0-py3-none-any.whl"] == 1
+        small_set(own, tmp_path / "own-wheels")
+        caches = Caches(scene.workspace.parts)
+        caches.apply(caches.plan(limit_bytes=0))
+        scene.local(reference)
+        assert own.downloads()["starlette-1.2.0-py3-none-any.whl"] == 1
+        assert scene.index.downloads()["starlette-1.2.0-py3-none-any.whl"] == 1
+
+
+def test_an_index_that_lacks_a_wheel_of_the_list_is_told_by_name(scene: Scene) -> None:
+    scene.index.remove("uvicorn-0.50.0-py3-none-any.whl")
+    with pytest.raises(NotFound, match=r"uvicorn==0\.50\.0") as caught:
+        scene.local(scene.register(manager="uv", pip=("h11",)))
+    assert caught.value.stable_code == "artifact_gone"
 
 
 def test_what_a_clean_up_removed_comes_back(scene: Scene) -> None:

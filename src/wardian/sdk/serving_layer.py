@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wardian.definition.environment import Environment, PythonSection
-from wardian.definition.pip_option import PipOption
-from wardian.definition.platform import get_platform, this_platform
+from wardian.definition.platform import this_platform
 from wardian.digest import Digest
 from wardian.errors import WardianError
 from wardian.events import Event
+from wardian.sdk.serving_wheels import fetch_added, indexes_of
 from wardian.serving.extend import extend
 from wardian.serving.extension import CARRIED, Extension
 from wardian.serving.parent import locked_parent, observed_parent, pythonic
@@ -21,7 +20,7 @@ from wardian.small_file import read_small
 from wardian.tools.disk import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from wardian.bootstrap import Parts
     from wardian.definition.platform import Platform
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from wardian.serving.parent import Parent
     from wardian.serving.serving_set import ServingSet
     from wardian.workspace.version import EnvironmentVersion
-
-_INDEX_OPTIONS = ("--index-url", "--extra-index-url", "--trusted-host")
 
 
 class Wheel(Protocol):
@@ -71,20 +68,39 @@ class ServingLayers:
 
         Raises:   Conflict: codes ``serving_conflict``, ``serving_python_too_old``, ``serving_no_python``.  What fetching and solving raise.
         """
-        from wardian.sdk.caches import Caches
-
         extension = self.extension(version, prefix=prepared.prefix, observed=prepared.environment.observed,
                                    lock_digest=prepared.environment.lock_digest)  # fmt: skip
+        return LocalLayer(extension, self._overlay(version, extension, lambda: prepared.python))
+
+    def for_container(self, version: EnvironmentVersion, prepared: Prepared) -> LocalLayer:
+        """Return the layer for an environment in an image, as a directory of this machine that its container can see at ``/opt/serve``.
+
+        Any interpreter of this machine with the same minor version compiles it: all of them take its byte-code.
+
+        Raises:   as ``local``.
+        """
+        extension = self.extension(
+            version, observed=prepared.environment.observed, lock_digest=prepared.environment.lock_digest
+        )
+        minor = ".".join(extension.python.split(".")[:2])
+
+        def python() -> str:
+            found = self._parts.uv.find_python(f"=={minor}.*")
+            return str(found.path) if found is not None else ""
+
+        return LocalLayer(extension, self._overlay(version, extension, python))
+
+    def _overlay(self, version: EnvironmentVersion, extension: Extension, python: Callable[[], str]) -> Overlay:
+        from wardian.sdk.caches import Caches
+
         overlays = self._parts.overlays
-        overlay = overlays.find(extension)
-        if overlay is None:
-            with self._parts.prefixes.work_beside():  # clean-ups leave archives alone
-                overlay = overlays.ensure(
-                    extension, prepared.python, lambda: self.archives(version, extension), self._parts.listener
-                )
+        if (overlay := overlays.find(extension)) is not None:
+            return overlay
+        with self._parts.prefixes.work_beside():  # clean-ups leave archives alone
+            overlay = overlays.ensure(extension, python(), lambda: self.archives(version, extension), self._parts.listener)
         if not overlay.cached:
             Caches(self._parts).make_room(added_bytes=overlay.added_bytes)
-        return LocalLayer(extension, overlay)
+        return overlay
 
     def extension(
         self, version: EnvironmentVersion, *, platform: Platform | None = None, prefix: Path | None = None,
@@ -119,24 +135,7 @@ class ServingLayers:
 
         Raises:   NotFound, Unavailable, Denied, BadArchive, DiskFull: see ``Fetcher.fetch``.
         """
-        from wardian.lock.indexes import trusted_hosts
-
-        own = _indexes_of(version.environment)
-        places = [own, Environment(python=PythonSection(manager="uv"))] if own.python.pip_options else [own]
-        lock = _as_lock(extension)
-
-        def urls(artifact: Artifact) -> Iterator[str]:
-            last: WardianError | None = None
-            for environment in places:
-                try:
-                    yield from self._parts.locator.urls(environment, lock, artifact)
-                except WardianError as error:
-                    last = error
-            if last is not None:
-                raise last
-
-        trusted = trusted_hosts(own.python.pip_options)
-        found = self._parts.fetcher.fetch(extension.added, urls, self._parts.listener, trusted=trusted)
+        found = fetch_added(self._parts, version.environment, extension)
         return {**found, extension.server.sha256: self._server_archive(extension.server)}
 
     # -- the server's wheel --------------------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ class ServingLayers:
 
         with self._parts.builds.record("lock", f"{version}, serving layer", parent.digest, self._parts.listener) as recorder:
             recorder(Event("phase", f"solving the serving layer of {version}"))
-            environment = _indexes_of(version.environment)
+            environment = indexes_of(version.environment)
             environment = environment.with_python(
                 pip=tuple(wanted), pip_options=(*environment.python.pip_options, "--only-binary :all:")
             )
@@ -231,25 +230,6 @@ class ServingLayers:
             return Extension.from_document(json.loads(read_small(self._memory(key))))
         except (OSError, ValueError, WardianError):  # none, or it is damaged: then it is found anew
             return None
-
-
-def _indexes_of(environment: Environment) -> Environment:
-    """Return an environment that asks for nothing, of the same indexes."""
-    options = tuple(text for text in environment.python.pip_options if PipOption.parse(text).name in _INDEX_OPTIONS)
-    return Environment(
-        python=PythonSection(manager="uv", pip_options=options, index_strategy=environment.python.index_strategy)
-    )
-
-
-def _as_lock(extension: Extension) -> Lock:
-    """Return an extension as the lock of its wheels, for who looks for them."""
-    from wardian.lock.lock import Artifact, Lock, Provenance
-    from wardian.lock.python import HOST
-
-    python = Artifact(
-        kind="python", source=HOST, name="cpython", version=extension.python, file="python", sha256=extension.parent
-    )
-    return Lock(get_platform(extension.platform).name, (python, *extension.added), Provenance(extension.parent))
 
 
 def _comparable(distributions: Mapping[str, str]) -> dict[str, str]:

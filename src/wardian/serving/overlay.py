@@ -58,9 +58,12 @@ class Overlays:
         self._cache = PrefixCache(root)
 
     def find(self, extension: Extension) -> Overlay | None:
-        """Return the layer if it is there, contacting nothing. Marks it as used."""
-        key = overlay_key(extension)
-        return Overlay(self._cache.path(key), key, cached=True) if self._cache.find(key) is not None else None
+        """Return the layer if it is there, contacting nothing: the compiled one, if there are both. Marks it as used."""
+        for compiled in (True, False):
+            key = overlay_key(extension, compiled=compiled)
+            if self._cache.find(key) is not None:
+                return Overlay(self._cache.path(key), key, cached=True)
+        return None
 
     def ensure(
         self,
@@ -76,25 +79,34 @@ class Overlays:
         Its modules are compiled by ``python`` first, so that no start of a server has to. Where that interpreter cannot, they
         are left as they are, and a notice says so.
 
-        Args:     python: the environment's interpreter.  fetch: brings all wheels of the extension here, validated.
+        Args:     python: an interpreter of that minor version, the environment's best; empty: there is none on this machine.
+                  fetch: brings all wheels of the extension here, validated.
         Raises:   what ``fetch`` raises.  BadArchive: as ``layer_entries``.  DiskFull.
         """
-        key = overlay_key(extension)
+        if python:
+            try:
+                with self._compiler(python, jobs) as compiler:
+                    return self._ensure(extension, compiler, fetch, listener)
+            except BuildFailed as error:
+                if error.stable_code != "byte_code_failed":
+                    raise
+                listener(Event("notice", f"the serving layer stays uncompiled, so servers start later: {error.message}"))
+        return self._ensure(extension, None, fetch, listener)
+
+    def _ensure(
+        self,
+        extension: Extension,
+        compiler: ByteCompiler | None,
+        fetch: Callable[[], Mapping[Digest, Path]],
+        listener: Listener,
+    ) -> Overlay:
+        key = overlay_key(extension, compiled=compiler is not None)
 
         def install(path: Path) -> Ready:
             archives = fetch()
             need_space(self._cache.root, _USUAL_RATIO * sum(archive.stat().st_size for archive in archives.values()))
             listener(Event("phase", "unpacking the serving layer"))
-            try:
-                with self._compiler(python, jobs) as compiler:
-                    self._unpack(extension, archives, path, compiler)
-            except BuildFailed as error:
-                if error.stable_code != "byte_code_failed":
-                    raise
-                listener(Event("notice", f"the serving layer stays uncompiled, so servers start later: {error.message}"))
-                for left in path.iterdir():
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-                self._unpack(extension, archives, path, None)
+            self._unpack(extension, archives, path, compiler)
             sealed = seal(path)
             packages = [f"{a.name} {a.version}" for a in extension.artifacts]
             return Ready(key=key, facts={"packages": packages, "files": sealed.files, "added_bytes": sealed.size_bytes})
@@ -144,9 +156,9 @@ def _write(entries: Iterable[Entry]) -> None:
                     shutil.copyfileobj(content, stream)
 
 
-def overlay_key(extension: Extension) -> Digest:
-    """Return what identifies a layer: its wheels, and the minor version of the Python that its byte-code is for."""
-    minor = ".".join(extension.python.split(".")[:2])
+def overlay_key(extension: Extension, *, compiled: bool = True) -> Digest:
+    """Return what identifies a layer: its wheels, and the minor version of the Python that its byte-code is for, if it has some."""
+    minor = ".".join(extension.python.split(".")[:2]) if compiled else ""
     return Digest.of_document(
         {"scheme": _SCHEME, "python": minor, "wheels": [[a.file, str(a.sha256)] for a in extension.artifacts]}
     )

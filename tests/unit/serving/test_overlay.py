@@ -104,6 +104,11 @@ def test_an_interpreter_that_cannot_compile_leaves_the_modules_as_they_are(scene
     assert (overlay.path / "starlette" / "__init__.py").is_file()
     assert not list(overlay.path.rglob("*.pyc"))
     assert [event.text for event in heard if event.kind == "notice" and "uncompiled" in event.text]
+    compiled = scene.overlays.ensure(scene.extension(), sys.executable, scene.fetch, silent)
+    assert compiled.path != overlay.path, "who can compile does not get what nobody has compiled"
+    found = scene.overlays.find(scene.extension())
+    assert found is not None
+    assert found.path == compiled.path
 
 
 def test_two_wheels_with_one_file_are_refused(scene: Scene) -> None:
