@@ -79,7 +79,10 @@ def test_a_server_runs_from_it_with_compiled_modules_and_nothing_can_be_written(
     assert overlay.path.parent == scene.root / "cache" / "serving"
     assert len(overlay.path.name) == 32
     done = subprocess.run(
-        [sys.executable, "-I", str(overlay.path / "wardian_server" / "__main__.py")], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-S", str(overlay.path / "wardian_server" / "__main__.py")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(done.stdout)
     assert found["starlette"] == ["1.2", str(overlay.path), found["starlette"][2]]
