@@ -59,6 +59,7 @@ def write_job(job: ReadJob, environment: Environment, *, code: str | None) -> Wr
     lines += ["environment:", *(f"  {text}" if text else text for text in stated)]
     lines += table("environment_variables", _variables(job, literals, ledger), 0)
     lines += _resources(job)
+    _note_spark(job, ledger)
     if job.timeout_s is not None:
         seconds = math.ceil(job.timeout_s)
         if seconds != job.timeout_s:
@@ -127,6 +128,19 @@ def _variables(job: ReadJob, literals: Mapping[str, str], ledger: Ledger) -> dic
             found[name] = value
     ledger.note("added", "environment_variables.WARDIAN_OUTPUT_DIR", "Azure ML keeps what a job writes below `outputs/`, too")
     return {**found, "WARDIAN_OUTPUT_DIR": "outputs"}
+
+
+def _note_spark(job: ReadJob, ledger: Ledger) -> None:
+    """Tell what a command job does not say of a job for Spark."""
+    if job.target == "spark":
+        settings = ", ".join(f"{name}={value}" for name, value in job.options.items())
+        ledger.note(
+            "changed",
+            "type",
+            "it ran on Spark, and is written as a command job",
+            value=settings,
+            hint="`--to azureml-runconfig` keeps Spark's settings",
+        )
 
 
 def _resources(job: ReadJob) -> list[str]:

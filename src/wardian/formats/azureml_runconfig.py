@@ -22,7 +22,7 @@ from wardian.formats.azureml_job_parts import (
     reference_of,
     refuse_reference,
 )
-from wardian.formats.azureml_runconfig_keys import USUAL, WHY
+from wardian.formats.azureml_runconfig_keys import SPARK_TAKEN, USUAL, WHY
 from wardian.formats.faults import Faults
 from wardian.formats.job import NOTHING_GIVEN, Given, ReadJob
 from wardian.formats.ledger import Ledger
@@ -208,6 +208,12 @@ class _RunConfiguration:
         docker = fields.table("docker")
         shm = docker.text("shmSize") if docker else None
         self._target()
+        options = self._settings() if self._is_spark else {}
+        if shm and shm not in USUAL["docker.shmSize"]:
+            if self._is_spark:
+                ledger.note("dropped", "docker.shmSize", "a job for Spark runs in no container", value=shm)
+            else:
+                options["shm"] = shm
         faults.raise_if_any()
         node = self._root.find("environment")
         if environment is not None:
@@ -215,13 +221,14 @@ class _RunConfiguration:
         return ReadJob(
             FORMAT, faults.file, kind, words, None if given.source else self._project, environment, reference, f"azureml:{reference}" if reference else "",
             node.line if node else None, {name: given_path(path) for name, path in given.inputs.items() if path}, (), dict(variables), None,
-            timeout_s, {"shm": shm} if shm and shm not in USUAL["docker.shmSize"] else {},
+            timeout_s, options,
             (*faults.warnings, *(environment.warnings if environment else ())), ledger.losses,
+            "spark" if self._is_spark else None,
         )  # fmt: skip
 
     def _note_the_rest(self) -> None:
         for key, node in self._root.entries:
-            if key.value in _READ:
+            if key.value in _READ or (key.value == "spark" and self._is_spark):
                 continue
             if key.value in _DATA:
                 self._note_data(key.value, node)
@@ -256,8 +263,10 @@ class _RunConfiguration:
             self._ledger.note(
                 "changed",
                 "target",
-                "it runs on this machine",
-                hint="`-t TARGET` names another place",
+                "its driver runs on this machine" if self._is_spark else "it runs on this machine",
+                hint="`--option master=spark://HOST:7077` names a cluster"
+                if self._is_spark
+                else "`-t TARGET` names another place",
                 value=name,
                 line=node.line,
             )
@@ -268,7 +277,7 @@ class _RunConfiguration:
         script = fields.text("script", as_="script")
         arguments = self._words("arguments")
         framework = fields.text("framework", as_="framework") or "Python"
-        if framework not in ("Python", "R"):
+        if framework not in ("Python", "R") and not self._is_spark:
             why = "it runs without a Spark cluster" if framework == _SPARK else "it runs in one process"
             self._ledger.note("changed", "framework", why, value=framework, line=self._places["framework"][0])
         if isinstance(node, YamlSequence) and node.items:
@@ -292,6 +301,26 @@ class _RunConfiguration:
         if framework == "R":
             return self._with_data("program", ("Rscript", script, *arguments))
         return self._with_data("script", (script.removeprefix("./"), *arguments))
+
+    @property
+    def _is_spark(self) -> bool:
+        """Whether it is a job for Spark, and nobody said beside it where it runs."""
+        node = self._root.find("framework")
+        return not self._given.target and isinstance(node, YamlScalar) and node.value == _SPARK
+
+    def _settings(self) -> dict[str, str]:
+        """Return Spark's settings, as the options of a job for Spark."""
+        found: dict[str, str] = {}
+        node = self._root.find("spark")
+        for path, value, line in _unusual(node, "spark", self._root.line) if node is not None else ():
+            name = path.removeprefix("spark.configuration.")
+            if name in SPARK_TAKEN or not path.startswith("spark.configuration.") or not name.startswith("spark."):
+                self._ledger.note(
+                    "dropped", path, "Spark is started without it", hint=SPARK_TAKEN.get(name), value=value, line=line
+                )
+            else:
+                found[name] = value
+        return found
 
     def _words(self, key: str) -> tuple[str, ...]:
         """Return the words of the list ``key``; an empty text is one, too."""

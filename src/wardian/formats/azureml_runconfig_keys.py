@@ -31,10 +31,19 @@ USUAL: dict[str, tuple[str, ...]] = {
     "autoPrepareEnvironment": ("true",),
     "useAbsolutePath": ("false",),
 }
+# of Spark's settings, those that whoever submits a job for Spark sets itself
+SPARK_TAKEN = {
+    "spark.master": "`--option master=…` names one",
+    "spark.submit.deployMode": "the driver runs here: client mode",
+    "spark.pyspark.python": "executors run the environment's interpreter",
+    "spark.pyspark.driver.python": "the driver runs the environment's interpreter",
+    "spark.jars.packages": "name them in `spark.packages` of the definition: there they are locked",
+    "spark.jars.repositories": "name them in `spark.repositories` of the definition",
+}
 _PROCESSES = ("one process is started", "`torchrun …` or `mpirun …`, run as a command, starts more")
 WHY: dict[str, tuple[str, str | None]] = {
     "communicator": _PROCESSES,
-    "nodeCount": ("a run has one node", None),
+    "nodeCount": ("it runs on one node", "`-t TARGET --nodes N`: Slurm and Kubernetes give a run several"),
     "mpi": _PROCESSES,
     "pytorch": _PROCESSES,
     "tensorflow": _PROCESSES,

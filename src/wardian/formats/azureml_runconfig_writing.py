@@ -51,7 +51,7 @@ def write_runconfig(job: ReadJob, environment: Environment, *, in_container: boo
         "script": script,
         "arguments": arguments,
         "target": "local",
-        "framework": "Python",
+        "framework": "PySpark" if job.target == "spark" else "Python",
         "communicator": "None",
         "maxRunDurationSeconds": _seconds(job, ledger),
         "nodeCount": 1,
@@ -59,6 +59,7 @@ def write_runconfig(job: ReadJob, environment: Environment, *, in_container: boo
         "history": {"outputCollection": True, "snapshotProject": True, "directoriesToWatch": ["logs"]},
         "docker": {"useDocker": in_container, "sharedVolumes": True, "shmSize": job.options.get("shm", "2g"),
                    "arguments": shlex.split(job.options.get("arguments", ""))},
+        **_spark(job, ledger),
         "command": command,
         "environmentVariables": _variables(job, ledger),
     }  # fmt: skip
@@ -76,6 +77,23 @@ def _command(job: ReadJob, ledger: Ledger) -> tuple[str | None, list[str], list[
             ledger.note("changed", "command", "Azure ML sets no `WARDIAN_…` variables", hint="`--to azureml-job` says inputs and outputs", value=job.words[2])  # fmt: skip
         return None, [], job.words[2]
     return None, [], list(job.words)
+
+
+def _spark(job: ReadJob, ledger: Ledger) -> dict[str, Any]:
+    """Return the section of a job for Spark: Spark's own settings. What says where it runs is told."""
+    if job.target != "spark":
+        return {}
+    for name, value in job.options.items():
+        if not name.startswith("spark."):
+            ledger.note(
+                "dropped",
+                f"options.{name}",
+                "a Spark of Azure's is attached to its workspace",
+                hint="name it there: `target:`",
+                value=value,
+            )
+    settings = {name: value for name, value in job.options.items() if name.startswith("spark.")}
+    return {"spark": {"configuration": settings}} if settings else {}
 
 
 def _seconds(job: ReadJob, ledger: Ledger) -> int | None:

@@ -53,7 +53,8 @@ class ReadJob:
         outputs: names of directories that a job finds below its output directory.
         variables: NAME → value; None: the caller's own is passed on.
         experiment, timeout_s: None: the file says nothing.
-        options: what container engines understand: ``shm``.
+        target: where it runs, if the file says that it can run nowhere else: ``spark``.
+        options: what container engines understand: ``shm``; of a job for Spark, Spark's own settings.
     """
 
     format: str
@@ -73,3 +74,4 @@ class ReadJob:
     options: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Fault, ...] = ()
     losses: tuple[Loss, ...] = ()
+    target: str | None = None

@@ -46,7 +46,7 @@ def export_job(parts: Parts, run: Run, to: str, output: Path, *, force: bool = F
         written = write_job(job, version.environment, code=code)
         paths = _write_beside(parts, run, written, output, output.parent / code if code else None, force=force)
     else:
-        written = write_runconfig(job, version.environment, in_container=record.configuration.target != "local")
+        written = write_runconfig(job, version.environment, in_container=record.configuration.target not in ("local", "spark"))
         paths = _write_project(parts, run, written, output, has_code=has_code)
     for loss in written.losses:
         parts.listener(Event("loss", str(loss), data=loss.as_document()))
@@ -66,7 +66,8 @@ def _job(record: RunRecord, to: str) -> ReadJob:
                  if "*" not in name and "?" not in name}  # fmt: skip
     return ReadJob(
         to, "", command.kind, (command.name, *command.arguments), inputs=configuration.inputs, outputs=configuration.outputs, variables=variables,
-        experiment=configuration.experiment, timeout_s=configuration.timeout_s, options=configuration.options, losses=ledger.losses,
+        experiment=configuration.experiment, timeout_s=configuration.timeout_s,
+        target="spark" if configuration.target == "spark" else None, options=configuration.options, losses=ledger.losses,
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def plan(
     version = beside.environment or _version(parts, environments, job)
     if beside.with_packages:
         version = environments.with_packages(version, beside.with_packages)
-    target = beside.target or runs.usual_target(version)
+    target = beside.target or job.target or runs.usual_target(version)
     return version, replace(configuration, target=target, options={**_fitting(parts, job, target), **beside.options})
 
 

@@ -16,6 +16,7 @@ from wardian.definition.environment import Environment, PythonSection
 from wardian.errors import InvalidInput
 from wardian.formats.azureml_job_writing import shell_line, write_job
 from wardian.formats.azureml_runconfig_writing import write_runconfig
+from wardian.formats.job import ReadJob
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -97,3 +98,22 @@ def test_a_run_configuration_that_is_written_reads_as_the_same_run(name: str, en
     assert found.losses == ()
     again = write_runconfig(replace(found, losses=()), found.environment.environment, in_container=False)
     assert again.text == written.text
+
+
+def test_a_run_on_spark_is_written_as_it_is_read(tmp_path: Path) -> None:
+    job = ReadJob(
+        "",
+        "",
+        "script",
+        ("train.py",),
+        options={"spark.executor.memory": "4g", "master": "spark://127.0.0.1:7077"},
+        target="spark",
+    )
+    written = write_runconfig(job, CONDA, in_container=False)
+    assert ("dropped", "options.master") in [(loss.kind, loss.field) for loss in written.losses]
+    again = formats.read_job(save(written, tmp_path, ".azureml/run.runconfig"))
+    assert (again.target, again.options, again.words) == ("spark", {"spark.executor.memory": "4g"}, ("train.py",))
+    command = write_job(job, CONDA, code="code")
+    assert [loss.value for loss in command.losses if loss.field == "type"] == [
+        "spark.executor.memory=4g, master=spark://127.0.0.1:7077"
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -12,10 +12,9 @@ import yaml
 from wardian import formats
 from wardian.errors import InvalidDefinition
 from wardian.formats import azureml_runconfig
-from wardian.formats.job import Given
-
-if TYPE_CHECKING:
-    from wardian.formats.job import ReadJob
+from wardian.formats.azureml_runconfig_keys import SPARK_TAKEN
+from wardian.formats.job import Given, ReadJob
+from wardian.run.targets import spark_options
 
 # all that the SDK (1.61) writes into one, in the order in which it does
 SAVED: dict[str, Any] = {
@@ -113,6 +112,27 @@ def test_every_thing_that_has_no_place_here_is_told(place: Path) -> None:
     assert "caret" in next(loss.value for loss in found.losses if loss.field == "environment.r.cranPackages[0]")
     assert found.environment is not None
     assert found.environment.environment.name == "churn"
+
+
+PYSPARK: dict[str, Any] = {
+    "framework": "PySpark", "target": "synapse", "docker": {"shmSize": "8g"},
+    "spark": {"configuration": {"spark.app.name": "Azure ML Experiment", "spark.executor.memory": "4g", "spark.jars.packages": "a:b:1"}},
+}  # fmt: skip
+
+
+def test_a_job_for_spark_runs_as_one_with_its_settings(place: Path) -> None:
+    found = read(PYSPARK)
+    assert (found.target, found.options) == ("spark", {"spark.executor.memory": "4g"})
+    assert sorted(told(found)) == sorted([
+        ("changed", "target"), ("dropped", "spark.configuration.spark.jars.packages"), ("dropped", "docker.shmSize"), *UNNAMED,
+    ])  # fmt: skip
+    elsewhere = read(PYSPARK, Given(target=True))
+    assert (elsewhere.target, elsewhere.options) == (None, {"shm": "8g"})
+    assert ("changed", "framework") in told(elsewhere)
+
+
+def test_what_spark_is_not_told_is_what_wardian_tells_it() -> None:
+    assert set(SPARK_TAKEN) == set(spark_options._TAKEN)
 
 
 @pytest.mark.parametrize(
