@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wardian.events import Event
     from wardian.lock.lock import Artifact, Lock
     from wardian.run.configuration import Command, Resources, RunConfiguration
+    from wardian.sdk.models import Model
     from wardian.sdk.runs import Run
     from wardian.sdk.workspace import Workspace
     from wardian.settings import Settings
@@ -44,6 +45,7 @@ _PLACES = {
     "EnvironmentVersion": "wardian.workspace.version",
     "Event": "wardian.events",
     "Lock": "wardian.lock.lock",
+    "Model": "wardian.sdk.models",
     "PythonSection": "wardian.definition.environment",
     "Resources": "wardian.run.configuration",
     "Run": "wardian.sdk.runs",
@@ -56,7 +58,7 @@ _PLACES = {
 
 __all__ = [
     "Artifact", "BuildContext", "Command", "CondaDependencies", "Digest", "DockerSection", "Environment", "EnvironmentVersion", "Event",
-    "Lock", "PythonSection", "Resources", "Run", "RunConfiguration", "Settings", "SparkSection", "WardianError", "Workspace",
+    "Lock", "Model", "PythonSection", "Resources", "Run", "RunConfiguration", "Settings", "SparkSection", "WardianError", "Workspace",
     "__version__",
 ]  # fmt: skip
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from wardian.workspace.lock_chain import LockChain
     from wardian.workspace.locking import Locker
     from wardian.workspace.locks import Locks
+    from wardian.workspace.models import Models
     from wardian.workspace.parsed import ParsedFiles
     from wardian.workspace.secrets import Secrets
     from wardian.workspace.targets import Targets
@@ -165,6 +166,14 @@ class Parts:
         from wardian.workspace.targets import Targets
 
         return Targets(self.database)
+
+    @cached_property
+    def models(self) -> Models:
+        """Records of models, and their files."""
+        from wardian.workspace.model_files import ModelFiles
+        from wardian.workspace.models import Models
+
+        return Models(self.database, ModelFiles(self.directory / "artifacts"))
 
     @cached_property
     def images(self) -> ImageParts:

@@ -135,7 +135,7 @@ class InvalidDigest(InvalidInput):
 
 
 class InvalidReference(InvalidInput):
-    """A reference is not NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID."""
+    """A reference is not NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID or model:NAME."""
 
     code = "invalid_reference"
 

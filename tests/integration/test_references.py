@@ -25,6 +25,7 @@ class Lab:
         cli.write("train.py", "import alpha\n")
         cli.ok("env", "create", "churn", "-r", "requirements.txt")
         self.first: str = cli.json("run", "-e", "churn", "train.py")["id"]
+        cli.ok("model", "create", "leavers", "train.py", "--run", self.first)
         cli.ok("env", "add", "churn", "gamma")
         self.second: str = cli.json("run", "-e", "churn", "train.py")["id"]
         self.hash = "@" + cli.json("env", "show", "churn:1")["definition_hash"][:8]
@@ -62,6 +63,17 @@ def test_a_run_is_a_reference_in_every_command(lab: Lab, words: str) -> None:
         assert done.out == expected.out
 
 
+@pytest.mark.parametrize("words", [
+    "env show REF --packages", "env lock REF", "env export REF --to requirements", "env diff REF churn:2", "env history REF", "shell REF -- true",
+    "runs list -e REF",
+])  # fmt: skip
+def test_a_model_is_a_reference_too(lab: Lab, words: str) -> None:
+    """To what it was trained with."""
+    expected = lab.cli.ok(*words.replace("REF", "churn:1").split())
+    done = lab.cli.ok(*words.replace("REF", "model:leavers").split())
+    assert done.out == expected.out
+
+
 def test_a_copy_is_made_from_a_run_or_a_hash(lab: Lab) -> None:
     assert lab.cli.json("env", "create", "copied", "--from", f"run:{lab.first}")["definition_hash"].startswith(lab.hash[1:])
     assert lab.cli.json("env", "create", "copied", "--from", lab.hash)["version"] == "1"
@@ -97,9 +109,7 @@ def test_what_goes_when_a_version_goes_is_named(lab: Lab) -> None:
     assert lab.cli.ok("env", "restore", f"run:{lab.second}").out == "restored churn:2\n"
 
 
-@pytest.mark.parametrize(
-    "words", ["env show model:churn", "env label model:churn:1 good", "shell endpoint:x -- true", "env history model:x"]
-)
+@pytest.mark.parametrize("words", ["env show endpoint:churn", "env label endpoint:churn good", "shell endpoint:x -- true"])
 def test_other_kinds_of_things_are_unknown_so_far(lab: Lab, words: str) -> None:
     done = lab.cli.run(*words.split())
     assert done.code == (125 if words.startswith("shell") else 2)
@@ -118,9 +128,9 @@ def test_who_uses_a_version(lab: Lab) -> None:
     assert "twin:1" in usage["same_lock"]
     assert usage["same_image"] == []
     assert {"churn:2", "twin:1"} <= set(usage["descendants"])
-    assert usage["models"] == []
+    assert usage["models"] == ["leavers:1"]
     lines = lab.cli.ok("env", "show", "churn:1", "--usage").out.splitlines()
     assert "  labels     stable" in lines
     assert "  same image none" in lines
-    assert "  models     none" in lines
+    assert "  models     leavers:1" in lines
     assert next(line for line in lines if line.startswith("  made of it ")).split(None, 3)[3].startswith("churn:2")

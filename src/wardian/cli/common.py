@@ -185,9 +185,12 @@ def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete:
 
 
 def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of environments, after NAME: its versions, after run: the ids of runs, and where none fits the names of files."""
+    """Complete the names of environments, after NAME: its versions, after run: the ids of runs, after model: models, and where none fits the names of files."""
     from click.shell_completion import CompletionItem
 
+    if incomplete.startswith("model:"):
+        found_models = complete_model(ctx, _param, incomplete.removeprefix("model:"))
+        return [CompletionItem(f"model:{item.value}", help=item.help) for item in found_models]
     if incomplete.startswith("run:"):
         found_runs = complete_run(ctx, _param, incomplete.removeprefix("run:"))
         return [CompletionItem(f"run:{item.value}", help=item.help) for item in found_runs]
@@ -235,6 +238,20 @@ def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     found = [(run.id, f"{run.state} {run.configuration.command}") for run in runs]
     found.append(("latest", "the newest"))
     return [CompletionItem(run_id, help=text) for run_id, text in found if run_id.startswith(incomplete)]
+
+
+def complete_model(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of models, after NAME: its versions, each with what it was trained with."""
+    from click.shell_completion import CompletionItem
+
+    name, colon, _ = incomplete.partition(":")
+    try:
+        models = _existing(ctx).models
+        found = [one.record for one in (models.versions(name, limit=200) if colon else models.list(limit=1000))]
+    except WardianError:
+        return []
+    items = [(one.reference if colon else one.name, one.environment or "") for one in found]
+    return [CompletionItem(text, help=said) for text, said in items if text.startswith(incomplete)]
 
 
 def complete_target(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

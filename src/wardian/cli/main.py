@@ -36,6 +36,10 @@ COMMANDS = {
     "shell": ("wardian.cli.shell:shell", "A shell, a command or a Jupyter kernel in an environment."),
     "env": ("wardian.cli.env:env", "Environments: create, list, lock, compare, upgrade, export …"),
     "runs": ("wardian.cli.runs:runs", "Runs: list, show, logs, wait, cancel, export, reproduce."),
+    "model": (
+        "wardian.cli.model:model",
+        "Models: create, list, show, download, label: what runs made, with what it was made with.",
+    ),
     "build": ("wardian.cli.build:build", "Builds: list, show, logs, cancel: every solve, installation, image and push."),
     "image": ("wardian.cli.image:image", "Images: show, copy, compare."),
     "catalog": ("wardian.cli.catalog:catalog", "Curated environments: fill a registry with them, try them."),
@@ -53,6 +57,7 @@ ALIASES = {
     "jobs": "runs",
     "builds": "build",
     "images": "image",
+    "models": "model",
     "targets": "target",
     "environment": "env",
     "catalogue": "catalog",

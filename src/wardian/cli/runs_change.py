@@ -52,7 +52,12 @@ def delete(session: Session, run_id: str, yes: bool) -> None:
             hint=f"`wardian runs delete {run.id} --yes`",
             code="needs_yes",
         )
+    models = [model.reference for model in run.models]
     session.workspace.runs.delete(run.id)
+    if models:
+        session.say(
+            f"{', '.join(models)} {'stay' if len(models) > 1 else 'stays'}, with what {'they were' if len(models) > 1 else 'it was'} trained with"
+        )
     session.show({"id": run.id, "deleted": True}, lambda: f"deleted {run.id}")
 
 

@@ -92,7 +92,8 @@ def _row(record: RunRecord) -> tuple[str, ...]:
 def show(session: Session, run_id: str) -> None:
     """Show all that is known of a run: times, what it ran with, what went in and came out, how it ended."""
     run = get_run(session, run_id)
-    session.show(run_document(run), lambda: list(_shown(run)))
+    document = {**run_document(run), "models": [model.reference for model in run.models]}
+    session.show(document, lambda: list(_shown(run)))
 
 
 def _shown(run: Run) -> Iterator[str]:
@@ -133,6 +134,7 @@ def _shown(run: Run) -> Iterator[str]:
     )
     yield from _field("outputs", [f"{_files(results.output_files)}, {size(results.output_bytes)}, in {run.output_directory}",
                                   *(f"{output.path}  {size(output.size_bytes)}" for output in results.outputs)] if results.outputs else [])  # fmt: skip
+    yield from _field("models", [f"{model}  {model.format}" for model in run.models])
     yield from _field("new files", results.new_files)
     yield from _field("changed", results.changed_files)
     yield from _field("notes", [line for note in results.notes for line in note.splitlines()])

@@ -11,7 +11,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LATEST = "latest"
 SHORTEST_HASH = 6
-# first words that make a reference to another kind of thing; no environment is registered under them
+# first words that make a reference to another kind of thing; neither environments nor models are registered under them
 KINDS = ("run", "model", "endpoint", "azureml")
 CURATED_PREFIX = "Wardian-"  # names that begin so are curated environments, in any mixture of upper and lower case
 
@@ -24,18 +24,19 @@ _AZURE_REGISTRY = re.compile(
     r"/(?:versions/(?P<version>[\w.-]{1,64})|labels/(?P<label>[\w.-]{1,64}))",
     re.ASCII,
 )
-_SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH or run:ID"
+_SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID or model:NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One parsed reference. Exactly one of ``name``, ``hash_prefix`` and ``run_id`` is given.
+    """One parsed reference. Exactly one of ``name``, ``hash_prefix``, ``run_id`` and ``model`` is given.
 
     Attributes:
-        name: the environment; with ``version`` or ``label``, or with neither: the latest.
-        label: never ``latest``: that is the reference with the name alone.
+        name: the environment.
+        version, label: of ``name`` or ``model``; with neither: the latest. A label is never ``latest``: that is the name alone.
         hash_prefix: at least 6 lower-case hexadecimal digits of a definition_hash.
         run_id: the run whose environment is meant.
+        model: the model whose environment is meant: what it was trained with.
     """
 
     name: str | None = None
@@ -43,36 +44,43 @@ class Reference:
     label: str | None = None
     hash_prefix: str | None = None
     run_id: str | None = None
+    model: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Reference:
         """Return the reference that ``text`` states.
 
-        Raises:   InvalidReference: none of NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID; the hint says what to write.
+        Raises:   InvalidReference: none of NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID, model:NAME; the hint says what to write.
         """
         if text.startswith("@"):
             return cls(hash_prefix=_checked_hash(text, text[1:]))
         kind, colon, rest = text.partition(":")
+        if colon and kind == "model":
+            name, version, label = _named(text, rest)
+            return cls(model=name, version=version, label=label)
         if colon and kind in KINDS:
             return cls(run_id=_checked_run(text, kind, rest))
-        name, separator, rest = _split(text)
-        if not NAME.fullmatch(name):
-            raise _bad(text, f"`{_cut(name)}` is not a name", _guess(text) or f"a reference is {_SHAPES}")
-        if separator == ":":
-            if rest == LATEST:
-                raise _bad(text, "`latest` is a label, not a version", f"write `{name}@latest`, or `{name}` alone")
-            return cls(name=name, version=_checked(text, rest, "version"))
-        if separator == "@":
-            label = _checked(text, rest, "label")
-            return cls(name=name, label=None if label == LATEST else label)
-        return cls(name=name)
+        name, version, label = _named(text, text)
+        return cls(name=name, version=version, label=label)
+
+    @classmethod
+    def parse_model(cls, text: str) -> Reference:
+        """Return the reference to a model that ``text`` states: NAME, NAME:VERSION or NAME@LABEL, ``model:`` before it or not.
+
+        Raises:   InvalidReference: none of these; the hint says what to write.
+        """
+        part = text.removeprefix("model:")
+        name, version, label = _named(f"model:{part}", part)
+        return cls(model=name, version=version, label=label)
 
     def __str__(self) -> str:
         if self.hash_prefix is not None:
             return f"@{self.hash_prefix}"
         if self.run_id is not None:
             return f"run:{self.run_id}"
-        return f"{self.name}" + (f":{self.version}" if self.version else f"@{self.label}" if self.label else "")
+        return (self.name or f"model:{self.model}") + (
+            f":{self.version}" if self.version else f"@{self.label}" if self.label else ""
+        )
 
 
 def is_curated_name(name: str) -> bool:
@@ -124,6 +132,22 @@ def check_label(text: str) -> str:
     if text == LATEST:
         raise _bad(text, "`latest` is computed: it is always the newest version", "choose another label")
     return _checked(text, text, "label")
+
+
+def _named(text: str, part: str) -> tuple[str, str | None, str | None]:
+    """Return name, version and label that ``part`` of the reference ``text`` states: NAME, NAME:VERSION or NAME@LABEL."""
+    head = text[: len(text) - len(part)]
+    name, separator, rest = _split(part)
+    if not NAME.fullmatch(name):
+        raise _bad(text, f"`{_cut(name)}` is not a name", (None if head else _guess(text)) or f"a reference is {_SHAPES}")
+    if separator == ":":
+        if rest == LATEST:
+            raise _bad(text, "`latest` is a label, not a version", f"write `{head}{name}@latest`, or `{head}{name}` alone")
+        return name, _checked(text, rest, "version"), None
+    if separator == "@":
+        label = _checked(text, rest, "label")
+        return name, None, None if label == LATEST else label
+    return name, None, None
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -38,7 +38,7 @@ def read_model(directory: Path) -> ReadDefinition:
     Source:   MLflow's model format; ``mlflow.utils.virtualenv``
     """
     faults = Faults(str(directory / MODEL))
-    named = _named(directory, faults)
+    named = environment_files(directory, faults)
     ledger = Ledger(str(directory / MODEL))
     if (directory / named["virtualenv"]).is_file():
         taken, read = named["virtualenv"], _read_python_env(directory / named["virtualenv"], ledger)
@@ -66,13 +66,13 @@ def kept_as_wardian(read: ReadDefinition) -> ReadDefinition:
     return replace(read, format=FORMAT, text=write(read.environment), self_contained=False)
 
 
-def _named(directory: Path, faults: Faults) -> dict[str, str]:
+def environment_files(directory: Path, faults: Faults) -> dict[str, str]:
     """Return the names of the environment's files: those in the model's ``python_function`` flavor, else the usual ones.
 
     Raises:   InvalidDefinition: not a model's file, or a name that leads out of the directory.
     """
     named = {"virtualenv": _PYTHON_ENV, "conda": _CONDA}
-    root = _mapping(plain_text(read_source(directory / MODEL)), faults)
+    root = model_mapping(plain_text(read_source(directory / MODEL)), faults)
     flavors = root.find("flavors")
     function = flavors.find("python_function") if isinstance(flavors, YamlMapping) else None
     env = function.find("env") if isinstance(function, YamlMapping) else None
@@ -83,8 +83,7 @@ def _named(directory: Path, faults: Faults) -> dict[str, str]:
     else:
         env_names = {}
     for key, node in env_names.items():
-        parts = node.value.split("/")
-        if node.value.startswith("/") or ".." in parts or "\\" in node.value or not node.value.isprintable():
+        if leads_out(node.value):
             faults.add(
                 "bad_path",
                 f"`{node.value[:120]}` leads out of the model's directory",
@@ -96,9 +95,14 @@ def _named(directory: Path, faults: Faults) -> dict[str, str]:
     return named
 
 
+def leads_out(path: str) -> bool:
+    """Return whether a path in a model's file may lead out of the model's directory."""
+    return path.startswith("/") or ".." in path.split("/") or "\\" in path or not path.isprintable()
+
+
 def _read_python_env(path: Path, ledger: Ledger) -> ReadDefinition:
     faults = Faults(str(path))
-    fields = Fields(_mapping(plain_text(read_source(path)), faults), "", faults, {})
+    fields = Fields(model_mapping(plain_text(read_source(path)), faults), "", faults, {})
     fields.check_keys(("python", "build_dependencies", "dependencies"), {})
     python = fields.text("python") or ""
     for item, field in fields.items("build_dependencies", example="setuptools"):
@@ -137,7 +141,11 @@ def _note_conda(path: Path, faults: Faults) -> None:
                     hint=f"`-f {path}` takes that file; MLflow does with `--env-manager conda`")  # fmt: skip
 
 
-def _mapping(text: str, faults: Faults) -> YamlMapping:
+def model_mapping(text: str, faults: Faults) -> YamlMapping:
+    """Return the mapping that ``text``, one of a model's files, is.
+
+    Raises:   InvalidDefinition: it is none.
+    """
     root = compose(text, faults)
     if not isinstance(root, YamlMapping):
         if not faults:

@@ -98,7 +98,8 @@ class EnvironmentLookup:
         return installed.without(read, missing, prefix) if missing else read
 
     def get(self, reference: str) -> EnvironmentVersion:
-        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest.
+        """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest;
+        ``model:NAME`` what the run that made the model ran with.
 
         Raises:   NotFound, InvalidReference, Conflict (an ambiguous hash).
         """
@@ -118,6 +119,10 @@ class EnvironmentLookup:
                 raise NotFound(f"run `{record.id}` ran with no environment of this workspace" + (f": it asked for `{asked}`" if asked else ""),
                                code="environment_not_found", hint=f"`wardian runs show {record.id}` says what became of it")  # fmt: skip
             return found
+        if parsed.model is not None:
+            from wardian.sdk.models import environment_of
+
+            return environment_of(self._parts, self._parts.models.get(parsed))
         return self._parts.environments.get(parsed)
 
     def by_id(self, version_id: int) -> EnvironmentVersion:
@@ -139,12 +144,13 @@ class EnvironmentLookup:
         """Return who uses a version, as plain JSON values.
 
         ``labels``; ``runs``: the newest hundred, by id, and ``more_runs``: whether there are others; ``same_hash``, ``same_lock``, ``same_image``
-        and ``descendants``: references to other versions, see ``wardian.workspace.relatives``; ``models``: none are known here yet.
+        and ``descendants``: references to other versions, see ``wardian.workspace.relatives``; ``models``: the newest thousand that were trained with it.
         """
         runs = self._parts.runs.list(version_id=version.id, limit=100)
         others = {name: list(found) for name, found in self._parts.environments.relatives(version).items()}
         return {
-            "labels": list(version.labels), "runs": [record.id for record in runs], "more_runs": runs.next is not None, "models": [], **others,
+            "labels": list(version.labels), "runs": [record.id for record in runs], "more_runs": runs.next is not None,
+            "models": self._parts.models.of_environment(version.id), **others,
         }  # fmt: skip
 
     def list(
@@ -187,11 +193,11 @@ class EnvironmentLookup:
         return self._parts.environments.source(version) or ("wardian", formats.write(version.environment, "wardian"))
 
     def plain(self, reference: str) -> str:
-        """Return ``reference``, or in the place of ``run:ID`` one to the version that it means.
+        """Return ``reference``, or in the place of ``run:ID`` or ``model:NAME`` one to the version that it means.
 
         Raises:   as ``get``.
         """
-        return str(self.get(reference)) if reference.startswith("run:") else reference
+        return str(self.get(reference)) if reference.startswith(("run:", "model:")) else reference
 
     def name_of(self, reference: str) -> str:
         """Return the name of the environment that ``reference`` means, whichever version.

@@ -14,6 +14,7 @@ from wardian.sdk.run_targets import choose_target, is_remote, prepare_for, usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from os import PathLike
 
     from wardian.bootstrap import Parts
     from wardian.digest import Digest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wardian.sdk.elsewhere import Elsewhere
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.sdk.jobs import Beside
+    from wardian.sdk.models import Model, ModelCollection
     from wardian.workspace.page import Page
     from wardian.workspace.version import EnvironmentVersion
 
@@ -106,6 +108,20 @@ class Run:
         self.record = self._collection.cancel(self.id)
         return self
 
+    @property
+    def models(self) -> Sequence[Model]:
+        """The models that were registered from it, the newest first."""
+        return self._collection.models.of_run(self.id)
+
+    def register_model(
+        self, name: str, path: str | PathLike[str], *, version: str | None = None, description: str = "", tags: Mapping[str, str] | None = None
+    ) -> Model:  # fmt: skip
+        """Register what it left as a model; see ``ModelCollection.register``.
+
+        Args:     path: below its outputs.
+        """
+        return self._collection.models.register(path, name, run=self, version=version, description=description, tags=tags)
+
     def __repr__(self) -> str:
         return f"Run({self.id!r}, {self.record.state})"
 
@@ -116,6 +132,13 @@ class RunCollection:
     def __init__(self, parts: Parts, environments: EnvironmentCollection):
         self._parts = parts
         self.environments = environments
+
+    @property
+    def models(self) -> ModelCollection:
+        """The models of the workspace."""
+        from wardian.sdk.models import ModelCollection
+
+        return ModelCollection(self._parts, self.environments)
 
     @property
     def root(self) -> Path:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.sdk.builds import BuildCollection
     from wardian.sdk.catalogue import CuratedCollection
     from wardian.sdk.images import ImageCollection
+    from wardian.sdk.models import ModelCollection
     from wardian.sdk.runs import Run, RunCollection
     from wardian.sdk.targets import TargetCollection
     from wardian.workspace.secrets import Secrets
@@ -101,6 +102,13 @@ class Workspace:
         from wardian.sdk.builds import BuildCollection
 
         return BuildCollection(self._parts)
+
+    @cached_property
+    def models(self) -> ModelCollection:
+        """Its models."""
+        from wardian.sdk.models import ModelCollection
+
+        return ModelCollection(self._parts, self.environments)
 
     @cached_property
     def targets(self) -> TargetCollection:

@@ -20,12 +20,15 @@ _NEIGHBOURS = 500
 def parsed(reference: str | Reference) -> Reference:
     """Return ``reference`` as a value; one that means a version of this workspace.
 
-    Raises:   InvalidReference: malformed, or ``run:ID``, which only the runs can answer.
+    Raises:   InvalidReference: malformed, or ``run:ID`` or ``model:NAME``, which only runs and models can answer.
     """
     found = Reference.parse(reference) if isinstance(reference, str) else reference
     if found.run_id is not None:
         raise InvalidReference(f"`{found}` is a run, and a version of an environment is needed here",
                                hint=f"`wardian runs show {found.run_id}` names the run's environment")  # fmt: skip
+    if found.model is not None:
+        raise InvalidReference(f"`{found}` is a model, and a version of an environment is needed here",
+                               hint=f"`wardian model show {str(found).removeprefix('model:')}` names the model's environment")  # fmt: skip
     return found
 
 

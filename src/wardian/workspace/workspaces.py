@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COUNTED = ("environments", "versions", "locks", "runs")
+_COUNTED = ("environments", "versions", "locks", "runs", "models")
 
 
 def check_name(name: str) -> str:
@@ -70,7 +70,7 @@ class WorkspaceSummary:
     """A workspace and what it holds.
 
     Attributes:
-        counts: how many environments, versions, locks and runs.
+        counts: how many environments, versions, locks, runs and versions of models.
         size_bytes: on disk, all of it.
         journal: how its records are written: ``wal`` or ``delete`` (rollback journal).
     """

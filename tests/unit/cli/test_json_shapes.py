@@ -45,9 +45,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
 
     def call(*arguments: str, name: str = "", **options: Any) -> Any:
         words = [word for word in arguments if not word.startswith("-")]
-        found[name or "-".join(words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config", "target") else 1])] = (
-            document := cli.json(*arguments, **options)
-        )
+        found[
+            name
+            or "-".join(words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config", "target", "model") else 1])
+        ] = (document := cli.json(*arguments, **options))
         return document
 
     cli.write("a.py", SCRIPT)
@@ -86,6 +87,19 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("env", "archive", "host:1")
     call("env", "restore", "host:1")
     call("run", "-e", "host", "-V", "SEED=1", "--input", "data=data", "a.py")
+    cli.write(
+        "m/MLmodel",
+        "flavors: {sklearn: {}}\nsignature: {inputs: '[]'}\nsaved_input_example_info: {artifact_path: e.json, type: ndarray}\n",
+    )
+    cli.write("m/e.json", "[]")
+    call("model", "create", "m", "m", "--run", "latest", "--tag", "a=b")
+    call("model", "list")
+    call("model", "show", "m")
+    call("model", "label", "m", "best")
+    call("model", "label", "m", "best", "--history", name="model-label-history")
+    call("model", "label", "m", "best", "--remove", name="model-label-remove")
+    call("model", "update", "m", "--description", "d")
+    call("model", "download", "m", "-o", "copy")
     call("runs", "list")
     call("runs", "show", "latest")
     call("runs", "logs", "latest")
@@ -93,6 +107,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("runs", "export", "latest", "-o", "a.wardian")
     call("runs", "reproduce", "latest")
     call("runs", "delete", "latest", "--yes")
+    call("model", "delete", "m", "--yes")
     call("shell", "host", "--kernel", name="shell-kernel")
     call("shell", "host", "--remove-kernel", name="shell-remove-kernel")
     call("gc")
@@ -143,7 +158,8 @@ NAMES = [
     "build-list", "build-logs", "build-show", "catalog-diff", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
     "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
-    "image-diff", "image-show", "image-show-none", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
+    "image-diff", "image-show", "image-show-none", "model-create", "model-delete", "model-download", "model-label", "model-label-history",
+    "model-label-remove", "model-list", "model-show", "model-update", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "target-check", "target-create",
     "target-delete", "target-list", "target-list-kinds", "target-show", "workspace-create",
     "workspace-delete", "workspace-list", "workspace-show", "workspace-use",

@@ -93,7 +93,7 @@ def test_show_counts_what_is_there(workspaces: Workspaces) -> None:
     Locks(database).put(a_lock())
     database.close()
     summary = workspaces.show("team")
-    assert summary.counts == {"environments": 1, "versions": 2, "locks": 1, "runs": 0}
+    assert summary.counts == {"environments": 1, "versions": 2, "locks": 1, "runs": 0, "models": 0}
     assert summary.journal == "wal"
     assert summary.size_bytes >= place.database.stat().st_size
     assert summary.as_document()["counts"]["versions"] == 2

@@ -1,0 +1,97 @@
+"""The files of models, by content: whole or not there, on disk for good before a record names them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from wardian.digest import Digest
+
+_READ_ONLY, _WRITABLE = 0o555, 0o755
+
+
+class ModelFiles:
+    """``artifacts/models/<digest>/<name of the file or directory>`` of a workspace. Safe between processes.
+
+    What a killed process leaves is in nobody's way: a copy that it had not finished goes with the next one that is begun, or the next
+    model that is deleted; one that it had, and no record names, is taken by who registers the same again, else it goes then, too.
+
+    Args:     artifacts: the workspace's directory of what cannot be fetched again.
+    """
+
+    def __init__(self, artifacts: Path) -> None:
+        self.root = artifacts / "models"
+        self._staging = artifacts / "tmp"
+        self._trash = artifacts / "trash"
+
+    def find(self, digest: Digest) -> Path | None:
+        """Return the directory that holds the model's file or directory, and nothing else; None: it is not here."""
+        path = self.root / digest
+        return path if path.is_dir() else None
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Yield an empty directory that ``place`` takes; removed afterwards with what is left in it.
+
+        Raises:   DiskFull, Denied: it cannot be made.
+        """
+        with disk_errors(self._staging):
+            self._staging.mkdir(parents=True, exist_ok=True)
+            self._sweep_staging()
+            name = f"model-{os.getpid()}.{os.urandom(4).hex()}"
+            with self._held(FileLock(self._staging / f"{name}.lock")):
+                place = self._staging / name
+                place.mkdir()
+                try:
+                    yield place
+                finally:
+                    remove_tree(place, self._trash)
+
+    def place(self, staged: Path, digest: Digest) -> None:
+        """Make ``staged``, which is on disk for good, the model's files. Idempotent; inside the transaction that adds the record."""
+        target = self.root / digest
+        if target.is_dir():
+            return
+        with disk_errors(self.root):
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True, exist_ok=True)
+                sync_directory(self.root.parent)
+            staged.rename(target)
+            target.chmod(_READ_ONLY)
+            sync_directory(self.root)
+
+    def take_away(self, known: Collection[str]) -> None:
+        """Take away what no record names; inside the transaction that has read which are ``known``. ``empty`` deletes it."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
+            for entry in [entry for entry in entries if entry.name not in known]:
+                self._trash.mkdir(exist_ok=True)
+                os.chmod(entry.path, _WRITABLE)  # noqa: PTH101 - renaming a directory writes its `..`
+                os.rename(entry.path, self._trash / f"{entry.name[:80]}.{os.urandom(4).hex()}")  # noqa: PTH104
+
+    def empty(self) -> None:
+        """Delete what was taken away, and what killed processes had not finished."""
+        self._sweep_staging()
+        empty_trash(self._trash)
+
+    def _sweep_staging(self) -> None:
+        for left in self._staging.glob("model-*.lock"):
+            lock = FileLock(left)
+            if lock.try_acquire():  # whoever copied there has ended
+                with self._held(lock):
+                    remove_tree(left.with_suffix(""), self._trash)
+
+    @contextlib.contextmanager
+    def _held(self, lock: FileLock) -> Iterator[None]:
+        """Hold ``lock``, and leave no trace of it."""
+        with lock:
+            try:
+                yield
+            finally:
+                lock.path.unlink(missing_ok=True)
