@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -95,14 +96,26 @@ def test_the_exit_code_is_the_scripts_own(cli: Cli) -> None:
     assert there(cli, "killed.py").code == 128 + signal.SIGSEGV
 
 
-def test_secrets_reach_the_script_and_no_object_of_the_cluster(cli: Cli, cluster: FakeKubernetes) -> None:
+def test_secrets_reach_the_script_through_a_secret_object_alone(cli: Cli, cluster: FakeKubernetes) -> None:
     cli.write(
         "secret.py", "import os, sys\nopen('outputs/ok', 'w').write(str(len(os.environ['API_KEY']) + len(sys.argv[1])))\n"
     )
+    dry = there(cli, "--dry-run", "-V", "API_KEY", "secret.py", f"--token={TOKEN}", variables={"API_KEY": TOKEN})
+    assert dry.code == 0
+    assert TOKEN not in dry.out
+    shown = next(yaml.safe_load_all(dry.out))
+    assert (shown["kind"], shown["stringData"]) == ("Secret", {"secrets.json": "not shown: API_KEY, argument 1"})
+    assert not [line for line in cluster.requests if line.startswith("POST")]
+
     done = there(cli, "-V", "API_KEY", "secret.py", f"--token={TOKEN}", variables={"API_KEY": TOKEN})
     assert done.code == 0
     run = newest(cli)
-    assert TOKEN not in repr(cluster.objects) + repr(cluster.pods(run["id"])) + repr(cluster.requests)
+    everything = repr(cluster.objects) + repr(cluster.pods(run["id"])) + repr(cluster.requests)
+    assert TOKEN not in everything
+    assert base64.b64encode(TOKEN.encode()).decode()[:40] not in everything
+    assert cluster.object("secrets", f"w-{run['id']}") is None, "nobody needs it any more"
+    made = [line.partition(" ")[2] for line in cluster.requests if line.startswith("POST") and "reviews" not in line]
+    assert [one.rpartition("/")[2] for one in made] == ["secrets", "jobs"], "no pod waits for it"
     assert (cli.home / "workspaces/default/runs" / run["id"] / "snapshot/outputs/ok").read_text() == str(2 * len(TOKEN) + 8)
 
 

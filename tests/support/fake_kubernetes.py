@@ -6,6 +6,7 @@ It keeps to what the API's reference says of the objects that Wardian uses: name
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -86,7 +87,7 @@ class FakeKubernetes:
             def _handle(self) -> None:
                 fake._handle(self)
 
-            do_GET = do_POST = do_DELETE = _handle  # noqa: N815
+            do_GET = do_POST = do_DELETE = do_PATCH = _handle  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 return
@@ -214,7 +215,7 @@ class FakeKubernetes:
         if match is None:
             return 404, _fault(404, "the server could not find the requested resource")
         _, namespace, kind, name, sub = match.groups()
-        verb = {"POST": "create", "DELETE": "delete"}.get(method, "get" if name else "list")
+        verb = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}.get(method, "get" if name else "list")
         if refused := self._may(verb, f"{kind}/{sub}" if sub else kind):
             return refused
         if namespace != NAMESPACE:
@@ -229,7 +230,9 @@ class FakeKubernetes:
         if path not in self.objects:
             return 404, _fault(404, f'{kind} "{name}" not found')
         if method == "DELETE":
-            return 200, self._delete(path)
+            return 200, self._delete(path) if kind == "jobs" else self.objects.pop(path)
+        if method == "PATCH":
+            self.objects[path] = _merged(self.objects[path], body)
         return 200, self.objects[path]
 
     def _may(self, verb: str, resource: str) -> tuple[int, Any] | None:
@@ -347,7 +350,7 @@ class FakeKubernetes:
     def _settle_pod(self, pod: _Pod) -> None:
         status, spec = pod.document["status"], pod.document["spec"]
         container = spec["containers"][0]
-        if status["phase"] == "Pending":
+        if status["phase"] == "Pending" and pod.process is None:
             if "nodeName" not in spec:
                 asked = container["resources"].get("requests", {})
                 short = [name for name in asked if _asked(pod.document, name) > self._free(name)]
@@ -365,6 +368,13 @@ class FakeKubernetes:
                     {"name": container["name"], "state": {"waiting": {"reason": "ImagePullBackOff", "message": words}}}
                 ]
                 return
+            if missing := self._missing_secrets(spec):
+                words = f'MountVolume.SetUp failed for volume "secrets": secret "{missing[0]}" not found'
+                self._warn(pod, "FailedMount", words)
+                status["containerStatuses"] = [
+                    {"name": container["name"], "state": {"waiting": {"reason": "ContainerCreating"}}}
+                ]
+                return
             self._start(pod, container)
         elif status["phase"] == "Running" and pod.process is not None:
             if pod.kill_at is not None and time.monotonic() > pod.kill_at:
@@ -378,6 +388,29 @@ class FakeKubernetes:
                 ended = {"exitCode": shown, "reason": reason, "finishedAt": _now()}
                 status["containerStatuses"] = [{"name": container["name"], "state": {"terminated": ended}}]
 
+    def _missing_secrets(self, spec: dict[str, Any]) -> list[str]:
+        names = [one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one]
+        return [name for name in names if self.object("secrets", name) is None]
+
+    def _warn(self, pod: _Pod, reason: str, message: str) -> None:
+        name = pod.document["metadata"]["name"]
+        self.objects[f"/api/v1/namespaces/{NAMESPACE}/events/{name}.{reason}"] = {
+            "metadata": {"name": f"{name}.{reason}"}, "type": "Warning", "reason": reason, "message": message,
+            "involvedObject": {"kind": "Pod", "name": name}, "lastTimestamp": _now(),
+        }  # fmt: skip
+
+    def _mounted(self, pod: _Pod, container: dict[str, Any]) -> dict[str, str]:
+        """Return what stands for the places of Secrets in a container that is a process of this machine: a directory with their files."""
+        found = {}
+        volumes = {one["name"]: one for one in pod.document["spec"]["volumes"]}
+        for mount in container["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            if "secret" in volume:
+                place = self.place / f"{pod.document['metadata']['name']}-{mount['name']}"
+                write_secret(self.object("secrets", volume["secret"]["secretName"]) or {}, volume["secret"], place)
+                found[mount["mountPath"]] = str(place)
+        return found
+
     def _start(self, pod: _Pod, container: dict[str, Any]) -> None:
         index = pod.document["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
         environ = {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": "127.0.0.1", "JOB_COMPLETION_INDEX": index}
@@ -386,6 +419,10 @@ class FakeKubernetes:
         environ["WARDIAN_MASTER_ADDR"] = "127.0.0.1" if "WARDIAN_MASTER_ADDR" in environ else ""
         pod.log = Path(tempfile.mkstemp(dir=self.place, prefix="pod-", suffix=".log")[1])
         container["command"] = [_expanded(word, environ) for word in container["command"]]
+        if self.engine is None:
+            for place, here in self._mounted(pod, container).items():
+                environ = {name: value.replace(place, here) for name, value in environ.items()}
+                container["command"] = [word.replace(place, here) for word in container["command"]]
         command = container["command"] if self.engine is None else self.engine(pod.document)
         with pod.log.open("wb") as log:
             try:
@@ -402,6 +439,30 @@ class FakeKubernetes:
             "phase": "Running",
             "containerStatuses": [{"name": container["name"], "state": {"running": {"startedAt": _now()}}}],
         }
+
+
+def write_secret(secret: dict[str, Any], volume: dict[str, Any], place: Path) -> None:
+    """Write what a volume has of a Secret, as kubelets do: one file for each key, or for those of ``items``."""
+    place.mkdir(exist_ok=True)
+    wanted = {one["key"]: one["path"] for one in volume.get("items", ())}
+    for name, value in secret.get("data", {}).items():
+        if not wanted or name in wanted:
+            file = place / wanted.get(name, name)
+            file.write_bytes(base64.b64decode(value, validate=True))
+            file.chmod(volume["defaultMode"])
+
+
+def _merged(found: Any, change: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(change, dict):
+        return change
+    merged = dict(found) if isinstance(found, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
 
 
 @contextlib.contextmanager

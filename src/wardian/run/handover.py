@@ -124,14 +124,16 @@ def hand_over(
             found = needs(record)
             notes = (*taken.notes, *found.notes)
             store.note(record.id, replace(taken, environment=found.environment, notes=notes))
-            send(way.carrier, record, configuration, found, variables, directory, around)
+            has_secrets = send(way.carrier, record, configuration, found, variables, directory, around)
             signals.from_now_to_the_job()
             place = store.existing(record.id).place
             assert place is not None  # noqa: S101 - it was added with one
             with placed.database.write():  # from here on the engine may have it, and nothing but the engine's word ends it
                 if signals.stop.cause:
                     store.ask_cancel(record.id)
-                return placed.put(record.id, place.offered(task_of(place, configuration, found)), supervised=False)
+                return placed.put(
+                    record.id, place.offered(task_of(place, configuration, found, has_secrets=has_secrets)), supervised=False
+                )
 
         with hands(directory):
             try:
@@ -221,8 +223,8 @@ def check_elsewhere(
 def send(
     carrier: Carrier, record: RunRecord, configuration: RunConfiguration, needs: Needs, variables: Mapping[str, str], directory: RunDirectory,
     around: Surroundings,
-) -> None:  # fmt: skip
-    """Bring archives, agent and the run's own files to the nodes; the sheet comes last."""
+) -> bool:  # fmt: skip
+    """Bring archives, agent and the run's own files to the nodes; the sheet comes last. Return whether there are secrets among them."""
     there = carrier.have(sorted(needs.files))
     carrier.send({path: str(here) for path, here in needs.files.items() if path not in there})
     sheet, secrets = sheet_of(record.id, configuration, needs, variables, around)
@@ -239,9 +241,10 @@ def send(
         if needs.lock is not None:
             own[f"{place}/{LOCK}"] = written(LOCK, needs.lock.encode())
         carrier.send(own)
-        if secrets.variables or secrets.arguments:
+        if has_secrets := bool(secrets.variables or secrets.arguments):
             carrier.send({f"{place}/{SECRETS}": written(SECRETS, secrets.to_json())}, private=True)
         carrier.send({f"{place}/{SHEET}": written(SHEET, sheet.to_json())})
+    return has_secrets
 
 
 def sheet_of(
@@ -262,13 +265,13 @@ def sheet_of(
     return sheet, Secrets(hidden, {position: command.arguments[position] for position in safe.hidden})
 
 
-def task_of(place: Place, configuration: RunConfiguration, needs: Needs) -> Task:
+def task_of(place: Place, configuration: RunConfiguration, needs: Needs, *, has_secrets: bool = False) -> Task:
     """Return what the engine is given: the agent, and where the sheet lies. No secret is in it."""
     resources = configuration.resources
     return Task(
         key=place.key, argv=(*needs.agent, f"{place.directory}/{SHEET}"), directory=place.directory,
         resources=Resources(resources.cpus, resources.memory_bytes, resources.gpus, resources.nodes), time_s=configuration.timeout_s,
-        options=dict(place.options), image=needs.image,
+        options=dict(place.options), image=needs.image, has_secrets=has_secrets,
     )  # fmt: skip
 
 

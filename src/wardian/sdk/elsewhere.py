@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wardian.definition.platform import get_platform, this_platform
 from wardian.errors import InvalidInput
 from wardian.run.configuration import RunEnvironment
-from wardian.run.handover import Needs, check_elsewhere, hand_over, preview, task_of
+from wardian.run.handover import Needs, check_elsewhere, hand_over, preview, sheet_of, task_of
 from wardian.run.node.sheet import PACKAGES
 from wardian.run.place import Place
 from wardian.run.remote_runs import RemoteRuns
@@ -105,7 +105,9 @@ class Elsewhere:
         _, _, variables = check_elsewhere(configuration, self._parts.surroundings, None)
         needs = self._needs(version, configuration, way, fetch=False)
         place = Place(kind, options, way.carrier.root, "000000000000")
-        task = task_of(place, configuration, needs)
+        _, secrets = sheet_of(place.key, configuration, needs, variables, self._parts.surroundings)
+        held = [*sorted(secrets.variables), *(f"argument {position + 1}" for position in sorted(secrets.arguments))]
+        task = task_of(place, configuration, needs, has_secrets=bool(held))
         manifest = getattr(way.target, "manifest", None)
         if manifest is not None:  # all of it is YAML: what is no object of the engine's is a comment
             sheet = preview(place.key, configuration, needs, variables, self._parts.surroundings)
@@ -113,7 +115,7 @@ class Elsewhere:
                 f"{len(needs.files)} files and directories are sent to {way.carrier.root} first, where they are not there",
                 f"{place.directory}/sheet.json",
             ]
-            return [*(f"# {line}" for line in (*head, *sheet.splitlines())), *manifest(task).splitlines()]
+            return [*(f"# {line}" for line in (*head, *sheet.splitlines())), *manifest(task, held).splitlines()]
         lines = [f"# {len(needs.files)} files and directories are sent to {way.carrier.root} first, where they are not there"]
         handed = getattr(way.target, "handed_over", None)
         if handed is not None:

@@ -41,6 +41,7 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
 
         from wardian.digest import Digest
         from wardian.run.targets.kubernetes import KubernetesTarget
+        from wardian.run.targets.kubernetes_secrets import SecretsApart
         from wardian.run.targets.pod_directory import PodDirectory
         from wardian.run.targets.shared_directory import SharedDirectory
         from wardian.tools.kubernetes import KubernetesApi
@@ -52,7 +53,7 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
         place, wanted = Path(root or options["directory"]), cluster.options
         as_root = os.getuid() == 0
         volume = PodDirectory(place, wanted.uid, wanted.gid) if as_root else SharedDirectory(place)
-        return Way(cluster, volume, kind, options, keeps=keeps)
+        return Way(cluster, SecretsApart(volume, cluster.secrets), kind, options, keeps=keeps)
     raise unknown_kind(kind)
 
 

@@ -14,6 +14,7 @@ from wardian.run.configuration import Resources
 from wardian.run.targets.kinds import check_options
 from wardian.run.targets.kubernetes_manifest import manifests
 from wardian.run.targets.kubernetes_options import KUBERNETES, KubernetesOptions
+from wardian.run.targets.kubernetes_secrets import secret_of
 from wardian.run.targets.remote import Task
 
 IMAGE = "registry.test/env@sha256:" + "1" * 64
@@ -47,6 +48,24 @@ def test_they_are_valid(version: str, options: dict[str, str], nodes: int | None
     assert [one["kind"] for one in found] == (["Job", "Service"] if nodes else ["Job"])
     for one in found:
         kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
+def test_secrets_are_an_object_that_pods_mount(version: str) -> None:
+    kept = secret_of(TASK.key, {"secrets.json": b"hunter2"}, "0123456789abcdef")
+    shown = secret_of(TASK.key, None, names={"secrets.json": "not shown: API_KEY"})
+    job = made(replace(TASK, has_secrets=True), **FULL)[0]
+    for one in (kept, shown, job):
+        kubernetes_validate.validate(one, version, strict=True)
+    assert "hunter2" not in json.dumps([shown, job])
+    found = job["spec"]["template"]["spec"]
+    (volume,) = [one for one in found["volumes"] if "secret" in one]
+    assert volume["secret"] == {"secretName": kept["metadata"]["name"], "defaultMode": 0o440, "optional": False}
+    (mount,) = [one for one in found["containers"][0]["volumeMounts"] if one["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    file = {"name": "WARDIAN_SECRETS_FILE", "value": f"{mount['mountPath']}/secrets.json"}
+    assert file in found["containers"][0]["env"]
+    assert "secret" not in json.dumps(made()[0])
 
 
 def test_the_validator_would_say_so() -> None:

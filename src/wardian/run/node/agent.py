@@ -20,7 +20,7 @@ from wardian.run.node.others import Others, as_ours
 from wardian.run.node.place import NodePlace
 from wardian.run.node.prepare import prepare_in_image, prepare_lock, prepare_observed
 from wardian.run.node.ranks import Rank, engine_attempt, rank_of
-from wardian.run.node.sheet import AGENTS, NodeEnd, Secrets
+from wardian.run.node.sheet import AGENTS, SECRETS_FILE, NodeEnd, Secrets
 from wardian.run.node.watch import NodeWatch
 from wardian.run.record import RUNNING, RunRecord
 from wardian.run.signals import interruptible
@@ -221,7 +221,8 @@ class _Attempt:
     def _secrets(self) -> tuple[Command, Mapping[str, str]]:
         """Return the command as it is to run, and the run's variables that are secret."""
         command, mark = self.sheet.command, self.place.claims / _SECRETS_READ
-        found = self.place.read_secrets()
+        file = self.means.environ.get(SECRETS_FILE)
+        found = self.place.read_secrets(Path(file) if file else None)
         if found is None and (mark.exists() or command.hidden):
             raise RunFailed("the run's secrets were read by an earlier start, and are not kept", code="secrets_gone",
                             hint="submit it again; a run that its engine may start again keeps them until it has ended")  # fmt: skip

@@ -99,11 +99,18 @@ class NodePlace:
         except OSError as error:
             raise InvalidInput(f"the sheet {file} cannot be read: {error.strerror}", code="bad_sheet") from error
 
-    def read_secrets(self) -> Secrets | None:
-        """Return the run's secrets; None: there are none, or no more."""
+    def read_secrets(self, file: Path | None = None) -> Secrets | None:
+        """Return the run's secrets; None: there are none, or no more. ``file``: where its engine keeps them.
+
+        Raises:   InvalidInput: ``bad_secrets``.
+        """
         try:
-            return Secrets.from_json(read_small(self.directory / SECRETS, _SHEET_BYTES))
-        except FileNotFoundError:
+            return Secrets.from_json(read_small(file or self.directory / SECRETS, _SHEET_BYTES))
+        except FileNotFoundError as error:
+            if file is not None:
+                raise InvalidInput(
+                    f"the run's secrets are not at {file}, where its engine was to put them", code="bad_secrets"
+                ) from error
             return None
         except OSError as error:
             raise InvalidInput(f"the file of the run's secrets cannot be read: {error.strerror}", code="bad_secrets") from error

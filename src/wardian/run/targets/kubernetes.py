@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianError
+from wardian.errors import Denied, InvalidInput, NotFound, Unavailable
+from wardian.run.node.sheet import SECRETS
+from wardian.run.targets.kubernetes_check import look_around, raise_refusal
 from wardian.run.targets.kubernetes_manifest import MANAGED_BY, MANAGER, RUN, manifests
 from wardian.run.targets.kubernetes_options import UID, KubernetesOptions, is_name
-from wardian.run.targets.kubernetes_resources import claim_finding, quota_findings, resource_findings
-from wardian.run.targets.kubernetes_words import is_without_pods, standing_of
-from wardian.run.targets.remote import UNKNOWN, Finding, Standing
+from wardian.run.targets.kubernetes_secrets import PodSecrets, secret_of
+from wardian.run.targets.kubernetes_words import is_being_made, is_without_pods, standing_of
+from wardian.run.targets.remote import UNKNOWN, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wardian.run.configuration import Resources
-    from wardian.run.targets.remote import Task
+    from wardian.run.targets.remote import Finding, Task
     from wardian.tools.kubernetes import Answer, KubernetesApi, LogStream
 
 _PAGE = 500
 _NAMED = 40  # handles that are asked for by name; of more, all of ours are listed
 _EVENTS = 10  # Jobs without a pod whose events are looked at in one question
 _OK, _CREATED, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 404, 409, 410
-_BAD, _FORBIDDEN, _INVALID, _TOO_LARGE = 400, 403, 422, 413
+_BAD = 400
 _TRIES = 5
 _PIECE = 1 << 20
-_NEEDED = (
-    ("create", "batch", "jobs"), ("get", "batch", "jobs"), ("list", "batch", "jobs"), ("delete", "batch", "jobs"),
-    ("list", "", "pods"), ("get", "", "pods/log"),
-)  # fmt: skip
 
 
 class KubernetesTarget:
@@ -61,49 +60,7 @@ class KubernetesTarget:
 
     def check(self, resources: Resources | None = None) -> Sequence[Finding]:
         """See ``RemoteTarget``."""
-        findings: list[Finding] = []
-        try:
-            answer = self._api.ask("GET", "/version")
-            self._raise(answer, "version")
-            findings.append(
-                Finding(
-                    "cluster",
-                    True,
-                    f"Kubernetes {str(answer.document.get('gitVersion', '?'))[:40]}, {self._api.described}, namespace {self._namespace}",
-                )
-            )
-            missing = list(self._missing_rights())
-            hint = f"ask who runs the cluster for a Role in {self._namespace} that may {', '.join(missing)}" if missing else ""
-            findings.append(
-                Finding(
-                    "permissions",
-                    not missing,
-                    f"may not {', '.join(missing)}" if missing else "Jobs, pods and their logs",
-                    hint,
-                )
-            )
-            if self._is_root:
-                findings.append(
-                    Finding(
-                        "user",
-                        True,
-                        f"you are root, and pods are not: they run as {self.options.uid}, to whom what you send to them is given",
-                    )
-                )
-            if self.options.claim:
-                found = self._api.ask("GET", f"{self._core}/persistentvolumeclaims/{self.options.claim}")
-                findings.append(claim_finding(self.options.claim, self._namespace, found.status, found.document))
-            quotas = self._api.ask("GET", f"{self._core}/resourcequotas")
-            if quotas.ok:
-                findings += quota_findings(quotas.document, resources, self.options.gpu_resource)
-            nodes = self._api.ask("GET", "/api/v1/nodes", {"limit": str(_PAGE)})
-            if nodes.ok:
-                findings += resource_findings(nodes.document, resources, self.options)
-            else:
-                findings.append(Finding("resources", True, "what nodes have cannot be seen: this account may not list them"))
-        except WardianError as error:
-            findings.append(Finding("cluster" if not findings else "answers", False, error.message, error.hint or ""))
-        return findings
+        return look_around(lambda: self._api, self.options, resources, is_root=self._is_root)
 
     def submit(self, task: Task) -> str:
         """See ``RemoteTarget``."""
@@ -119,12 +76,19 @@ class KubernetesTarget:
         if answer.status == _CONFLICT and answer.reason == "AlreadyExists":
             answer = self._api.ask("GET", f"{self._jobs}/{task.key}")
         if not answer.ok:
-            self._raise(answer, "Job")
+            try:
+                self._raise(answer, "Job")
+            except (Denied, InvalidInput, NotFound):  # for good
+                if task.has_secrets:
+                    self.secrets.remove(task.key)
+                raise
         metadata = answer.document.get("metadata") or {}
         if (metadata.get("labels") or {}).get(RUN) != task.key:
             raise InvalidInput(f"there is a Job {task.key} in {self._namespace} that Wardian did not make", code="engine_refused",
                                hint="submit the run again: it gets another name")  # fmt: skip
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": task.key, "uid": str(metadata.get("uid", ""))}
+        if task.has_secrets:
+            self.secrets.give_to(task.key, owner)
         for further in made[1:]:
             further["metadata"]["ownerReferences"] = [owner]  # it goes when the Job goes
             said = self._api.ask("POST", f"{self._core}/services", body=further)
@@ -147,9 +111,15 @@ class KubernetesTarget:
                 of_run = pods.setdefault(str((pod["metadata"].get("labels") or {}).get(RUN, "")), {})
                 of_run[str(pod["metadata"]["name"])] = pod
         found = {handle: standing_of(jobs.get(handle), list(pods.get(handle, {}).values())) for handle in asked}
-        for handle in itertools.islice((one for one in asked if is_without_pods(found[one])), _EVENTS):
-            if words := self._event(handle):
-                found[handle] = Standing(found[handle].state, words)
+        unclear = [one for one in asked if is_without_pods(found[one]) or is_being_made(found[one])]
+        for handle in itertools.islice(unclear, _EVENTS):
+            standing = found[handle]
+            pending = [
+                name for name, pod in pods.get(handle, {}).items() if (pod.get("status") or {}).get("phase") == "Pending"
+            ]
+            asked_for = ("Job", handle) if is_without_pods(standing) else ("Pod", min(pending, default=""))
+            if words := self._event(*asked_for):
+                found[handle] = replace(standing, reason=words)
         return {handle: found.get(handle, Standing(UNKNOWN)) for handle in handles}
 
     def read_log(self, handle: str, offset: int, limit: int) -> bytes:
@@ -195,17 +165,27 @@ class KubernetesTarget:
                 if answer.status not in (_NOT_FOUND, _CONFLICT):
                     self._raise(answer, "Job")
 
-    def manifest(self, task: Task) -> str:
-        """Return what ``submit`` would create, as YAML; nothing is contacted."""
+    def manifest(self, task: Task, secrets: Sequence[str] = ()) -> str:
+        """Return what would be created for a task, as YAML; nothing is contacted. ``secrets``: the names of its secrets."""
         import yaml
 
         made = manifests(task, self.options, workspace=self._workspace)
+        if secrets:
+            shown = secret_of(task.key, None, self._workspace, names={SECRETS: f"not shown: {', '.join(secrets)}"})
+            if self.options.namespace:
+                shown["metadata"]["namespace"] = self.options.namespace
+            made.insert(0, shown)
         return yaml.safe_dump_all(made, sort_keys=False, allow_unicode=True, width=120)
 
     @property
     def takes_probes(self) -> bool:
         """Whether it can run a small job of no environment: it needs an image for that."""
         return bool(self.options.image)
+
+    @property
+    def secrets(self) -> PodSecrets:
+        """The Secret objects of its tasks."""
+        return PodSecrets(lambda: self._api, lambda: self._namespace, self._workspace)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -262,46 +242,14 @@ class KubernetesTarget:
             stream.close()
             raise
 
-    def _event(self, handle: str) -> str:
-        """Return why a Job has no pod, by its last warning; empty: nobody says so, or it may not be seen."""
-        query = {"fieldSelector": f"involvedObject.kind=Job,involvedObject.name={handle},type=Warning", "limit": "50"}
+    def _event(self, kind: str, name: str) -> str:
+        """Return why a Job has no pod, or a pod does not start, by its last warning; empty: nobody says so, or it may not be seen."""
+        query = {"fieldSelector": f"involvedObject.kind={kind},involvedObject.name={name},type=Warning", "limit": "50"}
         answer = self._api.ask("GET", f"{self._core}/events", query)
         items = answer.document.get("items") or () if answer.ok else ()
         last = max(items, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
         return f"{last.get('reason', '')}: {' '.join(str(last.get('message', '')).split())}"[:500] if last else ""
 
-    def _missing_rights(self) -> Iterator[str]:
-        further = (("create", "", "services"),)
-        for verb, group, resource in (*_NEEDED, *further):
-            name, _, sub = resource.partition("/")
-            attributes = {"namespace": self._namespace, "verb": verb, "group": group, "resource": name} | (
-                {"subresource": sub} if sub else {}
-            )
-            review = {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            }
-            answer = self._api.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
-            self._raise(answer, "access review")
-            if not (answer.document.get("status") or {}).get("allowed"):
-                yield f"{verb} {resource}"
-
     def _raise(self, answer: Answer, what: str) -> None:
         """Raise what an answer says that is an error."""
-        if answer.ok:
-            return
-        message = f"Kubernetes says of the {what}: {' '.join(answer.message.split())}"
-        if answer.status == _FORBIDDEN and "quota" in answer.message:
-            raise Unavailable(message, code="queue_full", hint="wait until some of your Jobs have ended, or ask for less")
-        if answer.status == _FORBIDDEN:
-            raise Denied(message, code="engine_denied", hint="`wardian target check` shows which permissions are missing")
-        if answer.status == _NOT_FOUND:
-            raise NotFound(
-                message, code="engine_refused", hint=f"is there a namespace {self._namespace}? `--option namespace=…`"
-            )
-        if answer.status in (_BAD, _INVALID, _TOO_LARGE):
-            raise InvalidInput(
-                message, code="engine_refused", hint="change what the message names: an option of the target or of the run"
-            )
-        raise Unavailable(message, code="engine_unavailable", hint="the cluster is overloaded, or being mended: try again")
+        raise_refusal(answer, what, self._namespace)

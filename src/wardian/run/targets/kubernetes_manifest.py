@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput
+from wardian.run.node.sheet import SECRETS, SECRETS_FILE
 from wardian.run.targets.kubernetes_options import KubernetesOptions, is_name
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ _VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 _HOME = "/tmp"  # noqa: S108 - the container's own
 
 
-def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "", secret: str = "") -> list[dict[str, Any]]:
+def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "") -> list[dict[str, Any]]:
     """Return what is created for ``task``: the Job, and, if it runs on several nodes, the Service by which they find the first.
 
     The Job runs once: no pod of it is started again. It fails by its policy, not by its pod's exit code, where a pod was evicted,
     preempted or lost with its node.
 
-    Args:     workspace: which is asked after its own Jobs by this label.  secret: the name of the Secret object that is mounted.
+    Args:     workspace: which is asked after its own Jobs by this label.
     Raises:   InvalidInput: ``no_image``: the task has none.  ``bad_task``: a name that Kubernetes would not take.
     """
     if not is_name(task.key) or len(task.key) > _LONGEST_JOB_NAME:
@@ -43,7 +44,7 @@ def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "", se
     for name in task.variables:
         if not _VARIABLE.fullmatch(name):
             raise InvalidInput(f"`{name[:80]}` cannot be the name of a variable there", code="bad_task")
-    labels = {MANAGED_BY: MANAGER, RUN: task.key} | ({WORKSPACE: workspace} if workspace else {})
+    labels = labels_of(task.key, workspace)
     nodes = task.resources.nodes or 1
     job: dict[str, Any] = {
         "apiVersion": "batch/v1",
@@ -64,7 +65,7 @@ def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "", se
                     "labels": labels,
                     "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
                 },
-                "spec": pod_spec(task, options, secret),
+                "spec": pod_spec(task, options),
             },
         },
     }
@@ -73,9 +74,9 @@ def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "", se
     return [job, _service(task.key, labels, options)] if nodes > 1 else [job]
 
 
-def pod_spec(task: Task, options: KubernetesOptions, secret: str = "") -> dict[str, Any]:
+def pod_spec(task: Task, options: KubernetesOptions) -> dict[str, Any]:
     """Return the specification of each of its pods: within the Pod Security Standard "restricted", without a ServiceAccount's token."""
-    volumes, mounts = _volumes(task, options, secret)
+    volumes, mounts = _volumes(task, options)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -119,6 +120,16 @@ def pod_spec(task: Task, options: KubernetesOptions, secret: str = "") -> dict[s
     return spec | {key: value for key, value in named.items() if value}
 
 
+def labels_of(key: str, workspace: str = "") -> dict[str, str]:
+    """Return the labels of all objects of a task."""
+    return {MANAGED_BY: MANAGER, RUN: key} | ({WORKSPACE: workspace} if workspace else {})
+
+
+def secret_name(key: str) -> str:
+    """Return the name of the Secret of a task."""
+    return f"w-{key}"
+
+
 def service_name(key: str) -> str:
     """Return the name of the Service of a Job: it begins with a letter, as those must."""
     return f"w-{key}"
@@ -139,7 +150,8 @@ def _variables(task: Task) -> dict[str, str]:
     of_ranks = {}
     if nodes is not None and nodes > 1:  # each pod's number is JOB_COMPLETION_INDEX, which the Job sets
         of_ranks = {"WARDIAN_WORLD_SIZE": str(nodes), "WARDIAN_MASTER_ADDR": f"{task.key}-0.{service_name(task.key)}"}
-    return {"HOME": _HOME, **of_ranks, **task.variables}
+    of_secrets = {SECRETS_FILE: f"{SECRETS_PLACE}/{SECRETS}"} if task.has_secrets else {}
+    return {"HOME": _HOME, **of_ranks, **of_secrets, **task.variables}
 
 
 def _resources(asked: Resources, options: KubernetesOptions) -> dict[str, Any]:
@@ -153,7 +165,7 @@ def _resources(asked: Resources, options: KubernetesOptions) -> dict[str, Any]:
     return {"requests": amounts, "limits": dict(amounts)} if amounts else {}
 
 
-def _volumes(task: Task, options: KubernetesOptions, secret: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _volumes(task: Task, options: KubernetesOptions) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": _HOME}]
     if options.claim:
@@ -166,8 +178,9 @@ def _volumes(task: Task, options: KubernetesOptions, secret: str) -> tuple[list[
     if options.shm_bytes:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(options.shm_bytes)}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-    if secret:
-        volumes.append({"name": "secrets", "secret": {"secretName": secret, "defaultMode": 0o440}})
+    if task.has_secrets:
+        held = {"secretName": secret_name(task.key), "defaultMode": 0o440, "optional": False}
+        volumes.append({"name": "secrets", "secret": held})
         mounts.append({"name": "secrets", "mountPath": SECRETS_PLACE, "readOnly": True})
     claims = {claim: f"claim-{number}" for number, claim in enumerate(dict.fromkeys(claim for claim, _, _ in options.volumes))}
     for claim, name in claims.items():

@@ -15,6 +15,7 @@ _LOST = ("Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Unexp
 _PREEMPTED = ("Preempting", "Preempted")
 _BY_SIGNAL, _LAST_SIGNAL, _KILLED = 128, 64, 137
 _LONGEST = 500
+_BEING_MADE = "its container is being made: the image is pulled, volumes are mounted"
 
 
 def standing_of(job: Mapping[str, Any] | None, pods: Sequence[Mapping[str, Any]]) -> Standing:
@@ -64,6 +65,11 @@ def is_without_pods(standing: Standing) -> bool:
     return standing.state == WAITING and standing.reason == "no pod yet"
 
 
+def is_being_made(standing: Standing) -> bool:
+    """Return whether only the events of its pod can say what keeps it: a volume or a Secret that is not there."""
+    return standing.state == WAITING and standing.reason == _BEING_MADE
+
+
 def _failed(condition: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], attempts: int) -> Standing:
     """Return how the Job failed: by the pod that failed first, as far as one is still there."""
     failed = [pod for pod in pods if _at(pod, "status", "phase") == "Failed" or _terminated(pod).get("exitCode")]
@@ -106,7 +112,7 @@ def _why_pending(pod: Mapping[str, Any]) -> str:
         waiting = _at(status, "state", "waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return _in_words(waiting)
-    return "its container is being made: the image is pulled, volumes are mounted" if _node(pod) else "to be scheduled"
+    return _BEING_MADE if _node(pod) else "to be scheduled"
 
 
 def _rank(pod: Mapping[str, Any]) -> int:

@@ -31,6 +31,7 @@ class Task:
         options: what the engine alone understands: the target's and then the run's.
         image: what it runs in, by digest, where the engine runs images; None: on the node as it is.
         variables: no secrets: engines keep what they are told, and show it to others.
+        has_secrets: the run has some. They are where the carrier brought them.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Task:
     options: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    has_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
