@@ -67,9 +67,7 @@ def assemble(
     start = ImageConfig(platform=platform, diff_ids=())
     if base is not None:
         manifest, start = base
-        base_layers = tuple(
-            replace(layer, media_type=_OCI_TYPES.get(layer.media_type, layer.media_type)) for layer in manifest.layers
-        )
+        base_layers = with_oci_types(manifest.layers)
         if start.platform != platform and not start.platform.startswith(f"{platform}/"):
             raise BuildFailed(f"the base image is for {start.platform}, the lock for {platform}", code="platform_mismatch",
                               hint="name a base image that has this platform")  # fmt: skip
@@ -84,7 +82,7 @@ def assemble(
                              path_entries),
         entrypoint=(), command=("python",) if start.entrypoint or not start.command else start.command,
         labels=tuple(sorted({**dict(start.labels), LOCK_LABEL: str(lock_digest)}.items())),
-        history=(*_history(start), *({"created": created, "created_by": _line(named), "comment": "wardian"} for named in layers)),
+        history=(*base_history(start), *({"created": created, "created_by": _line(named), "comment": "wardian"} for named in layers)),
         created=created,
     )  # fmt: skip
     content = config.to_json()
@@ -99,7 +97,12 @@ def foreign_python(start: ImageConfig) -> tuple[str, ...]:
     return tuple(name for name, _ in start.variables if name in _FOREIGN)
 
 
-def _history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
+def with_oci_types(layers: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the layers of a base as an OCI manifest names them: the same bytes."""
+    return tuple(replace(layer, media_type=_OCI_TYPES.get(layer.media_type, layer.media_type)) for layer in layers)
+
+
+def base_history(start: ImageConfig) -> tuple[Mapping[str, Any], ...]:
     """Return the base's history; where it does not list each layer once, one that does: buildah and podman refuse to build on it else."""
     if sum(not entry.get("empty_layer") for entry in start.history) == len(start.diff_ids):
         return start.history

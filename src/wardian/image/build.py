@@ -143,7 +143,7 @@ def build_image(
     made = make_image(request, workshop, fetch=fetch, link_scripts=link_scripts, listener=listener)
     for note in made.notes:
         listener(Event("notice", note))
-    descriptor = _store(made.assembled, made.layers, request.base, local, target, (image_tag(request.key),), listener)
+    descriptor = store_image(made.assembled, made.layers, request.base, local, target, (image_tag(request.key),), listener)
     return StoredImage(
         request.key, descriptor, made.assembled.manifest, made.assembled.config, target.name, cached=False, notes=made.notes
     )
@@ -194,11 +194,15 @@ def _why_no_byte_code(request: ImageRequest) -> str:
     return "without byte-code, as `image_byte_code` says"
 
 
-def _store(
+def store_image(
     assembled: Assembled, layers: Sequence[NamedLayer], base: Base | None, local: ImageStore, target: ImageStore, tags: Sequence[str],
     listener: Listener,
 ) -> Descriptor:  # fmt: skip
-    """Bring every blob to ``target``, several at once, then the manifest."""
+    """Bring every blob to ``target``, several at once, then the manifest; return its descriptor.
+
+    Args:     layers: those above ``base``; their blobs are in ``local``.  tags: are written last.
+    Raises:   Unavailable, Denied, DiskFull, BadArchive: see ``ImageStore.put`` and ``tag``.
+    """
     from wardian.tools.stopping import workers
 
     work: list[tuple[Descriptor, ImageStore]] = [(named.layer.descriptor, local) for named in layers]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wardian.bootstrap import Parts
 
-_OWN = ("i-", "x-")  # tags that builds make anew
+_OWN = ("i-", "x-", "s-")  # tags that builds make anew
 
 
 class ImageCleaning:
