@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
+from tests.support import peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-ROOT = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
 
 
@@ -198,18 +196,7 @@ def fact(benchmark: BenchmarkFixture) -> Callable[[str, str], None]:
 def peer_python() -> Callable[..., Path]:
     """Return ``peer_python(name, *requirements)``: the interpreter of a peer's own venv, made once below ``.cache/peers``."""
 
-    def ensure(name: str, *requirements: str) -> Path:
-        venv = ROOT / ".cache" / "peers" / name
-        python, mark = venv / "bin/python", venv / "requirements"
-        wanted = "\n".join(requirements)
-        if not mark.is_file() or mark.read_text() != wanted:
-            uv = str(Path(sys.executable).parent / "uv")
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], check=True)
-            subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *requirements], check=True)
-            mark.write_text(wanted)
-        return python
-
-    return ensure
+    return peers.peer_python
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

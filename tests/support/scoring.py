@@ -48,7 +48,11 @@ class Client:
     def __init__(self, where: tuple[str, int] | str):
         self.socket = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
         self.socket.settimeout(_PATIENCE_S)
-        self.socket.connect(where)
+        try:
+            self.socket.connect(where)
+        except OSError:
+            self.socket.close()
+            raise
         self._pending = b""
 
     def send(self, data: bytes) -> None:

@@ -60,6 +60,15 @@ PartitionName=main Nodes={host},zz2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes={host} MaxTime=1 State=UP
 """
 _TOKENS = "AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={place}/jwt.key\n"
+# ContainerPath with the node's name: both nodes are this machine
+_CONTAINERS = """\
+ContainerPath="{place}/containers/%n.%j.%s.%t"
+CreateEnvFile=true
+RunTimeQuery="{runc} state %n.%u.%j.%s.%t"
+RunTimeRun="{runc} run --bundle %b %n.%u.%j.%s.%t"
+RunTimeKill="{runc} kill -a %n.%u.%j.%s.%t"
+RunTimeDelete="{runc} delete --force %n.%u.%j.%s.%t"
+"""
 _PLUGINS = "/usr/lib/*/slurm-wlm"
 
 
@@ -94,6 +103,10 @@ class Slurm:
         ports = dict(zip(("ctld", "first", "second"), _free_ports(3), strict=True))
         text = _CONFIGURATION + ("" if why_no_rest() else _TOKENS)
         self.conf.write_text(text.format(place=self.directory, host=HERE, **ports, **self._settings))
+        if runc := shutil.which("runc", path=_path()):
+            (self.directory / "containers").mkdir()
+            text = _CONTAINERS.format(place=self.directory, runc=f"{runc} --root={self.directory}/run/runc")
+            (self.directory / "oci.conf").write_text(text)
         run = self.directory / "run"
         try:
             self._start(
@@ -165,7 +178,7 @@ class Slurm:
         return self.call("squeue", "-h", "--states=all", f"--name={name}", "-o", "%A").split()
 
     def _start(self, name: str, *command: str, **variables: str) -> None:
-        program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        program = shutil.which(command[0], path=_path())
         assert program is not None, why_not()
         with (self.directory / f"log/{name}.out").open("ab") as log:
             self._processes[name] = subprocess.Popen(
@@ -188,6 +201,10 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
+def _path() -> str:
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
         return True
@@ -196,8 +213,7 @@ def _answers(port: int) -> bool:
 
 def why_not() -> str:
     """Return what is missing for this here; empty: nothing."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name, path=path) is None]
+    missing = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name, path=_path()) is None]
     if missing:
         return f"{', '.join(missing)} missing: scripts/test-tools installs slurm-wlm and munge"
     return "" if os.geteuid() == 0 else "slurmctld and slurmd of their own need root"
@@ -207,6 +223,6 @@ def why_no_rest() -> str:
     """Return what is missing for slurmrestd with tokens; empty: nothing."""
     if why := why_not():
         return why
-    missing = [] if shutil.which("slurmrestd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") else ["slurmrestd"]
+    missing = [] if shutil.which("slurmrestd", path=_path()) else ["slurmrestd"]
     missing += [] if glob.glob(f"{_PLUGINS}/auth_jwt.so") else ["slurm-wlm-jwt-plugin"]  # noqa: PTH207
     return f"{', '.join(missing)} missing: scripts/test-tools installs them" if missing else ""

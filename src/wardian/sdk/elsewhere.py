@@ -145,6 +145,10 @@ class Elsewhere:
             from wardian.sdk.image_elsewhere import in_image
 
             return in_image(self._parts, version, configuration, given, build=fetch, platform=way.options.get("platform"))
+        if way.options.get("container") == "oci":
+            from wardian.sdk.image_bundle import in_bundle
+
+            return in_bundle(self._parts, version, configuration, given, way, build=fetch)
         if version.kind == "user":
             return self._user_managed(version, given)
         return self._locked(version, configuration, way, given, fetch=fetch)

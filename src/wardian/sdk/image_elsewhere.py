@@ -16,6 +16,7 @@ from wardian.sdk.prepare import no_python
 
 if TYPE_CHECKING:
     from wardian.bootstrap import Parts
+    from wardian.definition.platform import Platform
     from wardian.image.store import ImageStore
     from wardian.run.configuration import RunConfiguration
     from wardian.run.handover import Needs
@@ -40,23 +41,35 @@ def in_image(
     Raises:   InvalidInput: ``needs_registry``: the image is on this machine alone.  RunFailed: ``no_python``.  What building raises.
     """
     wanted = get_platform(platform) if platform else this_platform()
-    maker = ImageMaker(parts)
     if version.kind != "user":
         _require(parts.images.home, version)
+    found, image, store = in_image_of(parts, version, configuration, given, wanted, build=build)
+    if image is not None and store is not None:
+        _require(store, version)
+        return found
+    had = [one for one in ImageMaker(parts).had(version, wanted) if not one.store.startswith("/")]
+    named = version.environment.docker.base_image if version.kind == "user" else None
+    return replace(found, image=had[0].reference if had else named or f"{parts.images.home.name}:{_NOT_BUILT}")
+
+
+def in_image_of(
+    parts: Parts, version: EnvironmentVersion, configuration: RunConfiguration, given: Needs, platform: Platform, *, build: bool
+) -> tuple[Needs, EnvironmentImage | None, ImageStore | None]:
+    """Return what a run in the image of ``version`` needs, that image, built at first need, and where it is.
+
+    Args:     build: False: nothing is built or contacted, and no image is returned.
+    Raises:   InvalidInput: ``needs_registry``: its store cannot be reached.  RunFailed: ``no_python``.  What building raises.
+    """
     if not build:
-        had = [one for one in maker.had(version, wanted) if not one.store.startswith("/")]
-        named = version.environment.docker.base_image if version.kind == "user" else None
-        image_name = had[0].reference if had else named or f"{parts.images.home.name}:{_NOT_BUILT}"
-        return replace(_in(version, given), image=image_name)
-    image = maker.ensure(version, wanted)
+        return _in(version, given), None, None
+    image = ImageMaker(parts).ensure(version, platform)
     store = parts.images.store_named(image.store)
     if store is None:
         raise InvalidInput(
             f"the registry {image.store}, which has the image of {version}, cannot be reached by its name",
             code="needs_registry",
         )
-    _require(store, version)
-    chosen = parts.locker.find(version, wanted)
+    chosen = parts.locker.find(version, platform)
     if (
         configuration.command.wants_python
         and version.kind != "user"
@@ -70,7 +83,8 @@ def in_image(
     )  # fmt: skip
     variables = {**_variables(store, image), **given.variables}
     notes = (*given.notes, *image.notes)
-    return replace(_in(version, given), environment=environment, variables=variables, image=image.reference, notes=notes)
+    found = replace(_in(version, given), environment=environment, variables=variables, image=image.reference, notes=notes)
+    return found, image, store
 
 
 def _in(version: EnvironmentVersion, given: Needs) -> Needs:

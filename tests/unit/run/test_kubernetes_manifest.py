@@ -63,7 +63,7 @@ def test_secrets_are_an_object_that_pods_mount(version: str) -> None:
     assert volume["secret"] == {"secretName": kept["metadata"]["name"], "defaultMode": 0o440, "optional": False}
     (mount,) = [one for one in found["containers"][0]["volumeMounts"] if one["name"] == volume["name"]]
     assert mount["readOnly"] is True
-    file = {"name": "WARDIAN_SECRETS_FILE", "value": f"{mount['mountPath']}/secrets.json"}
+    file = {"name": "_WARDIAN_SECRETS_FILE", "value": f"{mount['mountPath']}/secrets.json"}
     assert file in found["containers"][0]["env"]
     assert "secret" not in json.dumps(made()[0])
 

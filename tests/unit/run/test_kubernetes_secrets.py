@@ -43,7 +43,7 @@ def a_task(directory: Path, script: str = "true") -> Task:
 
 def test_pods_read_it_and_it_is_the_jobs(cluster: FakeKubernetes, target: KubernetesTarget, tmp_path: Path) -> None:
     target.secrets.keep(KEY, CONTENT)
-    target.submit(a_task(tmp_path, 'cat "$WARDIAN_SECRETS_FILE" > read'))
+    target.submit(a_task(tmp_path, 'cat "$_WARDIAN_SECRETS_FILE" > read'))
     wait_until(lambda: target.standings([KEY])[KEY].state == ENDED)
     assert (tmp_path / "read").read_bytes() == CONTENT["secrets.json"]
     job, secret = cluster.object("jobs", KEY), cluster.object("secrets", NAME)

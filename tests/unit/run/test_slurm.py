@@ -106,6 +106,16 @@ def test_several_nodes_are_started_by_srun(commands: Commands) -> None:
     assert "exec srun --export=ALL --nodes=4 --ntasks=4 --ntasks-per-node=1 " in script
 
 
+def test_a_bundle_is_run_by_srun_and_has_a_home_of_its_own(commands: Commands) -> None:
+    from dataclasses import replace
+
+    script = commands.target().handed_over(replace(TASK, image="/n/images/a b"))[1]
+    assert (
+        "exec env HOME=/n/runs/01abcdefghjk srun --export=ALL --nodes=1 --ntasks=1 --container='/n/images/a b' /agent/"
+        in script
+    )
+
+
 def test_little_of_the_callers_environment_goes_along(commands: Commands) -> None:
     commands.answer = lambda name, _: Answer(0, "17\n" if name == "sbatch" else "", "")
     target = commands.target(

@@ -19,10 +19,10 @@ SCHEMA = 1
 SHEET, SECRETS, LOCK, SNAPSHOT, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "log.txt"
 STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
 SECRETS_FILE = (
-    "WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself
+    "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself
 )
 # in the root of a node directory
-AGENTS, PACKAGES, RUNS, CACHE = "agents", "packages", "runs", "cache"
+AGENTS, PACKAGES, IMAGES, RUNS, CACHE = "agents", "packages", "images", "runs", "cache"
 
 _SHEET_KINDS = {
     "run_id": TEXT, "command": OBJECT, "lock_digest": TEXT + OR_NONE, "link_scripts": TEXT, "interpreter": TEXT + OR_NONE,

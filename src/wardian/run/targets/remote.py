@@ -29,7 +29,7 @@ class Task:
         resources: per node, but for ``nodes``.
         time_s: after which the engine itself ends it; None: the engine's own limit.
         options: what the engine alone understands: the target's and then the run's.
-        image: what it runs in, by digest, where the engine runs images; None: on the node as it is.
+        image: what it runs in, by digest, where the engine runs images: as it pulls it, or the path of an OCI bundle; None: on the node as it is.
         variables: no secrets: engines keep what they are told, and show it to others.
         has_secrets: the run has some. They are where the carrier brought them.
     """
@@ -131,7 +131,7 @@ class Carrier(Protocol):
 
     All paths are relative to its ``root``, the directory as nodes see it; nothing leads out of it. What is written is complete or not there.
 
-    Layout: ``agents/<digest>/`` · ``packages/<sha256>/<file>`` · ``runs/<key>/`` {``sheet.json``, ``secrets.json``, ``lock.json``,
+    Layout: ``agents/<digest>/`` · ``packages/<sha256>/<file>`` · ``images/<key>/``: OCI bundles · ``runs/<key>/`` {``sheet.json``, ``secrets.json``, ``lock.json``,
     ``snapshot/``, ``log.txt``, ``status.json``, ``ended.json``, ``cancel``} · ``cache/``: of nodes that have none of their own.
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from wardian.errors import Denied, DiskFull, InvalidInput, NotFound, Unavailable, WardianError
-from wardian.run.node.sheet import AGENTS, PACKAGES
+from wardian.run.node.sheet import AGENTS, IMAGES, PACKAGES
 from wardian.run.targets.bring_home import leads_out
 from wardian.tools.disk import NO_SPACE, disk_full, remove_tree
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _DIRECTORY, _PRIVATE = 0o700, 0o600
-_UNCHANGING = (PACKAGES, AGENTS)  # what lies there is only read: a hard link does for a copy
+_UNCHANGING = (PACKAGES, AGENTS, IMAGES)  # what lies there is only read: a hard link does for a copy
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 
 

@@ -16,6 +16,7 @@ _HOSTS = r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]{0,1000}"
 _CONSTRAINT = r"[A-Za-z0-9_\[(][A-Za-z0-9_.:|&*,()\[\]-]{0,254}"
 _REST = r"https?://[^\s/?#@]+(/[^\s?#]*)?|unix:/[^\0\r\n]{1,100}"
 YES_OR_NO = r"yes|no"
+_MOUNT = r"/[^\0\r\n:]{1,200}"
 _PATH = r"/[^\0\r\n]{1,200}"
 
 # option → the argument of sbatch that it becomes
@@ -46,6 +47,8 @@ OPTIONS: Mapping[str, TargetOption] = {
     "directory": TargetOption("a directory that nodes see at the same path; default: below WARDIAN_HOME", _PATH, "/shared/ada/wardian", of_run=False),
     "cache": TargetOption("where nodes keep environments; default: in that directory", r"[/~$][^\0\r\n]{1,200}", "$TMPDIR/wardian", of_run=False),
     "platform": TargetOption("of the nodes, if it is not this machine's", r"[a-z]+/[a-z0-9_]+", "linux/amd64", of_run=False),
+    "container": TargetOption("runs in the environment's own image, as an OCI bundle: Slurm's oci.conf must name a runtime", "oci", "oci"),
+    "mounts": TargetOption("with `container`: further directories of the nodes that it sees, with colons", rf"{_MOUNT}(:{_MOUNT})*", "/datasets:/scratch", of_run=False),
     "keep": TargetOption("directories of runs stay on the nodes' side; default: no", YES_OR_NO, "yes"),
 }  # fmt: skip
 _TOLD = (

@@ -40,10 +40,13 @@ def check_task(task: Task) -> None:
 
 
 def script_of(task: Task) -> str:
-    """Return the batch script of a task: one command, on several nodes through srun."""
+    """Return the batch script of a task: one command, on several nodes or in an OCI bundle through srun."""
     nodes = task.resources.nodes or 1
     command = shlex.join(task.argv)
-    if nodes > 1:
+    if task.image is not None:  # the script itself runs on the node: the image need not have a shell, and Slurm's own do not
+        home = shlex.quote(task.directory)  # the container's own: that of the node is not seen there
+        command = f"env HOME={home} srun --export=ALL --nodes=1 --ntasks=1 --container={shlex.quote(task.image)} {command}"
+    elif nodes > 1:
         command = (
             f"srun --export=ALL --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0 {command}"
         )

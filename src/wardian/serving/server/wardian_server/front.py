@@ -59,6 +59,7 @@ class Front:
         self._version = b""
         if os.environ.get("SERVER_VERSION_LOG_RESPONSE_ENABLED", "true").lower() == "true":
             self._version = b"x-ms-server-version: wardian-server/" + __version__.encode() + b"\r\n"
+        self._origins = {origin.lower().encode() for origin in config.cors}
         self._starts: dict[int, bytes] = {}
         self._clock = 0
         self._stamp = ""
@@ -187,6 +188,20 @@ class Front:
             lines += b"x-ms-client-request-id: %b\r\n" % client_id
         if b"traceid" in headers:
             lines += b"TraceId: %b\r\n" % headers[b"traceid"]
+        if self._origins and b"origin" in headers:
+            lines += self._cors(headers)
+        return lines
+
+    def _cors(self, headers: dict[bytes, bytes]) -> bytes:
+        """Return what tells a browser that its page may ask here; nothing if its origin may not."""
+        origin = headers[b"origin"]
+        if not self._origins & {b"*", origin.lower()}:
+            return b""
+        lines = b"access-control-allow-origin: %b\r\nvary: Origin\r\n" % origin
+        if headers.get(b"access-control-request-method", b"").upper() in {b"GET", b"POST"}:
+            lines += b"access-control-allow-methods: GET, POST\r\n"
+            if b"access-control-request-headers" in headers:
+                lines += b"access-control-allow-headers: %b\r\n" % headers[b"access-control-request-headers"]
         return lines
 
     def _has_key(self, head: Head) -> bool:
@@ -212,16 +227,20 @@ class Front:
             else:
                 answer["body"].append(event.get("body", b""))
 
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": f"1.{head.minor}",
             "method": head.method.decode(), "scheme": "http", "path": head.path.decode("utf-8", "replace"), "raw_path": head.path,
             "query_string": head.query, "root_path": "", "headers": head.pairs, "client": None, "server": None, "state": {},
         }  # fmt: skip
         try:
-            connection.request_id = head.headers.get(b"x-request-id", b"")[:MAX_ID_CHARACTERS]
+            scope["wardian.ids"] = self._ids(connection, head.headers)
+        except TooLong as error:
+            connection.answer(head, 431, _JSON + _NOT_FAILED + self._version + connection.request_id, error_body(str(error)))
+            return
+        try:
             await self._application(scope, receive, send)
             lines = b"".join(b"%b: %b\r\n" % (n, v) for n, v in answer["headers"] if n.lower() != b"content-length")
-            connection.answer(head, answer["status"], lines, b"".join(answer["body"]))
+            connection.answer(head, answer["status"], lines + scope["wardian.ids"], b"".join(answer["body"]))
         except Exception as error:
             self._log.failure(f"a request failed inside the server: {type(error).__name__}: {error}", error)
             connection.answer(head, 500, _JSON + _NOT_FAILED, error_body(INTERNAL))

@@ -125,7 +125,10 @@ class Worker:
 
     def describe(self) -> dict[str, Any]:
         """What the front must know: does ``run()`` want nothing but the body?"""
-        return {"pid": os.getpid(), "body_only": bool(self._text_parameter), "input": self._script.input.name}
+        from . import swagger
+
+        documents = swagger.documents(self._config, self._script)
+        return {"body_only": bool(self._text_parameter), "input": self._script.input.name, "swagger": documents}
 
     def serve(self, reader: frames.Reader, connection: socket.socket) -> None:
         """Answer requests, one at a time or in as many threads as the configuration says."""
