@@ -101,7 +101,11 @@ class Parts:
                 raise NotFound(f"there is no workspace `{self.settings.workspace}`", code="workspace_not_found",
                                hint=f"`wardian workspace create {self.settings.workspace}`, or see `wardian workspace list`")  # fmt: skip
             self._make_home()
-        elif not path.exists() and (any((self.directory / "runs").glob("[!.]*")) or Path(f"{path}-wal").exists()):
+        elif not path.exists() and (
+            any((self.directory / "runs").glob("[!.]*"))
+            or any((self.directory / "artifacts/models").glob("*"))
+            or Path(f"{path}-wal").exists()
+        ):
             raise WardianError(f"the records of workspace `{self.settings.workspace}` are gone: there is no {path}", code="records_missing",
                                hint="restore the file from a backup; to begin anew, move the directory away")  # fmt: skip
         return Database.open(path, listener=self.listener)

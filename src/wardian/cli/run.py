@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     help="Where to run: local, podman, docker, spark, or a target of yours. Default: here; an image's own definition in a container, a Spark section as Spark.",
 )
 @click.option("-x", "--experiment", default="default", show_default=True, help="Runs that belong together.")
-@click.option("--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="N=PATH", help="Data by reference: $WARDIAN_INPUT_N; PATH may be model:NAME."
+)
 @click.option(
     "--source",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -120,7 +122,7 @@ def _asked_for(
 
     from wardian.cli.run_options import configuration_of, version_for
 
-    configuration = configuration_of(words, options)
+    configuration = configuration_of(words, options, lambda reference: session.workspace.models.get(reference).path())
     version = version_for(session.workspace.environments, configuration, options)
     if not options["target"]:
         configuration = replace(configuration, target=session.workspace.runs.usual_target(version))

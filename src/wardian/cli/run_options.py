@@ -12,7 +12,7 @@ import click
 from wardian.cli.pairs import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wardian.run.configuration import Command, RunConfiguration
     from wardian.sdk.environments import EnvironmentCollection
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunConfiguration:
+def configuration_of(words: tuple[str, ...], options: Mapping[str, Any], model_path: Callable[[str], Path]) -> RunConfiguration:
     """Return the run configuration that the words and options state.
 
+    Args:     model_path: gives the file or directory of a model by its reference, ``model:NAME``.
     Raises:   UsageError: nothing to run, or a value that cannot be read.
     """
     from wardian.run.configuration import Resources, RunConfiguration
@@ -36,7 +37,7 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any]) -> RunC
     return RunConfiguration(
         command=_command(words, source, here, module=options["module"]),
         source=source,
-        inputs=_inputs(options["inputs"]),
+        inputs=_inputs(options["inputs"], model_path),
         variables=variables_of(options["variables"]),
         experiment=options["experiment"],
         target=options["target"] or "local",
@@ -128,7 +129,7 @@ def _has_double_dash(words: tuple[str, ...]) -> bool:
     return tuple(given[given.index("--") + 1 :]) == tuple(words)
 
 
-def _inputs(texts: tuple[str, ...]) -> dict[str, Path]:
+def _inputs(texts: tuple[str, ...], model_path: Callable[[str], Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for text in texts:
         name, _, path = text.partition("=")
@@ -136,7 +137,8 @@ def _inputs(texts: tuple[str, ...]) -> dict[str, Path]:
             raise click.UsageError(f"--input takes NAME=PATH, not `{text}`")
         if name in found:
             raise click.UsageError(f"the input `{name}` is given twice: an input is one file or one directory")
-        found[name] = Path(path).expanduser().absolute()
+        is_model = path.startswith("model:") and not Path(path).exists()
+        found[name] = model_path(path) if is_model else Path(path).expanduser().absolute()
     return found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wardian.prefix.cache import PrefixCache
 
 STALE_AFTER_S = 86_400.0  # a temporary file older than this belongs to nobody
-LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight", "unpacking", "unfinished-layer")
+LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight", "unpacking", "unfinished-layer", "unfinished-model")
 
 
 @dataclass(frozen=True, slots=True)

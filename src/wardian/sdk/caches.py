@@ -48,10 +48,10 @@ class Removable:
 def trash_directories(parts: Parts) -> tuple[Path, ...]:
     """Return where removed trees wait for their deletion: what is in there was left by a killed process."""
     workspaces = parts.settings.home / "workspaces"
-    of_runs = sorted(workspaces.glob("*/runs/.trash"))
+    of_workspaces = sorted([*workspaces.glob("*/runs/.trash"), *workspaces.glob("*/artifacts/trash")])
     return (
         workspaces / ".trash",
-        *of_runs,
+        *of_workspaces,
         parts.cache / "trash",
         parts.cache / "base-pythons" / "trash",
         parts.prefixes.root / "trash",
@@ -105,6 +105,7 @@ class Caches:
     @property
     def _beside(self) -> Sequence[Beside]:
         from wardian.prefix.portable import DIRECTORY, PortableCleaning
+        from wardian.sdk.model_cleaning import ModelCleaning
         from wardian.sdk.uv_cleaning import UvCleaning
         from wardian.serving.overlay import OverlayCleaning
 
@@ -113,6 +114,7 @@ class Caches:
             UvCleaning(self._parts.cache),
             PortableCleaning(self._parts.prefixes, self._parts.cache / DIRECTORY),
             OverlayCleaning(self._parts.overlays),
+            ModelCleaning(self._parts.settings.home),
         )
 
     @property

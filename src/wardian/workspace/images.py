@@ -109,9 +109,10 @@ class Images:
         return [_image(row) for row in rows]
 
     def roots(self) -> set[Digest]:
-        """Return the manifests of every image that any version has had, and of their bases: a clean-up leaves them alone."""
+        """Return the manifests of every image that any version has had or a model was trained in, and of bases: a clean-up leaves them alone."""
         rows = self._database.rows(
             "SELECT manifest_digest FROM images UNION SELECT base_digest FROM base_pins WHERE base_digest != ''"
+            " UNION SELECT image_digest FROM models WHERE image_digest IS NOT NULL"
         )
         return {Digest(row[0]) for row in rows}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wardian.tools.disk import FileLock, disk_errors, empty_trash, remove_tree, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from wardian.digest import Digest
@@ -20,8 +20,9 @@ _READ_ONLY, _WRITABLE = 0o555, 0o755
 class ModelFiles:
     """``artifacts/models/<digest>/<name of the file or directory>`` of a workspace. Safe between processes.
 
-    What a killed process leaves is in nobody's way: a copy that it had not finished goes with the next one that is begun, or the next
-    model that is deleted; one that it had, and no record names, is taken by who registers the same again, else it goes then, too.
+    What a killed process leaves is in nobody's way: a copy that it had not finished goes with the next one that is begun, the next
+    model that is deleted, or the next clean-up; one that it had, and no record names, is taken by who registers the same again.
+    Nothing else takes that away: records may have been lost, and a model cannot be made again.
 
     Args:     artifacts: the workspace's directory of what cannot be fetched again.
     """
@@ -67,25 +68,36 @@ class ModelFiles:
             target.chmod(_READ_ONLY)
             sync_directory(self.root)
 
-    def take_away(self, known: Collection[str]) -> None:
-        """Take away what no record names; inside the transaction that has read which are ``known``. ``empty`` deletes it."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
-            for entry in [entry for entry in entries if entry.name not in known]:
-                self._trash.mkdir(exist_ok=True)
-                os.chmod(entry.path, _WRITABLE)  # noqa: PTH101 - renaming a directory writes its `..`
-                os.rename(entry.path, self._trash / f"{entry.name[:80]}.{os.urandom(4).hex()}")  # noqa: PTH104
+    def take_away(self, digest: Digest) -> None:
+        """Take the files of a model away, inside the transaction that has found that no record names them. ``empty`` deletes them."""
+        path = self.root / digest
+        if path.is_dir():
+            self._trash.mkdir(exist_ok=True)
+            path.chmod(_WRITABLE)  # renaming a directory writes its `..`
+            path.rename(self._trash / f"{digest}.{os.urandom(4).hex()}")
 
     def empty(self) -> None:
         """Delete what was taken away, and what killed processes had not finished."""
         self._sweep_staging()
         empty_trash(self._trash)
 
+    def unfinished(self) -> list[Path]:
+        """Return the copies whose process has ended before they were finished."""
+        found = sorted(self._staging.glob("model-*.lock"))
+        return [path.with_suffix("") for path in found if not FileLock(path).is_held()]
+
     def _sweep_staging(self) -> None:
-        for left in self._staging.glob("model-*.lock"):
-            lock = FileLock(left)
-            if lock.try_acquire():  # whoever copied there has ended
-                with self._held(lock):
-                    remove_tree(left.with_suffix(""), self._trash)
+        for left in self.unfinished():
+            self.remove_unfinished(left)
+
+    def remove_unfinished(self, path: Path) -> bool:
+        """Remove one of ``unfinished``; return whether it is gone."""
+        lock = FileLock(path.with_name(f"{path.name}.lock"))
+        if not lock.try_acquire():
+            return False
+        with self._held(lock):
+            remove_tree(path, self._trash)
+        return True
 
     @contextlib.contextmanager
     def _held(self, lock: FileLock) -> Iterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wardian.definition.reference import KINDS, NAME, Reference, check_version
+from wardian.digest import Digest
 from wardian.errors import Conflict, InvalidDefinition, InvalidInput
 from wardian.workspace import model_labels
 from wardian.workspace.clock import moment_text, utc_now
@@ -264,9 +265,12 @@ class Models:
             newest = "SELECT max(id) FROM models WHERE name_id = ? AND id <> ?"
             latest = None if whole else self._database.rows(newest, name_id, found.id)[0][0]
             self._database.execute("UPDATE model_names SET latest_id = ? WHERE id = ?", latest, name_id)
+            digests = {Digest(row[0]) for row in self._database.rows(f"SELECT digest FROM models WHERE {condition}", value)}  # noqa: S608
             self._database.execute(f"DELETE FROM models WHERE {condition}", value)  # noqa: S608 - constants
-        with self._database.write():  # after the commit: nothing that a record names goes, whatever fails
-            self.files.take_away({row[0] for row in self._database.rows("SELECT digest FROM models")})
+        for digest in digests:  # after the commit: nothing that a record names goes, whatever fails
+            with self._database.write():
+                if self._database.row("SELECT 1 FROM models WHERE digest = ? LIMIT 1", digest) is None:
+                    self.files.take_away(digest)
         self.files.empty()
 
     def _name_id(self, model_id: int) -> int:

@@ -42,8 +42,9 @@ def test_from_a_run_to_its_model_and_back_to_its_environment(host: Cli) -> None:
     assert host.json("runs", "show", run)["models"] == ["churn:1"]
     assert "  models     churn:1" in host.ok("env", "show", "model:churn", "--usage").out.splitlines()
     assert f"host:1       {run}" in host.ok("model", "list").out
-    host.write("use.py", "print('used')\n")
-    assert "used" in host.ok("run", "-e", "model:churn", "use.py").out
+    host.write("use.py", "import os; print(open(os.environ['WARDIAN_INPUT_M'] + '/model.pkl').read(), 'used')\n")
+    assert host.ok("run", "-e", "model:churn", "--input", "m=model:churn", "use.py").out == "1 used\n"
+    assert "there is no model `chrun`" in host.run("run", "-e", "model:churn", "--input", "m=model:chrun", "use.py").err
     assert host.ok("env", "label", "model:churn:1", "trained").out == "host@trained → host:1\n"
     host.ok("env", "label", "host", "trained", "--remove")
     assert "is in use: model churn:1" in host.run("env", "delete", "host", "--yes").err

@@ -14,9 +14,10 @@ from tests.builders import a_lock, an_environment
 from tests.support.jobs import a_configuration
 
 from wardian import Model, Run, Workspace
-from wardian.errors import Conflict, DiskFull, InvalidDefinition, InvalidInput, InvalidReference, NotFound
+from wardian.errors import Conflict, DiskFull, InvalidDefinition, InvalidInput, InvalidReference, NotFound, WardianError
 from wardian.run.configuration import RunEnvironment
 from wardian.run.record import Results
+from wardian.sdk.caches import Caches
 
 
 @pytest.fixture
@@ -349,6 +350,45 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         del workspace
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+def test_the_image_that_a_model_was_trained_in_is_not_cleaned_up(workspace: Workspace) -> None:
+    a_run(workspace).register_model("churn", "model.pkl")
+    assert workspace.parts.images.records.roots() == {"f" * 64}
+    workspace.models.delete("churn")
+    assert workspace.parts.images.records.roots() == set()
+
+
+def test_a_clean_up_takes_what_a_killed_process_had_not_finished_and_no_model(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("1")
+    model = workspace.models.register(tmp_path / "m", "m")
+    files = workspace.parts.models.files
+    with files.stage() as held:
+        (held / "half").write_text("of one that is being copied")
+        left = held.with_name("model-1.dead")
+        left.mkdir()
+        (left / "half").write_text("x" * 10_000)
+        left.with_name(f"{left.name}.lock").write_text("")
+        caches = Caches(workspace.parts)
+        plan = caches.plan(limit_bytes=0)
+        assert [(item.kind, item.name, item.note) for item in caches.chosen(plan)] == [
+            ("unfinished-model", left.name, "a model that was not registered")
+        ]
+        caches.apply(plan)
+        assert (left.exists(), held.exists()) == (False, True)
+    assert model.path().read_text() == "1"
+
+
+def test_models_without_records_are_told_and_stay(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("1")
+    model = workspace.models.register(tmp_path / "m", "m")
+    workspace.parts.database.close()
+    for path in workspace.parts.directory.glob("workspace.db*"):
+        path.unlink()
+    with pytest.raises(WardianError, match="are gone") as caught:
+        Workspace.open()
+    assert caught.value.stable_code == "records_missing"
+    assert model.path().read_text() == "1"
 
 
 def test_a_record_is_json(workspace: Workspace) -> None:

@@ -12,10 +12,14 @@ from wardian.errors import NotFound
 from wardian.workspace.database import Database
 from wardian.workspace.environments import Environments
 from wardian.workspace.locks import Locks
+from wardian.workspace.model_files import ModelFiles
+from wardian.workspace.model_version import Lineage, ModelFacts
+from wardian.workspace.models import Models, NewModel
 from wardian.workspace.parsed import ParsedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PLATFORM = "linux/amd64"
 _OF_THE_QUERY = ("SCAN CONSTANT ROW", "SCAN made")  # rows that it has made itself
@@ -123,6 +127,51 @@ def test_a_delete_finds_what_refers_to_a_version_by_index(database: Database) ->
     """The schema itself is read, and each table of users by an index on its reference."""
     ran = statements(database, lambda: Environments(database).delete("sklearn:2"))
     assert {text: found for text in ran if "sqlite_master" not in text and (found := scans(database, text))} == {}
+
+
+def _add(models: Models, name: str, content: bytes) -> None:
+    facts = ModelFacts(Digest.of(content), "custom", "m", is_directory=False, files=1, size_bytes=1)
+    models.add(NewModel(name, facts, Lineage(run_id="r", version_id=1)), lambda: None)
+
+
+OF_MODELS: dict[str, Callable[[Models], object]] = {
+    "show NAME": lambda m: m.get("churn"),
+    "show NAME:V": lambda m: m.get("churn:1"),
+    "show NAME@LABEL": lambda m: m.get("churn@prod"),
+    "list": lambda m: m.list(),
+    "list after": lambda m: m.list(after="a"),
+    "versions": lambda m: m.versions("churn"),
+    "versions after": lambda m: m.versions("churn", after="2"),
+    "of_run": lambda m: m.of_run("r"),
+    "of_environment": lambda m: m.of_environment(1),
+    "may_have": lambda m: m.may_have(1, 1),
+    "label_history": lambda m: m.label_history("churn", "prod"),
+    "register": lambda m: _add(m, "churn", b"3"),
+    "register again": lambda m: _add(m, "churn", b"2"),
+    "register a name": lambda m: _add(m, "other", b"1"),
+    "label": lambda m: m.label("churn:2", "prod"),
+    "remove_label": lambda m: m.remove_label("churn", "prod"),
+    "update": lambda m: m.update("churn", description="d"),
+    "what comes close": lambda m: m.find("chrun"),
+}
+
+
+@pytest.mark.parametrize("act", OF_MODELS.values(), ids=OF_MODELS)
+def test_nothing_of_models_is_scanned(database: Database, act: Callable[[Models], object], tmp_path: Path) -> None:
+    models = Models(database, ModelFiles(tmp_path))
+    _add(models, "churn", b"1")
+    _add(models, "churn", b"2")
+    models.label("churn:1", "prod")
+    check(database, lambda: act(models))
+
+
+def test_deleting_a_model_finds_what_refers_to_it_by_index(database: Database, tmp_path: Path) -> None:
+    models = Models(database, ModelFiles(tmp_path))
+    _add(models, "churn", b"1")
+    _add(models, "churn", b"2")
+    for reference in ("churn:2", "churn"):
+        ran = statements(database, lambda reference=reference: models.delete(reference))  # type: ignore[misc]
+        assert {text: found for text in ran if "sqlite_master" not in text and (found := scans(database, text))} == {}
 
 
 def test_a_scan_would_be_noticed(database: Database) -> None:
