@@ -68,6 +68,13 @@ def test_files_and_directories_arrive_with_content_mode_and_links(carrier: Carri
     assert (snapshot / "empty").is_dir()
 
 
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 20_000])
+def test_a_file_of_nothing_but_zeros_arrives_whole(carrier: Carrier, there: Path, tmp_path: Path, size: int) -> None:
+    (tmp_path / "zeros").write_bytes(b"\0" * size)
+    carrier.send({"runs/r/zeros": str(tmp_path / "zeros")})
+    assert (there / "runs/r/zeros").read_bytes() == b"\0" * size
+
+
 def test_what_is_there_stays(carrier: Carrier, there: Path, tmp_path: Path) -> None:
     carrier.send({"packages/d/x": a_file(tmp_path / "one", "one"), "runs/r/snapshot": a_tree(tmp_path / "tree")})
     a_file(tmp_path / "tree/more")

@@ -240,10 +240,9 @@ def send(
         own = {f"{place}/{SNAPSHOT}": str(directory.snapshot)}
         if needs.lock is not None:
             own[f"{place}/{LOCK}"] = written(LOCK, needs.lock.encode())
-        carrier.send(own)
         if has_secrets := bool(secrets.variables or secrets.arguments):
             carrier.send({f"{place}/{SECRETS}": written(SECRETS, secrets.to_json())}, private=True)
-        carrier.send({f"{place}/{SHEET}": written(SHEET, sheet.to_json())})
+        carrier.send({**own, f"{place}/{SHEET}": written(SHEET, sheet.to_json())})
     return has_secrets
 
 

@@ -20,7 +20,7 @@ from wardian.sdk.remote_ways import way_to
 from wardian.sdk.run_targets import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from wardian.bootstrap import Parts
@@ -187,14 +187,16 @@ class Elsewhere:
         environment = replace(given.environment, lock_digest=chosen.lock_digest, lock_origin=chosen.origin,
                               summary=f"{version} · lock {chosen.lock_digest[:6]}")  # fmt: skip
         notes = (*given.notes, *([f"locked as of {chosen.as_of}"] if chosen.as_of else []))
-        archives = self._archives(version, lock, way, fetch=fetch)
+        archives = self._archives(version, lock, way, fetch=fetch, also=sorted(given.files))
         return replace(given, environment=environment, notes=notes, lock=lock.to_json(), lock_digest=chosen.lock_digest,
                        files={**archives, **given.files})  # fmt: skip
 
-    def _archives(self, version: EnvironmentVersion, lock: Lock, way: Way, *, fetch: bool) -> Mapping[str, Path]:
+    def _archives(
+        self, version: EnvironmentVersion, lock: Lock, way: Way, *, fetch: bool, also: Sequence[str]
+    ) -> Mapping[str, Path]:
         """Return the archives of ``lock`` that the nodes do not have, by their places there. Of several runs that want them, one brings them."""
         wanted = {f"{PACKAGES}/{a.installed_sha256}/{a.installed_file}": a for a in lock.artifacts if a.source != "host"}
-        missing = sorted(wanted.keys() - way.carrier.have(sorted(wanted)))
+        missing = sorted(wanted.keys() - way.carrier.have([*sorted(wanted), *also]))  # one question for all
         if not missing or not fetch:
             return {
                 path: self._parts.packages.path(wanted[path].installed_sha256, wanted[path].installed_file) for path in missing

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from wardian.errors import InvalidInput, NotFound, Unavailable, WardianError
-from wardian.run.node.sheet import RUNS
+from wardian.run.node.sheet import AGENTS, IMAGES, PACKAGES, RUNS
 from wardian.run.targets import ssh_scripts as scripts
 from wardian.run.targets.bring_home import unpack_home
 from wardian.tools.disk import disk_errors
@@ -31,7 +31,9 @@ _INLINE_BYTES, _HEADER_BYTES = (
     1024,
 )  # the other side reads each byte of a question by itself: more goes a way of its own
 _LITTLE_FILES, _LITTLE_BYTES = 8, 1 << 20
+_UNCHANGING = (PACKAGES, AGENTS, IMAGES)
 _AT_ONCE = 1000  # paths in one question
+_END_OF_TAR = 1024  # two blocks of nothing
 
 
 class SshCarrier:
@@ -45,6 +47,7 @@ class SshCarrier:
         self._hosts = hosts
         self._root = root
         self._where: dict[str, str] = {}  # the name of a run's directory → its host
+        self._seen: dict[str, set[str]] = {host: set() for host in hosts.names}  # there once, of what does not change
 
     @cached_property
     def root(self) -> str:
@@ -181,11 +184,13 @@ class SshCarrier:
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _have(self, host: str, paths: Sequence[str]) -> set[str]:
-        found: set[str] = set()
-        for start in range(0, len(paths), _AT_ONCE):
-            some = paths[start : start + _AT_ONCE]
+        found = self._seen[host].intersection(paths)
+        asked = [path for path in paths if path not in found]
+        for start in range(0, len(asked), _AT_ONCE):
+            some = asked[start : start + _AT_ONCE]
             said = self._hosts.ask(host, scripts.have([self._place(path) for path in some]))
             found |= {some[int(number)] for number in said.out.split() if int(number) < len(some)}
+        self._seen[host] |= {path for path in found if path.partition("/")[0] in _UNCHANGING}
         return found
 
     def _send(self, host: str, files: Mapping[str, str], *, private: bool) -> None:
@@ -197,8 +202,9 @@ class SshCarrier:
         first = self._place(next(iter(files)))
         if _size_bytes(inside.values(), _INLINE_BYTES) < _INLINE_BYTES:
             tar = io.BytesIO()
-            _write_tar(tar, inside, private=private)
-            self._refuse_link(self._hosts.ask(host, script, tar.getvalue(), ok=(0, scripts.LINK)), first)
+            end = _write_tar(tar, inside, private=private)
+            content = tar.getvalue()[: end + _END_OF_TAR]  # the rest is padding, which the other side would read byte by byte
+            self._refuse_link(self._hosts.ask(host, script, content, ok=(0, scripts.LINK)), first)
             return
         with self._hosts.started(host, script) as talk:
             out, err = talk.feed(lambda stream: _write_tar(stream, inside, private=private))
@@ -261,12 +267,7 @@ def _size_bytes(places: Iterable[str], enough: int) -> int:
 
 def _is_little(files: Mapping[str, str]) -> bool:
     """Return whether a question whether they are there costs more than they do."""
-    found = [Path(here) for here in files.values()]
-    return (
-        len(found) <= _LITTLE_FILES
-        and all(path.is_file() for path in found)
-        and sum(path.stat().st_size for path in found) < _LITTLE_BYTES
-    )
+    return len(files) <= _LITTLE_FILES and _size_bytes(files.values(), _LITTLE_BYTES) < _LITTLE_BYTES
 
 
 def _batches(files: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
@@ -290,7 +291,9 @@ class _EachItsOwn(dict[tuple[int, int], str]):
         return False
 
 
-def _write_tar(stream: IO[bytes], files: Mapping[str, str], *, private: bool) -> None:
+def _write_tar(stream: IO[bytes], files: Mapping[str, str], *, private: bool) -> int:
+    """Write a tar of files and directories by their names in it; return where its last member ends."""
+
     def ours(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = 0
         info.uname = info.gname = ""
@@ -304,3 +307,4 @@ def _write_tar(stream: IO[bytes], files: Mapping[str, str], *, private: bool) ->
         tar.inodes = _EachItsOwn()  # type: ignore[attr-defined]
         for name, here in files.items():
             tar.add(here, arcname=name, filter=ours)
+        return tar.offset

@@ -294,7 +294,7 @@ class Talk:
         """Return the script so that a shell that got only a part of it does nothing."""
         return f"{{ echo --{token}--\n{script}\nexit\n}}\n".encode(errors="surrogateescape")
 
-    def feed(self, write: Callable[[IO[bytes]], None]) -> tuple[bytes, bytes]:
+    def feed(self, write: Callable[[IO[bytes]], object]) -> tuple[bytes, bytes]:
         """Give it what ``write`` writes, and return all that it says."""
         stdin, stdout = self._pipes()
         out = _Drain(stdout)
