@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.skipif(bool(missing_tool()), reason=missing_tool()),
@@ -194,3 +194,22 @@ def test_a_detached_run_keeps_log_and_outputs(cli: Cli) -> None:
     assert "alpha 1.0" in cli.ok("runs", "logs", run_id).out
     record = cli.json("runs", "show", run_id)
     assert [found["path"] for found in record["results"]["outputs"]] == ["outputs/model.txt"]
+    model = cli.json("model", "create", "answer", "model.txt", "--run", run_id)
+    made_with = record["results"]["environment"]
+    assert (model["image_digest"], model["lock_digest"]) == (made_with["image_digest"], made_with["lock_digest"])
+    assert Path(model["path"]).read_text() == "42"
+    again = cli.ok(
+        "run",
+        "-t",
+        "podman",
+        "-e",
+        f"model:{model['reference']}",
+        "--input",
+        "m=model:answer",
+        "--",
+        "sh",
+        "-c",
+        'cat "$WARDIAN_INPUT_M"',
+    )
+    assert again.out == "42"
+    assert cli.json("runs", "show", "latest")["results"]["environment"]["image_digest"] == model["image_digest"]

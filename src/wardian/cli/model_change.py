@@ -41,6 +41,10 @@ def create(
     record = model.record
     if not added:
         session.say(f"{record} has these files already")
+        if (description and description != record.description) or any(
+            record.tags.get(key) != value for key, value in pairs(tags, "--tag").items()
+        ):
+            session.say(f"its description and tags stay as they are: `wardian model update {record}` changes them")
         if run_id is not None and record.lineage.run_id is not None:
             session.say(f"it was made by run {record.lineage.run_id}, with the same environment")
     with_what = (

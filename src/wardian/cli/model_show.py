@@ -70,7 +70,8 @@ def _shown(model: Model, path: str) -> Iterator[str]:
     yield from _field("files", f"{facts.file_name}{'/' if facts.is_directory else ''}  {size(facts.size_bytes)}{count}")
     yield from _format(model)
     yield from _field("source", lineage.source)
-    yield from _field("run", lineage.run_id or "none: what it was trained with is not known")
+    gone = "  (deleted since)" if lineage.run_id and model.run() is None else ""
+    yield from _field("run", f"{lineage.run_id}{gone}" if lineage.run_id else "none: what it was trained with is not known")
     yield from _field("environment", record.environment or "")
     yield from _field("lock", lineage.lock_digest or "")
     yield from _field("image", lineage.image_digest or "")

@@ -61,6 +61,16 @@ class Model:
         return self.record.facts.digest
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels, in the order of the alphabet."""
+        return self.record.labels
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its tags."""
+        return self.record.tags
+
+    @property
     def format(self) -> str:
         """``mlflow``, ``sklearn`` (a pickled estimator, by the name of the file) or ``custom``."""
         return self.record.facts.format
@@ -87,6 +97,10 @@ class Model:
     def image_digest(self) -> str | None:
         """Of the image that it was trained in; None: it was none."""
         return self.record.lineage.image_digest
+
+    def run(self) -> Run | None:
+        """Return the run that made it; None: it was registered without one, or the run has been deleted."""
+        return self.collection.run_of(self.record)
 
     def environment(self) -> EnvironmentVersion:
         """Return the exact version of the environment that it was trained with.
@@ -255,6 +269,17 @@ class ModelCollection:
     def environment_of(self, record: ModelVersion) -> EnvironmentVersion:
         """Return what a model was trained with; see ``Model.environment``."""
         return environment_of(self._parts, record)
+
+    def run_of(self, record: ModelVersion) -> Run | None:
+        """Return the run that made a model; see ``Model.run``."""
+        from wardian.sdk.runs import RunCollection
+
+        if record.lineage.run_id is None:
+            return None
+        try:
+            return RunCollection(self._parts, self._environments).get(record.lineage.run_id)
+        except NotFound:
+            return None
 
     def lock_of(self, record: ModelVersion) -> Lock | None:
         """Return the lock that a model was trained with."""

@@ -31,7 +31,8 @@ class MlflowModel:
         python_version: of the Python that saved it.
         model_uuid, mlflow_version, saved: as MLflow wrote them; empty: it did not.
         signature: ``inputs``, ``outputs`` and ``params``, each a list of MLflow's column or tensor specifications; None: it has none.
-        input_example: ``path`` below the model's directory, and ``type``; None: it has none.
+        input_example: ``path`` below the model's directory, ``serving_path`` of the same as the body of a request (empty: there is none),
+            and ``type``; None: it has none.
         environment_files: those of its directory that an environment can be made of: ``wardian env create NAME -f DIRECTORY``.
     """
 
@@ -140,17 +141,18 @@ def _depth(value: Any) -> int:
 
 def _input_example(root: YamlMapping, directory: Path, faults: Faults) -> dict[str, str] | None:
     node = root.find("saved_input_example_info")
-    if not isinstance(node, YamlMapping) or not (path := _text(node, "artifact_path")):
-        return None
-    if leads_out(path):
-        faults.add(
-            "bad_path",
-            f"`{path[:120]}` leads out of the model's directory",
-            line=node.line,
-            field="saved_input_example_info.artifact_path",
-        )
-        return None
-    return {"path": path, "type": _text(node, "type")} if (directory / path).is_file() else None
+    found = {"type": _text(node, "type")}
+    for key, name in (("artifact_path", "path"), ("serving_input_path", "serving_path")):
+        path = _text(node, key)
+        if path and leads_out(path):
+            faults.add(
+                "bad_path",
+                f"`{path[:120]}` leads out of the model's directory",
+                line=node.line if isinstance(node, YamlMapping) else None,
+                field=f"saved_input_example_info.{key}",
+            )
+        found[name] = path if path and (directory / path).is_file() else ""
+    return found if found["path"] else None
 
 
 def _text(node: object, key: str) -> str:

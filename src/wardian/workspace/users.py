@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from wardian.workspace.database import Database
 
 _SHOWN = 5
-_CALLED = ("label", "reference", "id")  # the columns that hold what people call a row
+_CALLED = ("label", "reference", "id", "endpoint")  # the columns that hold what people call a row
 
 
 def users_of_versions(database: Database, *, version_id: int | None = None, environment_id: int | None = None) -> list[str]:

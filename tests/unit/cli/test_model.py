@@ -51,6 +51,7 @@ def test_from_a_run_to_its_model_and_back_to_its_environment(host: Cli) -> None:
     gone = host.ok("runs", "delete", run, "--yes")
     assert gone.err == "churn:1 stays, with what it was trained with\n"
     assert host.json("model", "show", "churn")["run_id"] == run
+    assert f"  run          {run}  (deleted since)" in host.ok("model", "show", "churn").out.splitlines()
 
 
 def test_a_signature_is_shown_and_no_terminal_obeys_it(cli: Cli) -> None:
@@ -67,6 +68,8 @@ def test_a_signature_is_shown_and_no_terminal_obeys_it(cli: Cli) -> None:
 def test_labels_download_and_delete(cli: Cli, tmp_path: Path) -> None:
     cli.write("w.bin", "1")
     cli.ok("model", "create", "m", "w.bin", "--tag", "a=b", "--description", "d")
+    assert "stay as they are" in cli.ok("model", "create", "m", "w.bin", "--tag", "a=c").err
+    assert "stay as they are" not in cli.ok("model", "create", "m", "w.bin", "--tag", "a=b").err
     cli.write("w.bin", "2")
     cli.ok("model", "create", "m", "w.bin")
     assert cli.ok("model", "label", "m:1", "best").out == "m@best → m:1\n"

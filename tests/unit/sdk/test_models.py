@@ -55,6 +55,8 @@ def test_a_model_knows_its_run_its_environment_its_lock_and_its_image(workspace:
     model = run.register_model("churn", "model.pkl", description="who leaves", tags={"team": "risk"})
     assert (model.reference, model.format, model.run_id) == ("churn:1", "sklearn", run.id)
     assert model.environment() == run.environment
+    assert (found := model.run()) is not None
+    assert found.id == run.id
     assert model.lock() == run.lock
     assert model.lock_digest == run.record.environment.lock_digest
     assert model.image_digest == "f" * 64
@@ -179,7 +181,7 @@ def test_a_model_keeps_what_it_needs_when_its_run_is_deleted(workspace: Workspac
     lock = run.lock
     workspace.runs.delete(run.id)
     kept = workspace.models.get("churn")
-    assert (kept, kept.run_id, kept.lock()) == (model, run.id, lock)
+    assert (kept, kept.run_id, kept.run(), kept.lock()) == (model, run.id, None, lock)
     assert kept.record.lineage.made_with["summary"] == "sklearn:1 · lock"
     with pytest.raises(Conflict, match="`sklearn:1` is in use: model churn:1"):
         workspace.environments.delete("sklearn:1")
@@ -212,6 +214,20 @@ def test_labels_move_and_keep_their_version(workspace: Workspace, tmp_path: Path
         models.get("m@production")
     models.delete("m:2")
     assert models.get("m").version == "1"
+
+
+def test_whatever_a_later_schema_lets_refer_to_a_model_keeps_it(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("a")
+    model = workspace.models.register(tmp_path / "m", "m")
+    with workspace.parts.database.write():
+        workspace.parts.database.execute(
+            "CREATE TABLE test_deployments (endpoint TEXT, model_id INTEGER REFERENCES models (id))"
+        )
+        workspace.parts.database.execute("INSERT INTO test_deployments VALUES ('shop', ?)", model.record.id)
+    for reference in ("m", "m:1"):
+        with pytest.raises(Conflict, match="in use: deployment shop"):
+            workspace.models.delete(reference)
+    assert model.path().exists()
 
 
 def test_files_go_with_the_last_version_that_has_them_and_numbers_are_not_given_twice(

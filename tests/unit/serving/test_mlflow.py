@@ -15,26 +15,28 @@ from wardian.serving.model import look_at
 if TYPE_CHECKING:
     from pathlib import Path
 
-# as MLflow 3 writes it
+# as MLflow 3.17.2 wrote it
 MODEL = """\
-artifact_path: /mlruns/1/models/m-1/artifacts
 flavors:
   python_function:
     env:
       conda: conda.yaml
       virtualenv: python_env.yaml
     loader_module: mlflow.sklearn
-    model_path: model.pkl
+    model_path: model.skops
     predict_fn: predict
-    python_version: 3.12.3
+    python_version: 3.11.7
   sklearn:
     code: null
-    pickled_model: model.pkl
-    serialization_format: cloudpickle
-    sklearn_version: 1.9.0
-mlflow_version: 3.14.0
-model_id: m-1
-model_uuid: 4f1e0b6c5d0a4c6e8f0d4b5a6c7d8e9f
+    pickled_model: model.skops
+    serialization_format: skops
+    sklearn_version: 1.9.1
+    skops_trusted_types: null
+is_signature_from_type_hint: false
+mlflow_version: 3.17.2
+model_id: null
+model_size_bytes: 10684
+model_uuid: 99a7e0ff149b4a519243db7f36ee078e
 prompts: null
 saved_input_example_info:
   artifact_path: input_example.json
@@ -42,17 +44,19 @@ saved_input_example_info:
   serving_input_path: serving_input_example.json
   type: dataframe
 signature:
-  inputs: '[{"type": "double", "name": "age", "required": true}, {"type": "string", "name": "plan"}]'
+  inputs: '[{"type": "double", "name": "age", "required": true}, {"type": "long",
+    "name": "n", "required": true}]'
   outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'
-  params: null
-utc_time_created: '2026-01-02 03:04:05.678901'
+  params: '[{"name": "t", "default": 0.5, "shape": null, "type": "double"}]'
+type_hint_from_example: false
+utc_time_created: '2026-11-23 14:16:53.387155'
 """
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     (tmp_path / "MLmodel").write_text(MODEL)
-    for name in ("model.pkl", "conda.yaml", "requirements.txt", "input_example.json"):
+    for name in ("model.skops", "conda.yaml", "requirements.txt", "input_example.json", "serving_input_example.json"):
         (tmp_path / name).write_text("")
     return tmp_path
 
@@ -60,13 +64,17 @@ def model(tmp_path: Path) -> Path:
 def test_a_model_says_what_it_is(model: Path) -> None:
     found = read_mlflow(model)
     assert found.flavors == ("python_function", "sklearn")
-    assert (found.loader_module, found.python_version, found.mlflow_version) == ("mlflow.sklearn", "3.12.3", "3.14.0")
-    assert found.model_uuid == "4f1e0b6c5d0a4c6e8f0d4b5a6c7d8e9f"
+    assert (found.loader_module, found.python_version, found.mlflow_version) == ("mlflow.sklearn", "3.11.7", "3.17.2")
+    assert found.model_uuid == "99a7e0ff149b4a519243db7f36ee078e"
     assert found.signature is not None
-    assert [column["name"] for column in found.signature["inputs"]] == ["age", "plan"]
+    assert [column["name"] for column in found.signature["inputs"]] == ["age", "n"]
     assert found.signature["outputs"][0]["tensor-spec"] == {"dtype": "int64", "shape": [-1]}
-    assert found.signature["params"] == []
-    assert found.input_example == {"path": "input_example.json", "type": "dataframe"}
+    assert found.signature["params"] == [{"name": "t", "default": 0.5, "shape": None, "type": "double"}]
+    assert found.input_example == {
+        "path": "input_example.json",
+        "serving_path": "serving_input_example.json",
+        "type": "dataframe",
+    }
     assert found.environment_files == ("conda.yaml", "requirements.txt")
     assert MlflowModel.from_document(json.loads(json.dumps(found.as_document()))) == found
 
@@ -95,6 +103,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("flavors:\n  python_function:\n    env: ../../conda.yaml\n", "bad_path", 3),
         ("flavors:\n  python_function:\n    env: {virtualenv: /etc/passwd}\n", "bad_path", 3),
         ("flavors: {a: {}}\nsaved_input_example_info:\n  artifact_path: ../x.json\n", "bad_path", 3),
+        ("flavors: {a: {}}\nsaved_input_example_info:\n  serving_input_path: /etc/passwd\n", "bad_path", 3),
         ("flavors: {a: {}}\nsignature:\n  inputs: 'nonsense'\n", "bad_signature", 3),
         ("flavors: {a: {}}\nsignature:\n  inputs: '[1]'\n", "bad_signature", 3),
         ("flavors: {a: {}}\nsignature:\n  inputs: '[{\"x\": NaN}]'\n", "bad_signature", 3),
