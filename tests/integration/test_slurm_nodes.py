@@ -73,7 +73,13 @@ def test_with_requeue_it_runs_once_though_its_first_start_lives_on(cli: Cli, clu
     cluster.kill(cluster.call("squeue", "-h", "--me", "-o", "%N").strip())
     wait_until(lambda: "to be started again" in cli.json("runs", "show", run).get("reason", ""), 180, pause_s=1)
     assert cli.json("runs", "show", run)["state"] == "running"
-    wait_until(lambda: cluster.call("squeue", "-h", "--me", "-t", "RUNNING", "-o", "%A"), 300, pause_s=0.5)
+    try:
+        wait_until(lambda: cluster.call("squeue", "-h", "--me", "-t", "RUNNING", "-o", "%A"), 300, pause_s=0.5)
+    except AssertionError:  # what Slurm itself says of it
+        log = (cluster.conf.parent / "log/ctld.log").read_text(errors="replace").splitlines()[-40:]
+        pytest.fail(
+            "\n".join([cluster.call("squeue", "--me"), cluster.call("scontrol", "show", "job"), cluster.call("sinfo"), *log])
+        )
     (data / "go").touch()
     assert cli.ok("runs", "wait", run, "--timeout", "180s").code == 0
     record = cli.json("runs", "show", run)
