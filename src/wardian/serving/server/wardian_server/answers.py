@@ -76,3 +76,26 @@ def parts_of(response: Any) -> tuple[int, int, bytes, bytes]:
         raise BadAnswer(f"run() answered with {len(meta)} bytes of headers, more than {_MAX_HEADERS_BYTES}")
     body = response.get_data()
     return status, flags, meta, bytes(body)
+
+
+def jsonable(value: Any) -> Any:
+    """Return predictions as JSON has them: arrays as lists, tables as lists of rows by name, times in ISO 8601."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return getattr(value, "item", lambda: value)()  # numpy's float64 is a float
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return [{str(name): jsonable(one) for name, one in row.items()} for row in value.to_dict(orient="records")]
+    if hasattr(value, "toarray"):  # a sparse matrix
+        value = value.toarray()
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, dict):
+        return {str(name): jsonable(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [jsonable(one) for one in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if callable(getattr(value, "model_dump", None)):  # pydantic
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: jsonable(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value

@@ -12,7 +12,7 @@ from .http1 import MAX_HEAD_BYTES, BadRequest, Chunks, Head, parse_head
 
 if TYPE_CHECKING:
     from .front import Front
-    from .pool import Job
+    from .process import Job
 
 HEAD, BODY, BUSY, LINGER = range(4)
 _MAX_AHEAD_BYTES = 64 * 1024  # what a client may send before its last request is answered

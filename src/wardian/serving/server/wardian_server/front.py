@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 from . import __version__, frames
 from .answers import INTERNAL, error_body
 from .connection import Connection
-from .pool import Busy, Job, Pool
+from .pool import Busy, Pool
+from .process import Job
 
 if TYPE_CHECKING:
     from .config import Config

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import aml
 from .inputs import NamedInput, RawInput, TextInput
+from .typed import TypedInput, hints_of, schemas_of
 
 if TYPE_CHECKING:
     from .config import Config
+    from .predict_input import PredictInput
 
-Input = Union[RawInput, TextInput, NamedInput]
+Input = Union[RawInput, TextInput, NamedInput, TypedInput, "PredictInput"]
 
 
 class BadScript(Exception):
@@ -33,6 +35,7 @@ class Script:
     input: Input
     wants_headers: bool
     has_schema: bool
+    model: Any = None  # one that needs no code
 
 
 def load(config: Config) -> Script:
@@ -47,6 +50,24 @@ def load(config: Config) -> Script:
     if ":" in config.entry and not config.entry.endswith(".py"):
         return _from_function(config.entry)
     return _from_file(os.path.join(source, config.entry))
+
+
+def load_model(config: Config) -> Script:
+    """Return the model of ``config``, which needs no code, as a script whose ``run()`` predicts.
+
+    Raises:   BadScript: there is no such model, or the environment lacks what it needs
+    """
+    from .predict_input import PredictInput
+
+    place = os.path.abspath(config.model)
+    if not os.path.exists(place):
+        raise BadScript(f"the model {place} does not exist")
+    if config.kind == "sklearn":
+        from .sklearn_model import SklearnModel as Model
+    else:
+        from .mlflow_model import MLflowModel as Model  # type: ignore[assignment]
+    model: Any = Model(place)
+    return Script(model.load, model.run, PredictInput(), wants_headers=False, has_schema=False, model=model)
 
 
 def _from_file(path: str) -> Script:
@@ -75,15 +96,18 @@ def _from_function(entry: str) -> Script:
     if not callable(run):
         raise BadScript(f"{entry}: the module {name} has no function {attribute}()")
     init = getattr(module, "init", None)
-    return settle(init if callable(init) else _nothing, run)
+    return settle(init if callable(init) else _nothing, run, typed=True)
 
 
 def _nothing() -> None:
     """The ``init()`` of a module that has none."""
 
 
-def settle(init: Callable[[], Any], run: Callable[..., Any]) -> Script:
+def settle(init: Callable[[], Any], run: Callable[..., Any], *, typed: bool = False) -> Script:
     """Return the script of these two functions, with the input that ``run`` wants.
+
+    ``typed``: type hints decide what it gets. Those of a score script are for the documentation alone: it gets text whatever
+    they say, as on azureml-inference-server-http.
 
     Raises:   BadScript: its parameters are none that a request can fill
     """
@@ -101,7 +125,23 @@ def settle(init: Callable[[], Any], run: Callable[..., Any]) -> Script:
             raise BadScript("run() cannot be decorated with both @rawhttp and @input_schema")
         return Script(init, run, RawInput(parameters[0].name), wants_headers, has_schema=False)
     chosen: Input = NamedInput(parameters) if decorated else TextInput(parameters[0].name)
+    hints = hints_of(run) if typed and not decorated else {}
+    if any(hints.get(p.name, str) is not str for p in parameters) or (hints and len(parameters) > 1):
+        chosen = TypedInput(parameters, hints)
     return Script(init, run, chosen, wants_headers, decorated)
+
+
+def schemas(script: Script) -> tuple[Any, Any]:
+    """Return the JSON schemas of what the script takes and returns, as far as decorators, hints or a signature say."""
+    if script.model is not None:
+        found: tuple[Any, Any] = script.model.schemas()
+        return found
+    if script.has_schema:
+        schema_util = sys.modules["inference_schema.schema_util"]
+        return schema_util.get_input_schema(script.run), schema_util.get_output_schema(script.run)
+    if isinstance(script.input, RawInput):
+        return {}, {}
+    return schemas_of(script.run, by_name=isinstance(script.input, TypedInput))
 
 
 def _has_schema(run: Callable[..., Any]) -> bool:

@@ -92,7 +92,7 @@ async def _serve(config: Config, log: Log, log_fd: int, listener: socket.socket,
     from .front import Front
     from .serve import Server
 
-    front = Front(config, log, metrics, pool, application(metrics, pool))
+    front = Front(config, log, metrics, pool, application(config, metrics, pool))
     server = Server(front, listener, shared=shared)
     control = _control(config, listener, front, pool, metrics)
     looking = asyncio.ensure_future(_look(front, config))

@@ -75,7 +75,8 @@ def _prefix(config: Config) -> str:
 
 def _info(config: Config) -> dict[str, Any]:
     about = f"API specification for the Azure Machine Learning service {config.name}"
-    return {"title": config.name, "description": about, "version": config.version}
+    identity = {"x-wardian": config.identity} if config.identity else {}
+    return {"title": config.name, "description": about, "version": config.version, **identity}
 
 
 _HEALTHY = "If service is up and running, this response will be returned with the content 'Healthy'"

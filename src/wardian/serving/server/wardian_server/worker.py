@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from . import aml, answers, frames, logs
 from .config import Config
 from .inputs import Refused, Request, TextInput, text_of
+from .typed import TypedInput
 
 if TYPE_CHECKING:
+    from .inference import Inference
     from .script import Script
 
 EXIT_FAILED = 3
@@ -41,12 +43,13 @@ def main(fd: int, log_fd: int) -> int:
     _redirect(log, output)
     try:
         worker = Worker(config, log, output, _load(config, log))
+        about = worker.describe()
     except BaseException as error:  # sys.exit() in a script's init() too
         output.end(log)
         connection.sendall(frames.pack(frames.FAILED, meta=json.dumps({"error": _told(error)}).encode()))
         return EXIT_FAILED
     output.end(log)
-    connection.sendall(frames.pack(frames.READY, meta=json.dumps(worker.describe()).encode()))
+    connection.sendall(frames.pack(frames.READY, meta=json.dumps(about).encode()))
     worker.serve(reader, connection)
     return 0
 
@@ -85,12 +88,12 @@ def _load(config: Config, log: logs.Log) -> Script:
     sys.argv = [config.entry]
     aml.install()
     try:
-        loaded = script.load(config)
+        loaded = script.load(config) if config.kind == "script" else script.load_model(config)
     except script.BadScript as error:
         log.write("error", str(error), worker=os.getpid())
         raise
     except BaseException as error:
-        log.failure(f"loading {config.entry} failed: {_told(error)}", error, worker=os.getpid())
+        log.failure(f"loading {config.entry or config.model} failed: {_told(error)}", error, worker=os.getpid())
         raise
     try:
         loaded.init()
@@ -119,16 +122,24 @@ class Worker:
         self._script = loaded
         self._run = loaded.run
         self._served = 0
+        self._converts = isinstance(loaded.input, TypedInput)
         self._text_parameter = (
             loaded.input.parameter if isinstance(loaded.input, TextInput) and not loaded.wants_headers else ""
         )
 
     def describe(self) -> dict[str, Any]:
         """What the front must know: does ``run()`` want nothing but the body?"""
-        from . import swagger
+        from . import script, swagger
 
-        documents = swagger.documents(self._config, self._script)
-        return {"body_only": bool(self._text_parameter), "input": self._script.input.name, "swagger": documents}
+        loaded = self._script
+        inputs, outputs = loaded.model.signature() if loaded.model is not None else ([], [])
+        return {
+            "body_only": bool(self._text_parameter),
+            "input": loaded.input.name,
+            "swagger": swagger.documents(self._config, loaded),
+            "schemas": script.schemas(loaded),
+            "v2": {"platform": getattr(loaded.model, "platform", "python"), "inputs": inputs, "outputs": outputs},
+        }
 
     def serve(self, reader: frames.Reader, connection: socket.socket) -> None:
         """Answer requests, one at a time or in as many threads as the configuration says."""
@@ -167,6 +178,7 @@ class Worker:
 
     def answer(self, frame: frames.Frame) -> bytes:
         """Return the reply to one request, whatever the script does."""
+        inference: Inference | None = None
         try:
             if frame.kind == frames.BODY:
                 self._output.begin(frame.meta.decode("latin-1"))
@@ -175,7 +187,13 @@ class Worker:
                 said = json.loads(frame.meta)
                 self._output.begin(said["id"])
                 request = Request(said["method"], said["target"], [(n, v) for n, v in said["headers"]], frame.body)
-                arguments = dict(self._script.input(request))
+                if frame.kind == frames.INFER:
+                    from . import inference as protocol
+
+                    inference = protocol.parse(frame.body, said["header_bytes"])
+                    arguments = protocol.arguments(self._script, inference)
+                else:
+                    arguments = dict(self._script.input(request))
                 if self._script.wants_headers:
                     arguments["request_headers"] = request.named_headers()
         except Refused as refused:
@@ -185,15 +203,22 @@ class Worker:
         started = time.perf_counter()
         try:
             result = self._run(**arguments)
+        except Refused as refused:
+            return self._reply(frame.number, refused.status, 0, 0.0, b"", answers.error_body(refused.message))
         except BaseException as error:
             self._log.failure(f"run() raised {_told(error)}", error, request_id=self._output.request_id, worker=os.getpid())
             return self._reply(frame.number, 500, frames.RUN_FAILED, 0.0, b"", answers.error_body(answers.UNEXPECTED))
         elapsed_ms = (time.perf_counter() - started) * 1000
         try:
-            if answers.is_response(result):
+            if inference is not None:
+                meta, body = protocol.answer(inference, result, self._config.name, self._config.version)
+                status, flags = 200, frames.OWN_FAILED
+            elif answers.is_response(result):
                 status, flags, meta, body = answers.parts_of(result)
             else:
-                status, flags, meta, body = 200, 0, b"", answers.body_of(result)
+                status, flags, meta, body = 200, 0, b"", answers.body_of(answers.jsonable(result) if self._converts else result)
+        except Refused as refused:
+            return self._reply(frame.number, refused.status, 0, 0.0, b"", answers.error_body(refused.message))
         except Exception as error:
             what = str(error) if isinstance(error, answers.BadAnswer) else f"the answer of run() is unusable: {_told(error)}"
             self._log.write("error", what, request_id=self._output.request_id, worker=os.getpid())
