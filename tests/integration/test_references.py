@@ -64,8 +64,7 @@ def test_a_run_is_a_reference_in_every_command(lab: Lab, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", [
-    "env show REF --packages", "env lock REF", "env export REF --to requirements", "env diff REF churn:2", "env history REF", "shell REF -- true",
-    "runs list -e REF",
+    "env show REF --packages", "env export REF --to requirements", "env diff REF churn:2", "env history REF", "runs list -e REF",
 ])  # fmt: skip
 def test_a_model_is_a_reference_too(lab: Lab, words: str) -> None:
     """To what it was trained with."""
