@@ -16,12 +16,11 @@ from tests.support.serving import server_wheel, small_set
 from tests.support.wheels import make_wheel
 
 import wardian
-from wardian.digest import Digest
 from wardian.errors import InvalidInput
 from wardian.image_name import parse_image_reference
 from wardian.sdk.served_images import ServedImages, ServedModel, Service
 from wardian.sdk.serving_layer import ServingLayers
-from wardian.serving.layer_tasks import TreeFile
+from wardian.serving.model_tree import digest_model, scan_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +65,8 @@ class Scene:
         return self.workspace.environments.register(wardian.Environment("sklearn", python=section))[0]
 
     def service(self, **changes: object) -> Service:
-        model = ServedModel(
-            self.place / "model", "weights.bin", [TreeFile("weights.bin", 1000)], Digest.of(b"model"), "churn:1"
-        )
+        tree = scan_model(self.place / "model" / "weights.bin")
+        model = ServedModel(tree, digest_model(tree), "churn:1")
         values: dict[str, object] = {
             "entry": "score.py",
             "source": self.place / "source",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,11 @@ class Scene:
     def register(self, **section: object) -> str:
         environment = wardian.Environment("sklearn", python=wardian.PythonSection(**section))  # type: ignore[arg-type]
         return str(self.workspace.environments.register(environment)[0])
+
+    def bare(self) -> str:
+        """Return an environment of the user's that has nothing: quickly made."""
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.place / "bare"], check=True)
+        return self.register(manager="user", interpreter=str(self.place / "bare" / "bin" / "python"))
 
     def local(self, reference: str) -> tuple[LocalLayer, Prepared]:
         version = self.workspace.environments.get(reference)
@@ -101,7 +107,7 @@ def wardian_verifies(scene: Scene, reference: str) -> bool:
 
 
 def test_a_second_time_nothing_is_contacted(scene: Scene) -> None:
-    reference = scene.register(manager="uv", pip=("h11",))
+    reference = scene.bare()
     first, _ = scene.local(reference)
     scene.index.stop()
     asked = len(scene.index.requests)
@@ -219,12 +225,12 @@ def test_wheels_come_from_the_indexes_of_the_definition_else_from_those_of_the_m
 def test_an_index_that_lacks_a_wheel_of_the_list_is_told_by_name(scene: Scene) -> None:
     scene.index.remove("uvicorn-0.50.0-py3-none-any.whl")
     with pytest.raises(NotFound, match=r"uvicorn==0\.50\.0") as caught:
-        scene.local(scene.register(manager="uv", pip=("h11",)))
+        scene.local(scene.bare())
     assert caught.value.stable_code == "artifact_gone"
 
 
 def test_what_a_clean_up_removed_comes_back(scene: Scene) -> None:
-    reference = scene.register(manager="uv", pip=("h11",))
+    reference = scene.bare()
     first, _ = scene.local(reference)
     caches = Caches(scene.workspace.parts)
     gone, _ = caches.apply(caches.plan(limit_bytes=0))
@@ -235,7 +241,7 @@ def test_what_a_clean_up_removed_comes_back(scene: Scene) -> None:
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("minor", ["3.9", "3.13"])
+@pytest.mark.parametrize("minor", ["3.9", pytest.param("3.13", marks=pytest.mark.slow)])
 def test_the_list_that_comes_with_wardian_is_what_the_index_has_and_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minor: str
 ) -> None:

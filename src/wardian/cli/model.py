@@ -12,6 +12,7 @@ COMMANDS = {
     "list": ("wardian.cli.model_show:list_", "List models, or the versions of one."),
     "show": ("wardian.cli.model_show:show", "Show a model: its files, its format, and what it was trained with."),
     "download": ("wardian.cli.model_change:download", "Copy a model's files here."),
+    "package": ("wardian.cli.model_package:package", "Make an image, or a build context, that serves a model by itself."),
     "label": ("wardian.cli.model_change:label", "Move a label to a version, remove it, show its history."),
     "update": ("wardian.cli.model_change:update", "Change description and tags."),
     "delete": ("wardian.cli.model_change:delete", "Delete a version, or a name with all of them."),

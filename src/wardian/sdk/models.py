@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wardian.lock.lock import Lock
     from wardian.run.record import RunRecord
     from wardian.sdk.environments import EnvironmentCollection
+    from wardian.sdk.model_packaging import ModelPackaging, Packaged
     from wardian.sdk.runs import Run
     from wardian.sdk.workspace import Workspace
     from wardian.serving.mlflow import MlflowModel
@@ -134,6 +135,26 @@ class Model:
         Raises:   Conflict: ``path_exists``; ``model_damaged``: what is kept is no longer what was registered.  DiskFull, Denied.
         """
         return self.collection.download(self, target, force=force)
+
+    def package(
+        self, *, entry: str | None = None, source: str | PathLike[str] | None = None, environment: str | None = None,
+        variables: Mapping[str, str] | None = None, platform: str | None = None, to: str | None = None, output: str | None = None,
+        context: str | PathLike[str] | None = None,
+    ) -> Packaged:  # fmt: skip
+        """Make an image that serves this model by itself: the environment's own image, with layers for the server, the model and the script.
+
+        Nothing is solved or installed, and no layer of the environment is made anew. The same input is the same image.
+
+        Args:     entry: a script with ``init()`` and ``run(data)`` below ``source``, or ``module:function``; None: MLflow and scikit-learn need none.
+                  source: the directory of the entry; None: the current one.  environment: None: what it was trained with.
+                  variables: of the script; one that looks like a secret is refused.
+                  to: ``HOST/REPOSITORY:TAG``.  output: a file, which docker and podman load; or ``oci-archive:FILE``, ``oci:DIR``.
+                  context: a new directory for a build context, in place of an image. None of the three: this machine's store.
+        Raises:   NotFound: ``model_without_environment``, ``no_such_path``.  InvalidInput: ``entry_missing``, ``bad_entry``, ``secret_in_image``.
+                  Conflict: ``serving_conflict``, ``model_damaged``, ``path_exists``.  What building and pushing images raise.
+        """
+        return self.collection.packaging.package(self, entry=entry, source=source, environment=environment, variables=variables, platform=platform,
+                                                 to=to, output=output, context=context)  # fmt: skip
 
     def __str__(self) -> str:
         return self.reference
@@ -255,6 +276,13 @@ class ModelCollection:
     def root(self) -> Path:
         """The directory of the files of all models."""
         return self._parts.models.files.root
+
+    @property
+    def packaging(self) -> ModelPackaging:
+        """Makes images of models."""
+        from wardian.sdk.model_packaging import ModelPackaging
+
+        return ModelPackaging(self._parts, self._environments)
 
     # -- files and lineage -------------------------------------------------------------------------------------------
 

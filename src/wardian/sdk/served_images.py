@@ -14,7 +14,20 @@ from wardian.image.entry import ENVIRONMENT_PATH
 from wardian.sdk.image_base import ImageBases
 from wardian.sdk.image_making import ImageMaker
 from wardian.serving.image_layer import APP_DIRECTORY, LABELS, MODEL_DIRECTORY, Start, build_served_image, served_image_key
-from wardian.serving.layer_tasks import APP, MODEL, LayerPython, TreeFile, serve_task, tree_digest, tree_task
+from wardian.serving.layer_tasks import (
+    APP,
+    EXECUTABLE,
+    FILE,
+    LINK,
+    MODEL,
+    LayerPython,
+    TreeFile,
+    read_contents,
+    serve_task,
+    source_digest,
+    tree_task,
+)
+from wardian.serving.model_tree import digest_of_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +37,7 @@ if TYPE_CHECKING:
     from wardian.definition.platform import Platform
     from wardian.digest import Digest
     from wardian.image.base import Base
+    from wardian.image.key import ImageScheme
     from wardian.image.layer_cache import LayerTask
     from wardian.image.store import ImageStore
     from wardian.run.source_tree import SourceTree
@@ -32,6 +46,7 @@ if TYPE_CHECKING:
     from wardian.sdk.serving_layer import ServingLayers
     from wardian.serving.extension import Extension
     from wardian.serving.image_layer import ServedImage
+    from wardian.serving.model_tree import ModelEntry, ModelTree
     from wardian.workspace.version import EnvironmentVersion
 
 TAG = "s-"  # of served images in this machine's store: made anew when they are needed
@@ -42,17 +57,31 @@ class ServedModel:
     """A model that goes into an image.
 
     Attributes:
-        root: the directory that holds its file or directory, and nothing else: it becomes ``/opt/model``.
-        name: of that file or directory.  files: all of them, below ``root``.
+        tree: its file or directory, in a directory that holds nothing else: that becomes ``/opt/model``.
         digest: of its files: names, contents and links.
         reference: ``churn:2``.
     """
 
-    root: Path
-    name: str
-    files: Sequence[TreeFile]
+    tree: ModelTree
     digest: Digest
     reference: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its file or directory is called."""
+        return self.tree.name
+
+    @property
+    def files(self) -> list[TreeFile]:
+        """All that is in it, below the directory that holds it."""
+        return [TreeFile(self._path(entry), entry.kind, entry.size_bytes, entry.target) for entry in self.tree.entries]
+
+    def digest_of(self, contents: Mapping[str, str]) -> Digest:
+        """Return what its digest is with these contents: sha256 by path."""
+        return digest_of_model(self.tree, lambda entry: contents.get(self._path(entry), ""))
+
+    def _path(self, entry: ModelEntry) -> str:
+        return f"{self.tree.name}/{entry.path}" if entry.path else self.tree.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +91,7 @@ class Service:
     Attributes:
         kind: ``script`` | ``mlflow`` | ``sklearn``.
         entry: a path below ``source``, or ``module:function``; None: the kind needs none.
-        source: the directory of the entry; its ignore files count as for snapshots.
+        source: the directory of the entry; its ignore files count as for snapshots.  leave_out: what of it stays here all the same.
         variables: of the script, over those of the environment's definition.
         settings: further variables of the server: ``WARDIAN_SERVE_WORKERS`` …
         identity: what the server tells of itself; labels of the image too.
@@ -71,6 +100,7 @@ class Service:
     kind: str = "script"
     entry: str | None = None
     source: Path | None = None
+    leave_out: tuple[Path, ...] = ()
     model: ServedModel | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +108,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class Ground:
     """What a served image stands on."""
 
     image: EnvironmentImage
@@ -98,19 +128,20 @@ class ServedImages:
 
     def build(
         self, version: EnvironmentVersion, service: Service, *, platform: Platform | None = None, target: ImageStore | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] = (), ground: Ground | None = None,
     ) -> ServedImage:  # fmt: skip
         """Return the image that serves ``service`` in the environment ``version``; the environment's own image is built first if there is none.
 
         The same input is the same image. What ``target`` has is not sent again.
 
         Args:     target: None: this machine's store.  tags: there; none in this machine's store: one of its own.
+                  ground: as ``ground`` gave it; None: it is looked for.
         Raises:   Conflict: as ``ServingLayers``.  InvalidInput: ``secret_in_image``; what a snapshot's source raises.
                   BuildFailed, BadArchive, Unavailable, Denied, DiskFull.
         """
-        images, where = self._parts.images, platform or this_platform()
+        images = self._parts.images
         with self._parts.prefixes.work_beside():  # clean-ups leave archives and layers alone
-            ground = self.ground(version, where)
+            ground = ground or self.ground(version, platform or this_platform())
             tasks, start = self.tasks(version, service, ground), self.start(version, service, ground)
             key = served_image_key(ground.base.digest, tasks, start, images.scheme)
             place = target or images.local
@@ -120,7 +151,7 @@ class ServedImages:
                 ground.base, tasks, start, images.scheme, images.workshop, images.local, place, named, self._parts.listener
             )
 
-    def ground(self, version: EnvironmentVersion, platform: Platform) -> _Ground:
+    def ground(self, version: EnvironmentVersion, platform: Platform) -> Ground:
         """Return what an image stands on: the environment's image, its serving layer, and where its Python is."""
         image = ImageMaker(self._parts).ensure(version, platform)
         store = self._parts.images.store_named(image.store)
@@ -131,37 +162,35 @@ class ServedImages:
         if version.kind == "user":
             observed = self._observed(version)
             extension = self._layers.extension(version, platform=platform, observed=observed)
-            return _Ground(image, base, extension, str(observed["executable"]), None)
+            return Ground(image, base, extension, str(observed["executable"]), None)
         extension = self._layers.extension(version, platform=platform, lock_digest=image.lock_digest)
-        return _Ground(image, base, extension, f"{ENVIRONMENT_PATH}/bin/python", self._maker(version, platform, extension))
+        return Ground(image, base, extension, f"{ENVIRONMENT_PATH}/bin/python", self._maker(version, platform, extension))
 
-    def tasks(self, version: EnvironmentVersion, service: Service, ground: _Ground) -> list[LayerTask]:
+    def tasks(self, version: EnvironmentVersion, service: Service, ground: Ground) -> list[LayerTask]:
         """Return the layers that go on the environment's image, the least likely to change first."""
         images = self._parts.images
         scheme, shop = images.scheme, images.workshop
         tasks = [serve_task(ground.extension, scheme, ground.maker, lambda: self._layers.archives(version, ground.extension),
                             place=shop.place, jobs=shop.jobs)]  # fmt: skip
         if (model := service.model) is not None:
+            name = f"model {model.reference or model.name}"
             tasks.append(
-                tree_task(
-                    "model", MODEL, f"model {model.reference or model.name}", model.root, model.files, model.digest, scheme
-                )
+                tree_task("model", MODEL, name, model.tree.root.parent, model.files, model.digest, scheme, model.digest_of)
             )
         if service.source is not None:
-            tree = self.scan(service.source)
-            files = source_files(tree)
-            tasks.append(tree_task("app", APP, "the entry's source", tree.root, files, tree_digest(tree.root, files), scheme))
+            tasks.append(source_task(self.scan(service.source, service.leave_out), scheme))
         return tasks
 
-    def scan(self, source: Path) -> SourceTree:
+    def scan(self, source: Path, leave_out: Sequence[Path] = ()) -> SourceTree:
         """Return what of a source directory goes along: as much as into a snapshot."""
         from wardian.run.source_tree import Limits, scan
 
         around = self._parts.surroundings
-        return scan(source, Limits(around.limit_bytes, around.limit_files), leave_out=around.leave_out, home=around.home)
+        return scan(source, Limits(around.limit_bytes, around.limit_files), leave_out=(*around.leave_out, *leave_out),
+                    home=around.home)  # fmt: skip
 
     @staticmethod
-    def start(version: EnvironmentVersion, service: Service, ground: _Ground) -> Start:
+    def start(version: EnvironmentVersion, service: Service, ground: Ground) -> Start:
         """Return how the image starts.
 
         Raises:   InvalidInput: ``secret_in_image``: a variable of the service looks like a secret.
@@ -225,9 +254,14 @@ class ServedImages:
         return LayerPython(found.digest, command)
 
 
-def source_files(tree: SourceTree) -> list[TreeFile]:
-    """Return the files of a source directory as they go into a layer."""
-    return [TreeFile(file.path, file.size_bytes, bool(file.mode & 0o100), file.target) for file in tree.files]
+def source_task(tree: SourceTree, scheme: ImageScheme) -> LayerTask:
+    """Return the layer of a source directory."""
+    files = [TreeFile(file.path, LINK if file.target is not None else EXECUTABLE if file.mode & 0o100 else FILE, file.size_bytes, file.target or "")
+             for file in tree.files]  # fmt: skip
+    digest = source_digest(files, read_contents(tree.root, files))
+    return tree_task(
+        "app", APP, "the entry's source", tree.root, files, digest, scheme, lambda contents: source_digest(files, contents)
+    )
 
 
 def _as_base(store: ImageStore, image: EnvironmentImage) -> Base:

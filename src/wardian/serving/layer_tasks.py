@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from wardian.digest import Digest
 from wardian.errors import Conflict
@@ -28,17 +30,21 @@ if TYPE_CHECKING:
 
 SERVE, MODEL, APP = "opt/serve", "opt/model", "opt/app"  # in an image, as tar writes them
 WHITEOUT = ".wh."
+_CHUNK = 1 << 20
 _NO_LINKS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+FILE, EXECUTABLE, LINK, DIRECTORY = "file", "executable", "link", "directory"
 
 
 @dataclass(frozen=True, slots=True)
 class TreeFile:
-    """A file or a link of a directory: ``path`` below it, ``target`` a link's text (None: a file)."""
+    """One thing in a directory: ``path`` below it, ``target`` a link's text."""
 
     path: str
+    kind: str = FILE
     size_bytes: int = 0
-    executable: bool = False
-    target: str | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,15 @@ def serve_task(
 
 
 def tree_task(
-    kind: str, directory: str, name: str, root: Path, files: Sequence[TreeFile], digest: Digest, scheme: ImageScheme
-) -> LayerTask:
+    kind: str, directory: str, name: str, root: Path, files: Sequence[TreeFile], digest: Digest, scheme: ImageScheme,
+    digest_of: Callable[[Mapping[str, str]], Digest],
+) -> LayerTask:  # fmt: skip
     """Return the layer of the files of ``root`` at ``directory``: read in pieces while it is written, so that memory stays flat.
 
     Args:     kind: ``model`` | ``app``.  name: for people.  digest: of the files with their names.
+              digest_of: the same, of what was read: sha256 by path. Where it differs, nothing is kept.
     Raises:   BadArchive: ``unsafe_path``: a name that would remove files of other layers; the layer's content: a name that is not
-              UTF-8, a file that is shorter or longer than was seen.
+              UTF-8, a file that is shorter or longer than was seen.  Conflict: ``file_changed``.
     """
     for file in files:
         if any(part.startswith(WHITEOUT) for part in file.path.split("/")):
@@ -98,34 +106,69 @@ def tree_task(
 
     @contextlib.contextmanager
     def content() -> Iterator[LayerContent]:
-        yield LayerContent([_empty(directory), *tree_entries(root, files, directory)])
+        seen: dict[str, str] = {}
+        yield LayerContent([_empty(directory), *tree_entries(root, files, directory, seen)])
+        if digest_of(seen) != digest:
+            raise Conflict(f"the files of {name} in {root} have changed since they were digested", code="file_changed",
+                           hint="try again; a registered model that has changed is damaged: restore it from a backup")  # fmt: skip
 
     return LayerTask(key, name, content, sum(file.size_bytes for file in files))
 
 
-def tree_entries(root: Path, files: Iterable[TreeFile], directory: str) -> Iterator[Entry]:
-    """Yield the files of ``root`` below ``directory``; each is opened when it is written, without following a link."""
+def tree_entries(root: Path, files: Iterable[TreeFile], directory: str, seen: dict[str, str]) -> Iterator[Entry]:
+    """Yield the files of ``root`` below ``directory``; each is opened when it is written, without following a link.
+
+    Args:     seen: gets the sha256 of each file that was read to its end, by path.
+    """
     for file in files:
         path = f"{directory}/{file.path}"
-        if file.target is not None:
+        if file.kind == LINK:
             yield Entry(path, "link", target=file.target)
+        elif file.kind == DIRECTORY:
+            yield Entry(path, "directory")
         else:
-            yield Entry(path, "file", file.size_bytes, file.executable, "", _opener(root, file.path))
+            yield Entry(path, "file", file.size_bytes, file.kind == EXECUTABLE, "", _opener(root, file.path, seen))
 
 
-def tree_digest(root: Path, files: Iterable[TreeFile]) -> Digest:
-    """Return the digest of the files of ``root``: names, contents, links, and what may be executed."""
-    rows = []
+def source_digest(files: Iterable[TreeFile], contents: Mapping[str, str]) -> Digest:
+    """Return the digest of a source directory: names, contents, links, and what may be executed.
+
+    Args:     contents: sha256 by path.
+    """
+    rows = [[file.path, file.kind, file.target if file.kind == LINK else contents.get(file.path, "")] for file in files]
+    return Digest.of_document({"tag": "wardian-served-source", "files": sorted(rows)})
+
+
+def read_contents(root: Path, files: Iterable[TreeFile]) -> dict[str, str]:
+    """Return the sha256 of each file by its path."""
+    seen: dict[str, str] = {}
     for file in files:
-        if file.target is not None:
-            rows.append([file.path, "link", file.target])
-            continue
-        with _opener(root, file.path)() as stream:
-            rows.append([file.path, "executable" if file.executable else "file", str(Digest.of_stream(stream))])
-    return Digest.of_document({"tag": "wardian-served-tree", "files": sorted(rows)})
+        if file.kind in (FILE, EXECUTABLE):
+            with _opener(root, file.path, seen)() as stream:
+                while stream.read(_CHUNK):
+                    pass
+    return seen
 
 
-def _opener(root: Path, path: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+class _Hashing(io.RawIOBase):
+    """Reads a file, and knows its digest at its end."""
+
+    def __init__(self, stream: IO[bytes]):
+        super().__init__()
+        self._stream = stream
+        self.hasher = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = self._stream.readinto(view)  # type: ignore[attr-defined]
+        self.hasher.update(view[:count])
+        return int(count)
+
+
+def _opener(root: Path, path: str, seen: dict[str, str]) -> Callable[[], AbstractContextManager[IO[bytes]]]:
     @contextlib.contextmanager
     def opened() -> Iterator[IO[bytes]]:
         try:
@@ -134,14 +177,16 @@ def _opener(root: Path, path: str) -> Callable[[], AbstractContextManager[IO[byt
             raise Conflict(
                 f"{root / path} has changed while it was read: {error.strerror}", code="file_changed", hint="try again"
             ) from error
-        with os.fdopen(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Conflict(
                     f"{root / path} has changed while it was read: it is no file any more",
                     code="file_changed",
                     hint="try again",
                 )
-            yield stream
+            hashing = _Hashing(stream)
+            yield cast("IO[bytes]", io.BufferedReader(hashing, _CHUNK))
+            seen[path] = hashing.hasher.hexdigest()
 
     return opened
 

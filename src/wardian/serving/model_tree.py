@@ -110,7 +110,7 @@ def digest_model(tree: ModelTree) -> Digest:
 
     Raises:   Conflict: ``model_changed``: it is no longer what was seen.  Unavailable: ``unreadable_file``.
     """
-    return _digest(tree, lambda entry: _read(tree, entry, None))
+    return digest_of_model(tree, lambda entry: _read(tree, entry, None))
 
 
 def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True) -> Digest:
@@ -130,7 +130,7 @@ def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True) -> Dige
         for directory in directories:
             directory.mkdir()
     modes = _READ_ONLY if read_only else _WRITABLE
-    digest = _digest(tree, lambda entry: _copied(tree, entry, top / entry.path if entry.path else top, modes))
+    digest = digest_of_model(tree, lambda entry: _copied(tree, entry, top / entry.path if entry.path else top, modes))
     with disk_errors(target):
         for entry in tree.entries:
             if entry.kind == _LINK:
@@ -142,7 +142,11 @@ def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True) -> Dige
     return digest
 
 
-def _digest(tree: ModelTree, content: Callable[[ModelEntry], str]) -> Digest:
+def digest_of_model(tree: ModelTree, content: Callable[[ModelEntry], str]) -> Digest:
+    """Return the digest of a model whose files have these contents.
+
+    Args:     content: gives the sha256 of a file; ``""`` for a directory.
+    """
     entries = [[entry.path, entry.kind, entry.target if entry.kind == _LINK else content(entry)] for entry in tree.entries]
     kind = _DIRECTORY if tree.is_directory else _FILE
     return Digest.of_document({"scheme": SCHEME, "name": tree.name, "kind": kind, "entries": entries})

@@ -122,13 +122,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
 
 def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, Any]:
     """What the commands print that need packages, a base image and a registry: an index on loopback, and directories."""
-    index.add(make_wheel(place / "wheels", "alpha", "1.0"), datetime(2024, 1, 1, tzinfo=UTC))
+    for name, version in (("alpha", "1.0"), ("starlette", "0.40.0"), ("uvicorn", "0.30.0")):
+        index.add(make_wheel(place / "wheels", name, version), datetime(2024, 1, 1, tzinfo=UTC))
     put_image(LayoutImageStore(place / "base"), [tar(("etc/os-release", b"ID=test"))])
     cli = Cli.at(place, index_url=index.url)
     cli.variables |= {
         "WARDIAN_PYTHON_DOWNLOADS": str(pythons.path), "WARDIAN_BASE_IMAGE": f"oci:{place / 'base'}", "WARDIAN_IMAGE_BYTE_CODE": "0"
     }  # fmt: skip
-    cli.write("requirements.txt", "alpha\n")
+    cli.write("requirements.txt", "alpha\nstarlette\nuvicorn\n")
     cli.ok("env", "create", "a", "-r", "requirements.txt")
     found: dict[str, Any] = {"image-show-none": cli.json("image", "show", "a")}
     found["env-lock"] = cli.json("env", "lock", "a")
@@ -137,6 +138,9 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
     found["env-build-image"] = cli.json("env", "build", "a", "--image")
     found["image-show"] = cli.json("image", "show", "a")
     found["image-copy"] = cli.json("image", "copy", "a", f"oci:{place / 'copy'}:a")
+    cli.write("m.joblib", "weights")
+    cli.ok("model", "create", "m", "m.joblib")
+    found["model-package"] = cli.json("model", "package", "m", "-e", "a")
     cli.ok("env", "add", "a", "alpha==1.0")
     cli.ok("env", "build", "a", "--image")
     found["image-diff"] = cli.json("image", "diff", "a:1", "a:2")
@@ -159,7 +163,7 @@ NAMES = [
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
     "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "model-create", "model-delete", "model-download", "model-label", "model-label-history",
-    "model-label-remove", "model-list", "model-show", "model-update", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
+    "model-label-remove", "model-list", "model-package", "model-show", "model-update", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "target-check", "target-create",
     "target-delete", "target-list", "target-list-kinds", "target-show", "workspace-create",
     "workspace-delete", "workspace-list", "workspace-show", "workspace-use",

@@ -29,10 +29,11 @@ from wardian.image.registry import RegistryImageStore
 from wardian.image.registry_client import RegistryClient
 from wardian.lock.lock import Artifact
 from wardian.run.source_tree import scan
-from wardian.sdk.served_images import source_files
+from wardian.sdk.served_images import ServedModel, source_task
 from wardian.serving.extension import Extension
 from wardian.serving.image_layer import ServedImage, Start, build_served_image
-from wardian.serving.layer_tasks import APP, MODEL, LayerPython, TreeFile, serve_task, tree_digest, tree_task
+from wardian.serving.layer_tasks import MODEL, LayerPython, TreeFile, serve_task, tree_task
+from wardian.serving.model_tree import digest_model, scan_model
 from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
@@ -94,9 +95,13 @@ class Bench:
         python = LayerPython(Digest.of(b"python"), command) if compiled else None
         return serve_task(self.extension, self.scheme, python, self.archives, place=self.shop.place, jobs=2)
 
-    def tree(self, kind: str, directory: str, root: Path) -> LayerTask:
-        files = source_files(scan(root))
-        return tree_task(kind, directory, kind, root, files, tree_digest(root, files), self.scheme)
+    def source(self, root: Path) -> LayerTask:
+        return source_task(scan(root), self.scheme)
+
+    def model(self, root: Path) -> LayerTask:
+        tree = scan_model(root)
+        model = ServedModel(tree, digest_model(tree))
+        return tree_task("model", MODEL, "model", root.parent, model.files, model.digest, self.scheme, model.digest_of)
 
     def build(
         self, tasks: Sequence[LayerTask], start: Start = START, target: ImageStore | None = None, *tags: str
@@ -131,7 +136,7 @@ def test_the_environment_stays_as_it_is_and_three_layers_go_on_it(bench: Bench, 
     )
     (source / "__pycache__").mkdir()
     model = a_tree(tmp_path / "model", **{"model.pkl": "weights"})
-    made = bench.build([bench.serve(), bench.tree("model", MODEL, model), bench.tree("app", APP, source)])
+    made = bench.build([bench.serve(), bench.model(model), bench.source(source)])
     found = bench.local.find("served")
     assert found is not None
     manifest = read_manifest(found.content, found.descriptor.media_type)
@@ -143,7 +148,7 @@ def test_the_environment_stays_as_it_is_and_three_layers_go_on_it(bench: Bench, 
     serve, weights, app = (bench.layer(made, number) for number in range(3))
     assert {"opt/serve/starlette/__init__.py", "opt/serve/wardian_server/__main__.py", "opt/serve/.wh..wh..opq"} <= serve.keys()
     assert any(path.endswith(".pyc") for path in serve)
-    assert weights == {"opt/model/model.pkl": b"weights", "opt/model/.wh..wh..opq": b""}
+    assert weights == {"opt/model/model/model.pkl": b"weights", "opt/model/.wh..wh..opq": b""}
     assert app.keys() == {"opt/app/score.py", "opt/app/.wardianignore", "opt/app/.wh..wh..opq"}, (
         "what was there before is hidden"
     )
@@ -167,7 +172,7 @@ def test_the_same_input_is_the_same_image_on_every_machine(tmp_path: Path) -> No
     for name in ("one", "another place that is longer"):
         bench = Bench(tmp_path / name)
         source = a_tree(tmp_path / name / "source", **{"score.py": "x = 1\n"})
-        made.append(bench.build([bench.serve(), bench.tree("app", APP, source)]))
+        made.append(bench.build([bench.serve(), bench.source(source)]))
     assert made[0].descriptor == made[1].descriptor
     assert made[0].key == made[1].key
 
@@ -175,9 +180,9 @@ def test_the_same_input_is_the_same_image_on_every_machine(tmp_path: Path) -> No
 def test_each_part_decides_about_its_own_layer_alone(bench: Bench, tmp_path: Path) -> None:
     one = a_tree(tmp_path / "one", **{"score.py": "x = 1\n"})
     other = a_tree(tmp_path / "other", **{"score.py": "x = 2\n"})
-    first = bench.build([bench.serve(), bench.tree("app", APP, one)])
-    second = bench.build([bench.serve(), bench.tree("app", APP, other)])
-    third = bench.build([bench.serve(compiled=False), bench.tree("app", APP, one)], replace(START, variables={}))
+    first = bench.build([bench.serve(), bench.source(one)])
+    second = bench.build([bench.serve(), bench.source(other)])
+    third = bench.build([bench.serve(compiled=False), bench.source(one)], replace(START, variables={}))
     assert first.layers[0] == second.layers[0] != third.layers[0]
     assert first.layers[1] != second.layers[1]
     assert first.layers[1] == third.layers[1]
@@ -187,7 +192,7 @@ def test_each_part_decides_about_its_own_layer_alone(bench: Bench, tmp_path: Pat
 
 def test_known_layers_need_neither_wheels_nor_files(bench: Bench, tmp_path: Path) -> None:
     model = a_tree(tmp_path / "model", **{"m.bin": "w"})
-    tasks = [bench.serve(), bench.tree("model", MODEL, model)]
+    tasks = [bench.serve(), bench.model(model)]
     first = bench.build(tasks)
     bench.starlette.unlink()
     (model / "m.bin").unlink()
@@ -199,7 +204,7 @@ def test_a_registry_that_has_the_environment_is_sent_small_layers_alone(tmp_path
     bench = Bench(tmp_path, base_store=RegistryImageStore(client, "team/environments"))
     source = a_tree(tmp_path / "source", **{"score.py": "x = 1\n"})
     before = len(registry.requests())
-    made = bench.build([bench.serve(), bench.tree("app", APP, source)], START, RegistryImageStore(client, "team/served"), "v1")
+    made = bench.build([bench.serve(), bench.source(source)], START, RegistryImageStore(client, "team/served"), "v1")
     mounted = [
         line for line in registry.requests()[before:] if line.startswith("POST") and "mount=" in line and line.endswith(" 201")
     ]
@@ -215,25 +220,31 @@ def test_a_registry_that_has_the_environment_is_sent_small_layers_alone(tmp_path
 
 
 def test_a_name_that_would_remove_files_of_the_environment_is_refused(bench: Bench, tmp_path: Path) -> None:
-    model = a_tree(tmp_path / "model", **{".wh..wh..opq": ""})
+    model = a_tree(tmp_path / "model", **{".wh..wh..opq": "x"})
     with pytest.raises(BadArchive) as caught:
-        bench.tree("model", MODEL, model)
+        bench.model(model)
     assert caught.value.stable_code == "unsafe_path"
 
 
 @pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../b"])
 def test_a_path_that_leads_out_is_refused(bench: Bench, tmp_path: Path, path: str) -> None:
-    task = tree_task("model", MODEL, "model", tmp_path, [TreeFile(path, 1)], Digest.of(b"x"), bench.scheme)
+    task = tree_task(
+        "model", MODEL, "model", tmp_path, [TreeFile(path)], Digest.of(b"x"), bench.scheme, lambda _seen: Digest.of(b"x")
+    )
     with pytest.raises(BadArchive):
         bench.build([task])
 
 
 def test_a_file_that_changes_while_it_is_read_is_told(bench: Bench, tmp_path: Path) -> None:
     model = a_tree(tmp_path / "model", **{"m.bin": "weights"})
-    task = bench.tree("model", MODEL, model)
+    task = bench.model(model)
     (model / "m.bin").write_text("longer weights")
     with pytest.raises(BadArchive, match=r"m\.bin"):
         bench.build([task])
+    (model / "m.bin").write_text("WEIGHTS")
+    with pytest.raises(Conflict, match="have changed since they were digested"):
+        bench.build([task])
+    assert bench.shop.cache.find(task.key) is None, "nothing of it is kept"
     (model / "m.bin").unlink()
     (model / "m.bin").symlink_to("/etc/passwd")
     with pytest.raises(Conflict, match="has changed"):
