@@ -29,11 +29,13 @@ LOOKS = (
     ("env", "list"), ("env", "list", "--kind", "user"), ("env", "show", "mine"), ("env", "show", "mine", "--packages", "--usage"),
     ("env", "history", "mine"), ("env", "diff", "mine", "host"), ("env", "hash", "mine"), ("env", "hash", "uv.txt"),
     ("env", "export", "mine", "--to", "source"), ("runs", "list"), ("runs", "show", "latest"), ("runs", "logs", "latest"),
-    ("workspace", "list"), ("workspace", "show"), ("secret", "list"), ("config", "show"),
+    ("workspace", "list"), ("workspace", "show"), ("secret", "list"), ("config", "show"), ("model", "list"), ("model", "show", "said"),
+    ("env", "hash", "model:said"),
 )  # fmt: skip
 CHANGES = (
     ("env", "create", "other", "--interpreter", sys.executable), ("env", "archive", "mine"), ("env", "label", "mine:1", "good"),
     ("env", "add", "mine", "beta"), ("runs", "delete", "latest", "--yes"), ("env", "create", "third", "-r", "uv.txt"),
+    ("model", "delete", "said", "--yes"), ("model", "label", "said", "good"), ("model", "create", "said", "say.py"),
 )  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def cli(tmp_path: Path, index: Index) -> CliAs:
     found.ok("env", "create", "mine", "-r", "uv.txt")
     found.ok("env", "create", "host", "--interpreter", sys.executable)
     found.ok("run", "-e", "mine", "say.py")
+    found.ok("model", "create", "said", "say.py", "--run", "latest")
     return found
 
 
