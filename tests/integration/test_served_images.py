@@ -18,6 +18,7 @@ from tests.support.wheels import make_wheel
 import wardian
 from wardian.errors import InvalidInput
 from wardian.image_name import parse_image_reference
+from wardian.sdk.caches import Caches
 from wardian.sdk.served_images import ServedImages, ServedModel, Service
 from wardian.sdk.serving_layer import ServingLayers
 from wardian.serving.model_tree import digest_model, scan_model
@@ -157,6 +158,30 @@ def test_without_a_registry_it_is_in_the_store_of_this_machine(scene: Scene) -> 
     image = scene.images.build(scene.environment(), scene.service(source=None, entry="package:score"))
     assert image.store == scene.workspace.parts.images.local.name
     assert scene.workspace.parts.images.local.find(f"s-{image.key}") is not None
+    assert f"s-{image.key}" in {one.name for one in Caches(scene.workspace.parts).plan(limit_bytes=0).chosen}, (
+        "a clean-up may take it"
+    )
+
+
+@pytest.mark.slow
+def test_an_image_of_the_users_own_is_looked_at_and_left_as_it_is(
+    around: tuple[Index, DockerRegistry, str], space: PodmanSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in space.environ.items():
+        if name.startswith(("CONTAINERS_", "XDG_RUNTIME")):
+            monkeypatch.setenv(name, value)
+    scene = Scene(tmp_path / "user", *around)
+    python, docker = (
+        wardian.PythonSection(manager="user", interpreter="/usr/bin/python3"),
+        wardian.DockerSection(base_image=around[2]),
+    )
+    version = scene.workspace.environments.register(wardian.Environment("mine", python=python, docker=docker))[0]
+    image = scene.images.build(version, scene.service(), target=scene.store("team/mine"))
+    loaded = space.engine().load(image.reference, plain_http=True)
+    done = space.engine().call(*START, loaded.id)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["starlette"][:2], found["anyio"][1]) == (["1.2.0", "/opt/serve"], "/opt/serve")
 
 
 def test_a_secret_does_not_become_part_of_an_image(scene: Scene) -> None:

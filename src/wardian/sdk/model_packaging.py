@@ -18,7 +18,6 @@ from wardian.serving.build_context import ENVIRONMENT_ARCHIVE, dockerfile
 from wardian.serving.layer_files import layer_entries
 from wardian.serving.model import MLFLOW, SKLEARN
 from wardian.serving.model_tree import copy_model, scan_model
-from wardian.serving.server_wheel import server_wheel
 from wardian.tools.disk import disk_errors, make_writable
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class ModelPackaging:
     def __init__(self, parts: Parts, environments: EnvironmentCollection):
         self._parts = parts
         self._environments = environments
-        self._layers = ServingLayers(parts, server_wheel)
+        self._layers = ServingLayers(parts)
         self._images = ServedImages(parts, environments, self._layers)
 
     def package(

@@ -15,6 +15,7 @@ from wardian.sdk.serving_wheels import fetch_added, indexes_of
 from wardian.serving.extend import extend
 from wardian.serving.extension import CARRIED, Extension
 from wardian.serving.parent import locked_parent, observed_parent, pythonic
+from wardian.serving.server_wheel import server_wheel
 from wardian.serving.serving_set import serving_set
 from wardian.small_file import read_small
 from wardian.tools.disk import write_atomically
@@ -52,10 +53,10 @@ class LocalLayer:
 class ServingLayers:
     """The serving layers of a workspace's environments.
 
-    Args:     server: makes the server's wheel in a directory.  pinned: what it stands on; None: what comes with Wardian.
+    Args:     server: makes the server's wheel in a directory.  pinned: what it stands on. Without them: what comes with Wardian.
     """
 
-    def __init__(self, parts: Parts, server: Callable[[Path], Wheel], *, pinned: ServingSet | None = None):
+    def __init__(self, parts: Parts, server: Callable[[Path], Wheel] = server_wheel, *, pinned: ServingSet | None = None):
         self._parts = parts
         self._server = server
         self._pinned = pinned or serving_set()

@@ -69,6 +69,11 @@ def extend(parent: Parent, server: Artifact, requires: Sequence[str], pinned: Se
               solve: gives the artifacts for these requirements; raises SolveFailed.
     Raises:   Conflict: codes ``serving_conflict``, ``serving_python_too_old``; names both sides. What else ``solve`` raises.
     """
+    if (has := parent.distributions.get(server.name)) not in (None, server.version):
+        clash = Clash(
+            "this Wardian", f"{server.name}=={server.version}", server.name, str(has), parent.wanted_by.get(server.name, ())
+        )
+        raise _conflict(parent, [clash])
     outcomes = []
     for packages in pinned.choices(parent.python):
         outcome = _walk(parent, f"{server.name} {server.version}", requires, packages)

@@ -65,6 +65,10 @@ def versions(found: Extension) -> dict[str, str]:
          {"anyio": "3.7.1", "typing-extensions": "4.12.2"}),
         ("3.11.7", {"typing-extensions": "4.5.0"}, {"anyio", "click", "h11", "idna", "sniffio", "starlette", "uvicorn"}, {}),
         ("3.11.7", {"typing-extensions": "4.12.2"}, FULL - {"typing-extensions"}, {"typing-extensions": "4.12.2"}),
+        # what azureml-defaults brings: a server of its own, on Flask, and what many have of this one's closure
+        ("3.9.18", {"azureml-defaults": "1.61.0", "azureml-inference-server-http": "1.5.1", "flask": "2.3.2", "click": "8.1.8", "idna": "3.10",
+                    "typing-extensions": "4.12.2", "gunicorn": "23.0.0"}, {"anyio", "exceptiongroup", "h11", "starlette", "uvicorn"},
+         {"click": "8.1.8", "idna": "3.10", "typing-extensions": "4.12.2"}),
         ("3.11.7", {"idna": "not a version"}, FULL - {"idna"}, {"idna": "not a version"}),
     ],
 )  # fmt: skip
@@ -107,6 +111,7 @@ def test_a_solver_that_moves_a_package_of_the_environment_is_not_believed() -> N
         ({"starlette": "0.20.4"}, 0, ["wardian-server 0.1.0 needs starlette<2,>=0.27, the environment has starlette 0.20.4"]),
         ({"starlette": "2.1.0", "uvicorn": "0.11.0"}, 0,
          ["needs starlette<2,>=0.27, the environment has starlette 2.1.0", "needs uvicorn<1,>=0.20, the environment has uvicorn 0.11.0"]),
+        ({"wardian-server": "0.0.1"}, 0, ["this Wardian needs wardian-server==0.1.0, the environment has wardian-server 0.0.1"]),
         ({"anyio": "2.0.0"}, 1, ["starlette", "needs anyio<5,>=3.6.2, the environment has anyio 2.0.0 (for jupyter-server 1.13.0)"]),
         ({"h11": "0.7.0"}, 1, ["uvicorn 0.54.0 needs h11>=0.8, the environment has h11 0.7.0"]),
     ],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,13 +40,13 @@ from wardian.tools.registry_http import RegistryHttp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from tests.support.registry import DockerRegistry
 
     from wardian.image.layer_cache import LayerTask
     from wardian.image.store import ImageStore
 
+ROOT = Path(__file__).parents[3]
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}.0"
 START = Start("/opt/env/bin/python", {"WARDIAN_SERVE_ENTRY": "score.py"}, {"dev.wardian.run": "r1"})
 
@@ -214,6 +216,27 @@ def test_a_registry_that_has_the_environment_is_sent_small_layers_alone(tmp_path
     assert not [layer for layer in bench.base.layers if (here / layer.digest).exists()], (
         "nothing of the environment was fetched"
     )
+
+
+_MEASURED = """
+import sys
+from pathlib import Path
+from tests.unit.serving.test_image_layer import Bench
+bench = Bench(Path(sys.argv[1]))
+bench.build([bench.model(Path(sys.argv[2]))])
+print(dict(line.split(":", 1) for line in open("/proc/self/status"))["VmHWM"].split()[0])
+"""
+
+
+def test_a_model_of_any_size_takes_the_same_memory(tmp_path: Path) -> None:
+    peaks = []
+    for size_mib in (1, 96):
+        model = tmp_path / f"{size_mib}.bin"
+        with model.open("wb") as stream:
+            stream.truncate(size_mib << 20)
+        command = [sys.executable, "-c", _MEASURED, str(tmp_path / f"bench{size_mib}"), str(model)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout))
+    assert peaks[1] < peaks[0] + (16 << 10), "in KiB"
 
 
 # -- hostile -----------------------------------------------------------------------------------------------------------
