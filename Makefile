@@ -32,6 +32,7 @@ test-all: .venv/.ready ## the same, with the tests that take longer than a minut
 .PHONY: bench
 bench: .venv/.ready ## measure the claims about speed against peers, and write docs/benchmarks.md
 	@mkdir -p .cache
+	@scripts/test-tools --bench
 	status=0
 	$(BIN)/python -m pytest bench --benchmark-json=.cache/bench.json -p no:xdist $(ARGS) || status=$$?
 	$(BIN)/python bench/report.py .cache/bench.json docs/benchmarks.md

@@ -52,6 +52,15 @@ class Against(Protocol):
     ) -> float: ...  # fmt: skip
 
 
+class Measured(Protocol):
+    """Holds times that were measured against a peer's; see the fixture ``measured``."""
+
+    def __call__(
+        self, name: str, ours_s: Sequence[float], theirs_s: Sequence[float], limit: float, *, peer_name: str = "peer",
+        plus_s: float = 0.0,
+    ) -> float: ...  # fmt: skip
+
+
 class Amount(Protocol):
     """Holds a number of bytes against a limit; see the fixture ``amount``."""
 
@@ -152,6 +161,37 @@ def against(benchmark: BenchmarkFixture) -> Against:
         return mine / theirs
 
     return measure
+
+
+@pytest.fixture
+def measured(benchmark: BenchmarkFixture) -> Measured:
+    """Return ``measured(name, ours_s, theirs_s, limit)``: median(ours_s) ≤ limit x median(theirs_s) + plus_s, or the test fails.
+
+    For what a load generator has measured, both in the same run, in turn. Returns the ratio.
+    """
+
+    def hold(
+        name: str,
+        ours_s: Sequence[float],
+        theirs_s: Sequence[float],
+        limit: float,
+        *,
+        peer_name: str = "peer",
+        plus_s: float = 0.0,
+    ) -> float:
+        _run(benchmark, nothing, rounds=1)
+        mine, theirs = statistics.median(ours_s), statistics.median(theirs_s)
+        benchmark.extra_info["claim"] = {
+            "kind": "ratio", "name": name, "peer": peer_name, "peer_median_s": theirs, "limit": limit, "plus_s": plus_s,
+            "ours_median_s": mine,
+        }  # fmt: skip
+        allowed = limit * theirs + plus_s
+        assert mine <= allowed, (
+            f"{name}: {mine:.6f} s, allowed {allowed:.6f} s = {limit} x {theirs:.6f} s ({peer_name}) + {plus_s} s"
+        )
+        return mine / theirs
+
+    return hold
 
 
 @pytest.fixture

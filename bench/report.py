@@ -65,12 +65,12 @@ _HEADS = {
 
 
 def _row(benchmark: dict[str, Any], claim: dict[str, Any]) -> str:
-    ours = float(benchmark["stats"]["median"])
+    ours = float(claim.get("ours_median_s", benchmark["stats"]["median"]))
     facts = benchmark["extra_info"].get("facts", {})
     more = "; ".join(f"{name} {text}" for name, text in facts.items())
     if claim["kind"] == "ratio":
         theirs = float(claim["peer_median_s"])
-        allowed = f"{claim['limit']:g}x" + (f" + {claim['plus_s']:g} s" if claim["plus_s"] else "")
+        allowed = f"{claim['limit']:.3g}x" + (f" + {claim['plus_s']:g} s" if claim["plus_s"] else "")
         holds = ours <= claim["limit"] * theirs + claim["plus_s"]
         name = claim["name"] + (f" ({more})" if more else "")
         return (
