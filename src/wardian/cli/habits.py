@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _RUNS = ("list", "ls", "show", "logs", "wait", "cancel", "delete", "export", "reproduce")
 _NAME, _VERSION = ("-n", "--name"), ("-v", "--version")
+_PATH = ("-p", "--path", "--model-path", "--asset-path")  # of a model
 _ENVIRONMENT = ("-e", "--env", "--environment-variable", "--environment-variables")
 
 
@@ -44,6 +45,9 @@ def _named(words: Sequence[str]) -> list[str] | None:
     if not name or len(rest) < 1:
         return None
     head = 1 if rest[0] in ("run", "shell") else 2
+    if rest[:2] in (["model", "create"], ["model", "register"]):
+        rest = [word for word in rest if word not in _PATH]
+        return [*rest[:2], name, *rest[2:], *(["--version", version] if version else [])]
     reference = f"{name}:{version}" if version else name
     return [*rest[:head], *(["-e"] if rest[0] == "run" else []), reference, *rest[head:]]
 

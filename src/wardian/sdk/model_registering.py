@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _LARGE_BYTES = 64 << 20  # copied in more than a moment
+_TOLD_EACH_BYTES = 16 << 20
 _RUN_PATH = re.compile(r"run:([^/]+)/(.+)", re.DOTALL)
 
 
@@ -55,18 +56,33 @@ class ModelRegistering:
         if tree.left_out:
             more = " …" if len(tree.left_out) > _SHOWN else ""
             self._parts.listener(Event("notice", f"left out of the model: {', '.join(tree.left_out[:_SHOWN])}{more}"))
-        if tree.size_bytes > _LARGE_BYTES:
-            self._parts.listener(Event("phase", f"keeping {tree.name}, {tree.size_bytes:,} bytes"))
+        note = self._progress(tree)
         models, files = self._parts.models, self._parts.models.files
         if models.may_have(tree.size_bytes, tree.files):
-            digest = digest_model(tree)
+            digest = digest_model(tree, note=note)
             kept = files.find(digest)
             if kept is not None:
                 with contextlib.suppress(_GoneError):
                     return models.add(asked(_facts(tree, digest, kept), lineage), lambda: _check_there(kept))
         with files.stage() as staged:
-            digest = copy_model(tree, staged)
+            digest = copy_model(tree, staged, note=note)
             return models.add(asked(_facts(tree, digest, staged), lineage), lambda: files.place(staged, digest))
+
+    def _progress(self, tree: ModelTree) -> Callable[[int], None] | None:
+        """Return what tells the listener how far a large model has been read; None: it is small."""
+        if tree.size_bytes < _LARGE_BYTES:
+            return None
+        text, done, told = f"keeping {tree.name}, {tree.size_bytes:,} bytes", 0, 0
+        self._parts.listener(Event("phase", text, total=tree.size_bytes))
+
+        def note(size_bytes: int) -> None:
+            nonlocal done, told
+            done += size_bytes
+            if done - told >= _TOLD_EACH_BYTES:
+                told = done
+                self._parts.listener(Event("progress", text, done=min(done, tree.size_bytes), total=tree.size_bytes))
+
+        return note
 
     def _looked_at(self, path: str | os.PathLike[str], run_id: str | None) -> tuple[ModelTree, Lineage]:
         """Return what is to be registered, and where it comes from."""

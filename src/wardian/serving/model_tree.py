@@ -103,22 +103,23 @@ def scan_model(path: Path, *, within: Path | None = None, limit_entries: int = L
     return tree
 
 
-def digest_model(tree: ModelTree) -> Digest:
+def digest_model(tree: ModelTree, *, note: Callable[[int], object] | None = None) -> Digest:
     """Return the digest of a model, read in pieces: of names, contents, link texts, and whether the owner may execute a file.
 
     Times, owners and where it stands don't count; what it is called does.
 
+    Args:     note: told how many bytes each piece had.
     Raises:   Conflict: ``model_changed``: it is no longer what was seen.  Unavailable: ``unreadable_file``.
     """
-    return digest_of_model(tree, lambda entry: _read(tree, entry, None))
+    return digest_of_model(tree, lambda entry: _read(tree, entry, lambda piece: note and note(len(piece))))
 
 
-def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True) -> Digest:
+def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True, note: Callable[[int], object] | None = None) -> Digest:
     """Copy a model into the directory ``target``, under its own name; return the digest of what was written.
 
     When this returns, all of it is on disk for good.
 
-    Args:     read_only: nobody may write to the copy; else its owner may.
+    Args:     read_only: nobody may write to the copy; else its owner may.  note: told how many bytes each piece had.
     Raises:   as ``digest_model``; DiskFull: the copy may be there in parts; the space is looked for first.
     """
     need_space(target, tree.size_bytes)
@@ -130,7 +131,7 @@ def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True) -> Dige
         for directory in directories:
             directory.mkdir()
     modes = _READ_ONLY if read_only else _WRITABLE
-    digest = digest_of_model(tree, lambda entry: _copied(tree, entry, top / entry.path if entry.path else top, modes))
+    digest = digest_of_model(tree, lambda entry: _copied(tree, entry, top / entry.path if entry.path else top, modes, note))
     with disk_errors(target):
         for entry in tree.entries:
             if entry.kind == _LINK:
@@ -152,18 +153,26 @@ def digest_of_model(tree: ModelTree, content: Callable[[ModelEntry], str]) -> Di
     return Digest.of_document({"scheme": SCHEME, "name": tree.name, "kind": kind, "entries": entries})
 
 
-def _copied(tree: ModelTree, entry: ModelEntry, place: Path, modes: Mapping[str, int]) -> str:
+def _copied(
+    tree: ModelTree, entry: ModelEntry, place: Path, modes: Mapping[str, int], note: Callable[[int], object] | None
+) -> str:
     if entry.kind == _DIRECTORY:
         return ""
     with disk_errors(place.parent), place.open("xb") as out:
-        digest = _read(tree, entry, out.write)
+
+        def write(piece: bytes) -> None:
+            out.write(piece)
+            if note is not None:
+                note(len(piece))
+
+        digest = _read(tree, entry, write)
         os.fchmod(out.fileno(), modes[entry.kind])
         out.flush()
         os.fsync(out.fileno())
     return digest
 
 
-def _read(tree: ModelTree, entry: ModelEntry, take: Callable[[bytes], object] | None) -> str:
+def _read(tree: ModelTree, entry: ModelEntry, take: Callable[[bytes], object]) -> str:
     """Return the sha256 of a file's content, handing it to ``take`` piece by piece."""
     if entry.kind == _DIRECTORY:
         return ""
@@ -181,8 +190,7 @@ def _read(tree: ModelTree, entry: ModelEntry, take: Callable[[bytes], object] | 
                 break
             left -= len(piece)
             hasher.update(piece)
-            if take is not None:
-                take(piece)
+            take(piece)
     finally:
         os.close(descriptor)
     if left:

@@ -265,6 +265,9 @@ def test_no_arguments_show_the_help(cli: Cli) -> None:
         ("env show --name sklearn", "wardian env show sklearn"),
         ("shell -n sklearn -v 2 -- python -V", "wardian shell sklearn:2 -- python -V"),
         ("run -n sklearn -v 2 train.py", "wardian run -e sklearn:2 train.py"),
+        ("model create --name churn --path model", "wardian model create churn model"),
+        ("model register -n churn -v 3 -p model --run latest", "wardian model register churn model --run latest --version 3"),
+        ("model show -n churn -v 3", "wardian model show churn:3"),
     ],
 )
 def test_what_was_meant_is_the_hint(cli: Cli, typed: str, meant: str) -> None:

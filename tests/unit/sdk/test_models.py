@@ -13,7 +13,7 @@ import pytest
 from tests.builders import a_lock, an_environment
 from tests.support.jobs import a_configuration
 
-from wardian import Model, Run, Workspace
+from wardian import Event, Model, Run, Workspace
 from wardian.errors import Conflict, DiskFull, InvalidDefinition, InvalidInput, InvalidReference, NotFound, WardianError
 from wardian.run.configuration import RunEnvironment
 from wardian.run.record import Results
@@ -405,6 +405,17 @@ def test_models_without_records_are_told_and_stay(workspace: Workspace, tmp_path
         Workspace.open()
     assert caught.value.stable_code == "records_missing"
     assert model.path().read_text() == "1"
+
+
+def test_a_large_model_tells_how_far_it_is(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    workspace = Workspace.open(listener=heard.append)
+    with (tmp_path / "m").open("wb") as file:
+        file.truncate(70 << 20)
+    workspace.models.register(tmp_path / "m", "m")
+    assert (heard[0].kind, heard[0].text, heard[0].total) == ("phase", "keeping m, 73,400,320 bytes", 70 << 20)
+    done = [event.done for event in heard[1:]]
+    assert done == [16 << 20, 32 << 20, 48 << 20, 64 << 20]
 
 
 def test_a_record_is_json(workspace: Workspace) -> None:
