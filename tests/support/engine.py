@@ -193,10 +193,17 @@ class Scene:
     def remote(self) -> RemoteRuns:
         return RemoteRuns(self.store, self.runs_dir, lambda _: self.cluster.way)
 
-    def submit(self, *arguments: str, environ: dict[str, str] | None = None, needs: Any = None, **changes: Any) -> RunRecord:
+    def submit(
+        self,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        needs: Any = None,
+        carried: Mapping[str, Path] | None = None,
+        **changes: Any,
+    ) -> RunRecord:
         configuration = a_configuration(self.project, "train.py", *arguments, target="hpc", **changes)
         return hand_over(configuration, self.store, self.runs_dir, self.cluster.way, needs or self.cluster.needs,
-                         surroundings=Surroundings(environ=environ or {}))  # fmt: skip
+                         surroundings=Surroundings(environ=environ or {}), carried=carried)  # fmt: skip
 
     def submit_and_die(self, *, at: str) -> None:
         """Have another process submit, and end as by ``kill -9`` at that moment."""

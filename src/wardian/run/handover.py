@@ -13,8 +13,8 @@ from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianE
 from wardian.events import Event, Listener, silent
 from wardian.run.configuration import Resources, RunEnvironment, perhaps_secret
 from wardian.run.directory import RunDirectory
-from wardian.run.inputs import record_inputs
-from wardian.run.node.sheet import LOCK, PACKAGES, SECRETS, SHEET, SNAPSHOT, Secrets, Sheet
+from wardian.run.inputs import in_run_directory, move_in, record_inputs
+from wardian.run.node.sheet import INPUTS, LOCK, PACKAGES, SECRETS, SHEET, SNAPSHOT, Secrets, Sheet
 from wardian.run.place import OFFERED, Place
 from wardian.run.placed import PlacedRuns
 from wardian.run.record import FAILED, Results
@@ -29,7 +29,7 @@ from wardian.tools.disk import FileLock
 from wardian.tools.processes import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from wardian.run.configuration import RunConfiguration
     from wardian.run.record import InputRecord, RunRecord
@@ -98,11 +98,14 @@ def hand_over(
     surroundings: Surroundings | None = None,
     listener: Listener = silent,
     source: Path | None = None,
+    carried: Mapping[str, Path] | None = None,
 ) -> RunRecord:
     """Record ``configuration``, bring what it needs to the nodes, and give it to the engine; return the record, which is queued.
 
     Whatever happens to this process or to the answer, the run is one job: see ``offer``. If the engine does not answer, the run stays
     queued, its record says so, and whoever looks at it next asks again.
+
+    ``carried``, inputs of the configuration by name, are moved into the run's directory, and sent along with it.
 
     Raises:   WardianError: the run could not be handed over, and has ended as failed; ``details["run_id"]`` names the record.
     """
@@ -112,19 +115,21 @@ def hand_over(
     with interruptible() as signals:
         record = store.add(
             configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results,
+            placed=in_run_directory(runs_dir, carried or {}),
             place=lambda run_id: Place(way.kind, way.options, root, run_id, keeps=way.keeps),
         )  # fmt: skip
 
         directory = RunDirectory.of(runs_dir, record.id)
 
         def work() -> RunRecord:
+            move_in(record, carried or {})
             taken, digest = take_snapshot(record, tree, runs_dir)
             store.note(record.id, taken, digest)
             listener(Event("phase", "preparing", data={"run_id": record.id}))
             found = needs(record)
             notes = (*taken.notes, *found.notes)
             store.note(record.id, replace(taken, environment=found.environment, notes=notes))
-            has_secrets = send(way.carrier, record, configuration, found, variables, directory, around)
+            has_secrets = send(way.carrier, record, configuration, found, variables, directory, around, carried or ())
             signals.from_now_to_the_job()
             place = store.existing(record.id).place
             assert place is not None  # noqa: S101 - it was added with one
@@ -222,13 +227,18 @@ def check_elsewhere(
 
 def send(
     carrier: Carrier, record: RunRecord, configuration: RunConfiguration, needs: Needs, variables: Mapping[str, str], directory: RunDirectory,
-    around: Surroundings,
+    around: Surroundings, carried: Collection[str] = (),
 ) -> bool:  # fmt: skip
-    """Bring archives, agent and the run's own files to the nodes; the sheet comes last. Return whether there are secrets among them."""
-    there = carrier.have(sorted(needs.files))
-    carrier.send({path: str(here) for path, here in needs.files.items() if path not in there})
-    sheet, secrets = sheet_of(record.id, configuration, needs, variables, around)
-    place = Place("", {}, "", record.id).path
+    """Bring archives, agent and the run's own files to the nodes; the sheet comes last. Return whether there are secrets among them.
+
+    Args:     carried: the inputs that lie in the run's directory, and come along.
+    """
+    present = carrier.have(sorted(needs.files))
+    carrier.send({path: str(here) for path, here in needs.files.items() if path not in present})
+    place = Place("", {}, carrier.root, record.id).path
+    inputs = {name: Path(carrier.root, place, INPUTS, name) for name in carried}
+    there = replace(configuration, inputs={**configuration.inputs, **inputs})
+    sheet, secrets = sheet_of(record.id, there, needs, variables, around)
     with tempfile.TemporaryDirectory(prefix=".handover-", dir=directory.path) as scratch:
 
         def written(name: str, content: bytes) -> str:
@@ -237,7 +247,10 @@ def send(
             path.write_bytes(content)
             return str(path)
 
-        own = {f"{place}/{SNAPSHOT}": str(directory.snapshot)}
+        own = {
+            f"{place}/{SNAPSHOT}": str(directory.snapshot),
+            **{f"{place}/{INPUTS}/{name}": str(directory.inputs / name) for name in carried},
+        }
         if needs.lock is not None:
             own[f"{place}/{LOCK}"] = written(LOCK, needs.lock.encode())
         if has_secrets := bool(secrets.variables or secrets.arguments):

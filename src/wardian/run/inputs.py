@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
 from wardian.errors import InvalidInput, NotFound, Unavailable
+from wardian.run.directory import RunDirectory
 from wardian.run.record import InputRecord
+from wardian.tools.disk import disk_errors
 from wardian.workspace.clock import moment_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from wardian.run.configuration import RunConfiguration
+    from wardian.run.record import Results, RunRecord
 
 LOOKED_AT_FILES = 10_000  # of a directory: a data set may have millions
 
@@ -97,3 +103,25 @@ def _digest(path: Path) -> str:
     if path.is_file():
         return Digest.of_file(path)
     return tree_digest(path, limit_files=1 << 40, limit_bytes=1 << 60)
+
+
+def in_run_directory(
+    runs_dir: Path, carried: Mapping[str, Path]
+) -> Callable[[str, RunConfiguration, Results], tuple[RunConfiguration, Results]]:
+    """Return what names the ``carried`` inputs by their places in the directory of a run."""
+
+    def placed(run_id: str, configuration: RunConfiguration, results: Results) -> tuple[RunConfiguration, Results]:
+        places = {name: RunDirectory.of(runs_dir, run_id).inputs / name for name in carried}
+        inputs = {name: replace(found, path=str(places.get(name, found.path))) for name, found in results.inputs.items()}
+        return replace(configuration, inputs={**configuration.inputs, **places}), replace(results, inputs=inputs)
+
+    return placed
+
+
+def move_in(record: RunRecord, carried: Mapping[str, Path]) -> None:
+    """Move the ``carried`` inputs into the directory of a run, where its record says that they are."""
+    for name, path in carried.items():
+        place = record.configuration.inputs[name]
+        with disk_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)

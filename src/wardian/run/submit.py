@@ -12,7 +12,7 @@ from wardian.events import Event, Listener, silent
 from wardian.run.argument_secrets import named
 from wardian.run.configuration import Prepared
 from wardian.run.directory import RunDirectory
-from wardian.run.inputs import record_inputs
+from wardian.run.inputs import in_run_directory, move_in, record_inputs
 from wardian.run.job import Means, Taker, run_job
 from wardian.run.record import CANCELED, FAILED, PREPARING, Results, RunRecord
 from wardian.run.records import CancelAsked
@@ -71,14 +71,13 @@ def submit(
     )
     tree, results, variables = check(configuration, means, source)
     with interruptible() as signals:
-        placed = _in_place(means, carried or {})
+        placed = in_run_directory(means.runs_dir, carried or {})
         record = store.add(
             configuration, supervisor=identify(), takes_signals=signals.takes_signals, results=results, placed=placed
         )
 
         def work() -> RunRecord:
-            for name, path in (carried or {}).items():
-                _move(path, record.configuration.inputs[name])
+            move_in(record, carried or {})
             results, digest = take_snapshot(record, tree, means.runs_dir)
             preparing = store.advance(record.id, PREPARING, results=results, snapshot_digest=digest)
             return _carry_out(preparing, configuration.command, variables, prepare, means, signals)
@@ -174,25 +173,6 @@ def not_kept(command: Command) -> tuple[str, ...]:
         " sees arguments while a run is on, but not variables: `-V NAME` passes one of yours on"
     )
     return (note,)
-
-
-def _in_place(
-    means: Means, carried: Mapping[str, Path]
-) -> Callable[[str, RunConfiguration, Results], tuple[RunConfiguration, Results]]:
-    """Return what names the ``carried`` inputs by their places in the directory of a run."""
-
-    def placed(run_id: str, configuration: RunConfiguration, results: Results) -> tuple[RunConfiguration, Results]:
-        places = {name: RunDirectory.of(means.runs_dir, run_id).inputs / name for name in carried}
-        inputs = {name: replace(found, path=str(places.get(name, found.path))) for name, found in results.inputs.items()}
-        return replace(configuration, inputs={**configuration.inputs, **places}), replace(results, inputs=inputs)
-
-    return placed
-
-
-def _move(path: Path, place: Path) -> None:
-    with disk_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place)
 
 
 def take_snapshot(record: RunRecord, tree: SourceTree | None, runs_dir: Path) -> tuple[Results, Digest]:

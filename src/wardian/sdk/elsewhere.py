@@ -52,16 +52,20 @@ class Elsewhere:
         assert place is not None  # noqa: S101 - only such records come here
         return way_to(self._parts, place.kind, place.options, place.root)
 
-    def submit(self, version: EnvironmentVersion, configuration: RunConfiguration, source: Path | None = None) -> RunRecord:
+    def submit(
+        self, version: EnvironmentVersion, configuration: RunConfiguration, source: Path | None = None, carried: Mapping[str, Path] | None = None
+    ) -> RunRecord:  # fmt: skip
         """Hand a run over; return its record, which is queued, as a rule.
 
+        Args:     carried: inputs that came in a run's file, by name: they are moved into the run's directory, and travel with it.
         Raises:   what locking, fetching, the way to the nodes and the engine raise.
         """
         kind, options = kind_of(self._parts, configuration)
         way = way_to(self._parts, kind, options)
+        of_nodes = {name: path for name, path in configuration.inputs.items() if name not in (carried or {})}
         record = hand_over(
-            configuration, self._parts.runs, self._root, way, lambda _: self._needs(version, configuration, way),
-            surroundings=self._parts.surroundings, listener=self._parts.listener, source=source,
+            configuration, self._parts.runs, self._root, way, lambda _: self._needs(version, replace(configuration, inputs=of_nodes), way),
+            surroundings=self._parts.surroundings, listener=self._parts.listener, source=source, carried=carried,
         )  # fmt: skip
         return self.runs.cancel(record) if record.is_active and record.cancel_asked else record
 
@@ -73,12 +77,9 @@ class Elsewhere:
 
         ^C ends the run, if this waits for it; a process that is killed leaves it running.
 
-        Raises:   as ``submit``.  InvalidInput: ``inputs_not_there``: inputs that came in a run file are on this machine alone.
+        Raises:   as ``submit``.
         """
-        if carried:
-            raise InvalidInput(f"the inputs {', '.join(f'`{name}`' for name in carried)} came in the run's file, and nodes do not have them",
-                               code="inputs_not_there", hint="reproduce it on this machine, or give them by path with a run of its own")  # fmt: skip
-        record = self.submit(version, configuration, source)
+        record = self.submit(version, configuration, source, carried)
         if on_prepared is not None and not detach:
             place = record.place
             job = f"job {place.handle}" if place and place.handle else record.reason or record.state

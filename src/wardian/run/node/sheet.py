@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 # in the run's directory on the node side
-SHEET, SECRETS, LOCK, SNAPSHOT, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "log.txt"
+SHEET, SECRETS, LOCK, SNAPSHOT, INPUTS, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "inputs", "log.txt"
 STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
 SECRETS_FILE = (
     "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself

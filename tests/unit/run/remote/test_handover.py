@@ -13,6 +13,7 @@ from wardian.errors import Denied, InvalidInput, NotFound, Unavailable
 from wardian.run.configuration import Resources
 from wardian.run.node.sheet import Secrets, Sheet
 from wardian.run.place import OFFERED, TAKEN, Place
+from wardian.run.targets.remote import Standing
 from wardian.workspace.database import Database
 
 if TYPE_CHECKING:
@@ -72,6 +73,30 @@ def test_an_input_that_is_not_here_is_the_nodes_own(scene: Scene) -> None:
     assert "the input `data` is not on this machine: /scratch/data is taken for a path of the nodes" in record.results.notes
     sheet = Sheet.from_json((scene.cluster.directory(record.id) / "sheet.json").read_bytes())
     assert sheet.inputs["data"] == "/scratch/data"
+
+
+def test_inputs_that_came_in_a_file_travel_with_the_run(scene: Scene) -> None:
+    came = scene.place / "came"
+    (came / "set").mkdir(parents=True)
+    (came / "set/a.csv").write_text("1,2\n")
+    (came / "one").write_text("x")
+    elsewhere = Path("/on/the/nodes")
+    inputs = {"data": came / "set", "one": came / "one", "far": elsewhere}
+    record = scene.submit(inputs=inputs, carried={"data": came / "set", "one": came / "one"})
+    directory, here = scene.cluster.directory(record.id), scene.runs_dir / record.id
+    sheet = Sheet.from_json((directory / "sheet.json").read_bytes())
+    assert sheet.inputs == {"data": str(directory / "inputs/data"), "one": str(directory / "inputs/one"), "far": str(elsewhere)}
+    assert (directory / "inputs/data/a.csv").read_text() == "1,2\n"
+    assert (directory / "inputs/one").read_text() == "x"
+    assert record.configuration.inputs["data"] == here / "inputs/data"
+    assert record.results.inputs["data"].path == str(here / "inputs/data")
+    assert (here / "inputs/data/a.csv").exists()
+    assert list(came.iterdir()) == []
+    scene.cluster.node_ends(record.id)
+    scene.cluster.engine.say("1", Standing("ended", cause="exited", exit_code=0))
+    scene.remote.look_at(scene.store.get(record.id))
+    assert (here / "inputs/one").exists()
+    assert not directory.exists()
 
 
 def test_what_is_wrong_is_said_before_anything_is_recorded(scene: Scene) -> None:
