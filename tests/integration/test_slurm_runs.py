@@ -237,3 +237,26 @@ def test_two_submissions_at_once_from_two_processes_are_two_runs(cli: Cli) -> No
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     assert sorted(process.stdout.read() for process in processes if process.stdout) == ["hello 0\n", "hello 1\n"]
     assert os.listdir(cli.home / "nodes/runs") == []  # noqa: PTH208
+
+
+@pytest.mark.slow
+def test_what_runs_left_is_cleaned_while_one_goes_on(cli: Cli) -> None:
+    cli.write("slow.py", "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\nprint('done')\n")
+    assert on_slurm(cli, "-d", "slow.py").code == 0
+    run = newest(cli)["id"]
+    wait_until(lambda: cli.json("runs", "show", run)["state"] == "running", pause_s=0.2)
+    nodes = cli.home / "nodes"
+    (agent,) = (nodes / "agents").iterdir()
+    other = nodes / "agents" / ("0" * 64)
+    other.mkdir()
+    for path in (agent, other):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    plan = cli.json("gc", "-t", "hpc")
+    assert [item["name"] for item in plan["places"][0]["items"]] == [other.name]
+    assert plan["places"][0]["live"] == [run]
+    assert "1 removed" in cli.ok("gc", "-t", "hpc", "--older-than", "7d", "--apply").out
+    assert agent.exists()
+    assert not other.exists()
+    (nodes / "runs" / run / "snapshot/go").touch()
+    assert cli.json("runs", "wait", run)["state"] == "completed"
+    assert agent.name in cli.ok("gc", "-t", "hpc", "--json").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -167,3 +168,27 @@ def test_two_machines_share_a_run(cli: Cli, sshd: Sshd, tmp_path: Path) -> None:
     run = cli.json("runs", "show", "latest")
     assert (cli.home / "workspaces/default/runs" / run["id"] / "log.1.txt").read_text() == "1 2\n"
     sshd.hosts_of(options).close()
+
+
+@pytest.mark.slow
+def test_what_runs_left_is_cleaned_by_the_agent_there(cli: Cli, tmp_path: Path) -> None:
+    assert cli.json("gc", "-t", "big")["places"] == [
+        {"place": "127.0.0.1", "items": [], "freed_bytes": 0, "live": [], "silent": [], "trouble": "", "notes": []}
+    ]
+    cli.write("slow.py", "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\n")
+    assert there(cli, "-d", "slow.py").code == 0
+    run = cli.json("runs", "show", "latest")["id"]
+    wait_until((tmp_path / "there/runs" / run / "status.json").exists)
+    (agent,) = (tmp_path / "there/agents").iterdir()
+    other = tmp_path / "there/packages" / ("0" * 64)
+    other.mkdir(parents=True)
+    for path in (agent, other):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    done = cli.json("gc", "-t", "big", "--apply")["places"][0]
+    assert ([item["name"] for item in done["items"]], done["live"]) == ([other.name], [run])
+    assert agent.exists()
+    assert not other.exists()
+    (tmp_path / "there/runs" / run / "snapshot/go").touch()
+    assert cli.json("runs", "wait", run)["state"] == "completed"
+    gone = cli.run("gc", "-t", "podman")
+    assert "runs on this machine" in gone.err

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from wardian.prefix.cache import PrefixCache
 
 STALE_AFTER_S = 86_400.0  # a temporary file older than this belongs to nobody
-LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight", "unpacking", "unfinished-layer", "unfinished-model")
+LEFTOVERS = ("unfinished", "trash", "temporary", "staging", "flight", "unpacking", "unfinished-layer", "unfinished-model",
+             "unfinished-agent")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

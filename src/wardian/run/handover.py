@@ -14,7 +14,7 @@ from wardian.events import Event, Listener, silent
 from wardian.run.configuration import Resources, RunEnvironment, perhaps_secret
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import in_run_directory, move_in, record_inputs
-from wardian.run.node.sheet import INPUTS, LOCK, PACKAGES, SECRETS, SHEET, SNAPSHOT, Secrets, Sheet
+from wardian.run.node.sheet import INPUTS, LOCK, PACKAGES, SECRETS, SHEET, SNAPSHOT, USES, Secrets, Sheet, uses_json
 from wardian.run.place import OFFERED, Place
 from wardian.run.placed import PlacedRuns
 from wardian.run.record import FAILED, Results
@@ -233,9 +233,8 @@ def send(
 
     Args:     carried: the inputs that lie in the run's directory, and come along.
     """
-    present = carrier.have(sorted(needs.files))
-    carrier.send({path: str(here) for path, here in needs.files.items() if path not in present})
     place = Place("", {}, carrier.root, record.id).path
+    present = carrier.have(sorted(needs.files))
     inputs = {name: Path(carrier.root, place, INPUTS, name) for name in carried}
     there = replace(configuration, inputs={**configuration.inputs, **inputs})
     sheet, secrets = sheet_of(record.id, there, needs, variables, around)
@@ -247,7 +246,14 @@ def send(
             path.write_bytes(content)
             return str(path)
 
+        root = f"{carrier.root.rstrip('/')}/"
+        image = [needs.image.removeprefix(root)] if needs.image and needs.image.startswith(root) else []
+        uses = {f"{place}/{USES}": written(USES, uses_json([*needs.files, *image]))}
+        if missing := {path: str(here) for path, here in needs.files.items() if path not in present}:
+            carrier.send(uses)  # it may take long: whoever cleans there meanwhile is to know
+            carrier.send(missing)
         own = {
+            **uses,
             f"{place}/{SNAPSHOT}": str(directory.snapshot),
             **{f"{place}/{INPUTS}/{name}": str(directory.inputs / name) for name in carried},
         }

@@ -94,6 +94,9 @@ def copied(source: Path, target: Path, *, mode: int = 0o644) -> Path:
     return target
 
 
+HALF = ".half-"  # what is being made
+
+
 def ensure_copy(root: Path, name: str, complete: str, make: Callable[[Path], None]) -> Path:
     """Return the directory ``name`` below ``root``, which ``make`` fills if it is not there. It is complete or not there.
 
@@ -106,7 +109,7 @@ def ensure_copy(root: Path, name: str, complete: str, make: Callable[[Path], Non
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             _remove_unused(root)
-            half = Path(tempfile.mkdtemp(dir=root, prefix=".half-"))
+            half = Path(tempfile.mkdtemp(dir=root, prefix=HALF))
             try:
                 half.chmod(0o755)  # whoever runs it may be anybody
                 make(half)

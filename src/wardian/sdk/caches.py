@@ -53,6 +53,7 @@ def trash_directories(parts: Parts) -> tuple[Path, ...]:
         workspaces / ".trash",
         *of_workspaces,
         parts.cache / "trash",
+        parts.cache / "agents" / ".trash",
         parts.cache / "base-pythons" / "trash",
         parts.prefixes.root / "trash",
         parts.packages.root / "trash",
@@ -105,6 +106,8 @@ class Caches:
     @property
     def _beside(self) -> Sequence[Beside]:
         from wardian.prefix.portable import DIRECTORY, PortableCleaning
+        from wardian.sdk.agent_cleaning import AgentCleaning
+        from wardian.sdk.elsewhere import AGENTS
         from wardian.sdk.model_cleaning import ModelCleaning
         from wardian.sdk.uv_cleaning import UvCleaning
         from wardian.serving.overlay import OverlayCleaning
@@ -115,6 +118,7 @@ class Caches:
             PortableCleaning(self._parts.prefixes, self._parts.cache / DIRECTORY),
             OverlayCleaning(self._parts.overlays),
             ModelCleaning(self._parts.settings.home),
+            AgentCleaning(self._parts.cache / AGENTS, self._now),
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wardian.errors import WardianError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _USAGE = """usage: wardian-node exec --sheet FILE
        wardian-node exec --lock LOCK --packages DIRECTORY [--packages DIRECTORY]... [--cache DIRECTORY] -- CMD [ARG]...
+       wardian-node clean --root DIRECTORY --older-than SECONDS [--cache DIRECTORY] [--apply]
 """
 _WARDIAN_FAILED = 125
 
@@ -52,6 +53,22 @@ def become_command(
     become(Program(tuple(command), environment_variables(prepared, found), prepared), parts)
 
 
+def clean_directory(root: Path, *, older_than_s: float, cache: str = "", apply: bool = False) -> dict[str, Any]:
+    """Return what the node directory ``root`` and this node's cache could give back, or have; see ``wardian.run.node.clean``.
+
+    Args:     cache: as on sheets: with ``~`` and variables; empty: in ``root``.
+    """
+    import time
+
+    from wardian.bootstrap import node_parts
+    from wardian.run.node.clean import clean
+    from wardian.run.node.place import expanded
+
+    environ = dict(os.environ)
+    place = Path(expanded(cache, environ)) if cache else root / "cache"
+    return clean(root, node_parts(place, environ), older_than_s=older_than_s, now=time.time(), apply=apply)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be the agent: the same as ``wardian node exec``, with little to import."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -65,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _performed(given: Sequence[str]) -> int:
     if len(given) == 3 and given[:2] == ["exec", "--sheet"]:  # noqa: PLR2004
         return execute_sheet(Path(given[2]))
+    if given[:1] == ["clean"]:
+        return _cleaned(given[1:])
     options: dict[str, list[str]] = {"--lock": [], "--packages": [], "--cache": []}
     at = 1
     while at + 1 < len(given) and given[at] in options:
@@ -76,6 +95,25 @@ def _performed(given: Sequence[str]) -> int:
         return _WARDIAN_FAILED
     cache = Path(options["--cache"][-1]) if options["--cache"] else None
     become_command(Path(options["--lock"][0]), [Path(one) for one in options["--packages"]], command, cache=cache)
+
+
+def _cleaned(given: Sequence[str]) -> int:
+    import json
+
+    words = [word for word in given if word != "--apply"]
+    found = dict(zip(words[::2], words[1::2], strict=False))
+    if (
+        len(words) % 2
+        or found.keys() - {"--root", "--older-than", "--cache"}
+        or not found.get("--older-than", "").isdecimal()
+        or "--root" not in found
+    ):
+        sys.stderr.write(_USAGE)
+        return _WARDIAN_FAILED
+    document = clean_directory(Path(found["--root"]), older_than_s=float(found["--older-than"]), cache=found.get("--cache", ""),
+                               apply="--apply" in given)  # fmt: skip
+    sys.stdout.write(json.dumps(document))
+    return 0
 
 
 def _tell(event: Event) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wardian.bootstrap import Parts
+    from wardian.sdk.node_cleaning import Cleaned
 
 
 class TargetCollection:
@@ -63,7 +63,9 @@ class TargetCollection:
         if target.kind == LOCAL:
             return _machine()
         if target.kind == "spark":
-            return _spark(self._parts)
+            from wardian.run.targets.spark_findings import spark_findings
+
+            return [*spark_findings(target.options, self._parts.environ), *_machine()]
         if kind_named(target.kind).is_remote:
             from wardian.run.run_id import new_run_id
             from wardian.run.trying_out import try_out
@@ -71,6 +73,17 @@ class TargetCollection:
 
             return try_out(way_to(self._parts, target.kind, target.options), f"probe-{new_run_id()}")
         return self._engine(target.kind)
+
+    def clean(self, name: str, *, older_than_s: float, apply: bool = False) -> Sequence[Cleaned]:
+        """Return what the nodes' side of a target could give back, or, with ``apply``, has: one for each place.
+
+        What any run there needs stays, whoever submitted it, and what was asked for within ``older_than_s`` seconds, at least an hour.
+
+        Raises:   NotFound.  InvalidInput: ``no_nodes``: it has no nodes of its own.
+        """
+        from wardian.sdk.node_cleaning import clean_target
+
+        return clean_target(self._parts, name, older_than_s=older_than_s, apply=apply)
 
     def _engine(self, kind: str) -> Sequence[Finding]:
         try:
@@ -109,17 +122,3 @@ def _machine() -> list[Finding]:
     gpus = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
     text = f"{cpus} cpu{'s' if cpus != 1 else ''}, {memory / (1 << 30):.1f} GiB of memory, {gpus or 'no'} gpu{'s' if gpus != 1 else ''}"
     return [Finding("resources", True, text)]
-
-
-def _spark(parts: Parts) -> list[Finding]:
-    java = shutil.which("java", path=parts.environ.get("PATH"))
-    if java is None:
-        return [
-            Finding(
-                "java",
-                False,
-                "there is no `java`, which Spark needs",
-                "install a Java runtime, such as openjdk-17-jre-headless",
-            )
-        ]
-    return [Finding("java", True, java), *_machine()]

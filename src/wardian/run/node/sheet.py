@@ -10,13 +10,16 @@ from wardian.errors import InvalidInput, wrong_in
 from wardian.run.configuration import Command, Resources
 from wardian.run.file_names import to_document
 from wardian.run.node.kinds import FLAG, NUMBER, OBJECT, OR_NONE, TABLE, TEXT, TEXTS, WHOLE, read_document
+from wardian.small_file import read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 SCHEMA = 1
 # in the run's directory on the node side
 SHEET, SECRETS, LOCK, SNAPSHOT, INPUTS, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "inputs", "log.txt"
+USES = "uses.json"  # what of the node directory a run needs, besides the archives of its lock
 STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
 SECRETS_FILE = (
     "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself
@@ -38,6 +41,22 @@ _END_KINDS = {
 }  # fmt: skip
 _EXIT_CODES = {"timeout": 124, "failed": 125, "lost": 125, "not_executable": 126, "not_found": 127}  # semantics §6
 _CANCELED, _INTERRUPTED, _BY_SIGNAL = 143, 130, 128
+
+
+def uses_json(paths: Iterable[str]) -> bytes:
+    """Return what says which paths below the node directory a run needs."""
+    return json.dumps({"schema": SCHEMA, "uses": to_document(sorted(paths))}).encode()
+
+
+def read_uses(file: Path) -> list[str]:
+    """Return what ``uses_json`` wrote.
+
+    Raises:   InvalidInput: ``bad_uses``.  OSError.
+    """
+    found = read_document(read_small(file), {"uses": TEXTS}, SCHEMA, "list of what a run needs", "bad_uses")
+    if "uses" not in found:
+        raise InvalidInput(f"{file} does not say what its run needs", code="bad_uses")
+    return list(found["uses"])
 
 
 def of_rank(name: str, rank: int) -> str:

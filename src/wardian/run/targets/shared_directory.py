@@ -33,7 +33,13 @@ class SharedDirectory:
     def have(self, paths: Sequence[str]) -> set[str]:
         """Return which of ``paths`` are there already."""
         with self._errors():
-            return {path for path in paths if os.path.lexists(self._place(path))}
+            found = {path for path in paths if os.path.lexists(self._place(path))}
+            for kept in {
+                "/".join(PurePosixPath(path).parts[:2]) for path in found if PurePosixPath(path).parts[0] in _UNCHANGING
+            }:
+                with contextlib.suppress(OSError):  # whoever cleans sees that somebody has asked for it
+                    os.utime(f"{self.root}/{kept}", follow_symlinks=False)
+            return found
 
     def send(self, files: Mapping[str, str], *, private: bool = False) -> None:
         """Bring files and directories there, each whole or not at all. See ``Carrier.send``."""

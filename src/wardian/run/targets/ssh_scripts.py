@@ -219,9 +219,10 @@ tar -x -p -o -f - -C {half} || exit 1
 {puts}"""
 
 
-def have(places: Sequence[str]) -> str:
-    """Return what says the numbers of those places that are there."""
-    return (
+def have(places: Sequence[str], kept: Sequence[str] = ()) -> str:
+    """Return what says the numbers of those places that are there. Whoever cleans sees that somebody has asked for ``kept``."""
+    touch = f"touch -c {' '.join(quoted(place) for place in kept)} 2>/dev/null\n" if kept else ""
+    return touch + (
         "".join(
             f"{{ [ -e {quoted(place)} ] || [ -L {quoted(place)} ]; }} && echo {number}\n" for number, place in enumerate(places)
         )
