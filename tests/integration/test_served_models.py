@@ -128,12 +128,16 @@ def test_mlflow_model_without_mlflow(tmp_path: Path) -> None:
         assert "the environment has no mlflow" in server.mark["error"]
 
 
-@pytest.mark.parametrize("minor", ["3.9", "3.10", "3.12", "3.13"])
-def test_other_pythons(tmp_path: Path, minor: str) -> None:
+@pytest.mark.parametrize(
+    ("minor", "packages"),
+    [(minor, SERVER) for minor in ("3.9", "3.10", "3.12", "3.13")]
+    + [("3.9", ("starlette==0.27.0", "uvicorn==0.20.0", "anyio<4")), ("3.11", ("starlette==0.27.0", "uvicorn==0.20.0"))],
+)
+def test_other_pythons(tmp_path: Path, minor: str, packages: tuple[str, ...]) -> None:
     found = [path for version, path in installed_pythons() if version.startswith(f"{minor}.")]
     if not found:
         pytest.skip(f"no Python {minor} on this machine")
-    python = peer_python(f"served-{minor}", *SERVER, python=found[0])
+    python = peer_python(f"served-{minor}-{len(packages[0])}", *packages, python=found[0])
     script = "def init(): print('ready')\ndef run(data): return data[::-1]\n"
     with ScoringServer(tmp_path, script, python=python, workers=2) as server:
         assert server.score("abc").json == "cba"

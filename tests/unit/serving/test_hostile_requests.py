@@ -276,6 +276,30 @@ def test_slow_clients(tmp_path: Path) -> None:
             assert silent.is_closed()
 
 
+def test_bodies_of_all_requests_together(tmp_path: Path) -> None:
+    with ScoringServer(tmp_path, SCRIPT, max_held_bytes=150_000) as server, server.client() as first:
+        first.send(HEAD + b'Content-Length: 100000\r\n\r\n"')
+        wait_until(lambda: b"wardian_held_bytes 100000\n" in server.ask("GET", "/metrics").body)
+        for begun in (
+            b"Content-Length: 100000\r\n\r\n1",
+            b"Transfer-Encoding: chunked\r\n\r\n" + b"C350\r\n" + b"1" * 50_000 + b"\r\n1\r\n",
+        ):
+            refused, closed = raw(server, HEAD + begun)
+            assert (refused.status, refused.header("retry-after"), closed) == (503, "1", True)
+        first.send(b"x" * 99_998 + b'"')
+        assert first.read().status == 200
+        wait_until(lambda: b"wardian_held_bytes 0\n" in server.ask("GET", "/metrics").body)
+
+
+def test_answers_without_a_body(server: ScoringServer) -> None:
+    with server.client() as client:
+        for status in (204, 304):
+            body = json.dumps({"do": "response", "with": {"status": status}}).encode()
+            client.send(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            assert client.read().status == status
+        assert client.ask("GET", "/").body == b"Healthy", "nothing was left on the connection"
+
+
 def test_full_queue(tmp_path: Path) -> None:
     with ScoringServer(tmp_path, SCRIPT, max_queue=2) as server, ThreadPoolExecutor(8) as clients:
         running = clients.submit(do, server, "wait", "begun")

@@ -7,7 +7,9 @@ import json
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.jobs import wait_until
@@ -158,6 +160,56 @@ def test_inherited_socket_is_shared_and_accepts_only_once_ready(tmp_path: Path) 
             server.wait_for_mark()
         with Client(listener.getsockname()):  # the server is gone, the socket is not
             pass
+
+
+def test_no_request_fails_while_another_server_takes_over(tmp_path: Path) -> None:
+    script = "def init(): pass\ndef run(data): return %r\n"
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, ThreadPoolExecutor(4) as clients:
+        fd, where = listener.fileno(), listener.getsockname()
+        shared: dict[str, Any] = {"pass_fds": (fd,), "listen": {"fd": fd}}
+
+        def load() -> list[str]:
+            found, client = [], Client(where)
+            while not stop.is_set():
+                answer = client.ask("POST", "/score", b"1")
+                assert answer.status == 200
+                found.append(answer.json)
+                if answer.header("connection") == "close":
+                    client.close()
+                    client = Client(where)
+            client.close()
+            return found
+
+        with ScoringServer(tmp_path / "old", script % "old", **shared) as old:
+            loads = [clients.submit(load) for _ in range(4)]
+            with ScoringServer(tmp_path / "new", script % "new", **shared) as new:
+                assert old.stop() == 0
+                new.wait_for_log(message="request")
+                stop.set()
+                found = [one.result() for one in loads]
+    assert all(answers[-1] == "new" for answers in found)
+    assert {answer for answers in found for answer in answers} == {"old", "new"}
+
+
+def test_stopped_before_it_is_ready(tmp_path: Path) -> None:
+    script = "import time\nopen('begun', 'w').close()\ntime.sleep(600)\n"
+    with ScoringServer(tmp_path, script, wait=False) as server:
+        wait_for(tmp_path / "begun")
+        assert server.stop() == 0
+        assert not server.ready_path.exists()
+
+
+def test_log_as_text(tmp_path: Path) -> None:
+    script = "import logging\ndef init(): pass\ndef run(data):\n logging.getLogger('mine').warning('told %s', data)\n raise ValueError('why')\n"
+    with ScoringServer(tmp_path, script, log="text") as server:
+        server.ask("POST", "/score%0aforged", b"1")
+        server.score("x")
+        server.stop()
+    text = server.log_path.read_text()
+    assert "W told x  logger=mine request_id=" in text
+    assert "ValueError: why" in text
+    assert "\nforged" not in text
 
 
 def test_not_ready_yet(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ startup_timeout_s     300                              longest time for loading 
 drain_s               30                               longest time for answering what is open after SIGTERM
 max_body_bytes        104857600                        larger bodies are refused (413)
 max_queue             1000                             requests that may wait for a worker; more are refused (503)
+max_held_bytes        1073741824                       bodies of all requests together, from 64 KiB on; more are refused (503)
 max_connections       10000                            open connections; more are closed at once
 header_timeout_s      10                               longest time for the head of a request (408)
 body_timeout_s        30                               after that, a body must have come at 1 KiB/s or more (408)
@@ -66,6 +67,7 @@ from typing import Any, Mapping
 
 KINDS = ("script", "mlflow", "sklearn")
 DEFAULT_PORT = 5001
+_LARGEST_BODY = 2**32 - 1  # what a frame between front and worker can say
 _PREFIX = "WARDIAN_SERVE_"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _FROM_AZURE = {
@@ -79,6 +81,7 @@ _FROM_AZURE = {
 }
 _MINIMUM = {
     "workers": 1, "threads": 1, "timeout_s": 0.001, "startup_timeout_s": 0.001, "drain_s": 0, "max_body_bytes": 0, "max_queue": 1,
+    "max_held_bytes": 0,
     "max_connections": 1, "header_timeout_s": 0.001, "body_timeout_s": 0.001, "keepalive_s": 0, "max_requests": 0,
     "max_memory_bytes": 0, "max_output_bytes": 0,
 }  # fmt: skip
@@ -107,6 +110,7 @@ class Config:
     drain_s: float = 30.0
     max_body_bytes: int = 100 * 1024 * 1024
     max_queue: int = 1000
+    max_held_bytes: int = 1024 * 1024 * 1024
     max_connections: int = 10000
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
@@ -256,6 +260,8 @@ def _check(config: Config) -> None:
     for name, minimum in _MINIMUM.items():
         if getattr(config, name) < minimum:
             raise BadConfiguration(f"{name} must be at least {minimum:g}, not {getattr(config, name)}")
+    if config.max_body_bytes > _LARGEST_BODY:
+        raise BadConfiguration(f"max_body_bytes must be at most {_LARGEST_BODY}, not {config.max_body_bytes}")
     for key in config.keys:
         if not _KEY.fullmatch(key):
             raise BadConfiguration("keys must be sha256 in 64 lower-case hex digits, never the keys themselves")

@@ -21,6 +21,7 @@ _LINGER_S = 2.0
 _STUCK_S = 60.0  # a client that does not read its answer is left after that
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]")
+_RETRY = b"retry-after: 1\r\n"
 _JSON = b"content-type: application/json\r\n"
 
 
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_closes",
         "_got",
         "_head",
+        "_held",
         "_parts",
         "_paused",
         "_pumping",
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._head: Head | None = None
         self._parts: list[bytes] = []
         self._got = 0
+        self._held = 0  # bytes of the body, as far as it is counted
         self._chunks: Chunks | None = None
         self._closes = False
         self._pumping = False
@@ -90,6 +93,7 @@ class Connection(asyncio.Protocol):
         """The client has gone; its request, if it waits for a worker, is not worth starting."""
         del exc
         self.front.connections.discard(self)
+        self._hold(-self._held)
         if self.job is not None:
             self.job.gone = True
             self.job = None
@@ -197,6 +201,7 @@ class Connection(asyncio.Protocol):
         self._state, self._since = BODY, time.monotonic()
         self._parts, self._got = [], 0
         self._chunks = Chunks(front.config.max_body_bytes) if length is None else None
+        self._hold(length or 0)
         self._take_body(rest)
         return True
 
@@ -205,6 +210,7 @@ class Connection(asyncio.Protocol):
         assert head is not None
         self._got += len(data)
         if self._chunks is not None:
+            self._hold(len(data))
             rest = self._chunks.feed(data)
             if rest is None:
                 return
@@ -219,6 +225,14 @@ class Connection(asyncio.Protocol):
         self._chunks, self._parts, self._head = None, [], None
         self._buffer = rest
         self._asked(head, body)
+
+    def _hold(self, count: int) -> None:
+        """Count bytes that are kept for this request, on behalf of all connections."""
+        front = self.front
+        self._held += count
+        front.held_bytes += count
+        if count > 0 and front.held_bytes > front.config.max_held_bytes:
+            raise BadRequest(503, "The server holds as many bytes of requests as it may. Try again.")
 
     def _asked(self, head: Head, body: bytes) -> None:
         self._state, self._got = BUSY, 0
@@ -238,7 +252,7 @@ class Connection(asyncio.Protocol):
         if not self._closes and head is not None and head.minor == 0:
             connection = b"connection: keep-alive\r\n"
         length = b"" if status == 204 or status == 304 else b"content-length: %d\r\n" % len(body)  # noqa: PLR1714, PLR2004
-        if status == 204 or (head is not None and head.method == b"HEAD"):  # noqa: PLR2004 - no content
+        if not length or (head is not None and head.method == b"HEAD"):
             body = b""
         text = front.start_of(status) + headers + length + connection + b"\r\n"
         if len(body) < 65536:  # noqa: PLR2004 - small: one write is cheaper than a copy is dear
@@ -247,6 +261,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(text)
             self.transport.write(body)
         self.job = None
+        if self._held:
+            self._hold(-self._held)
         front.answered(self, head, status, elapsed_ms, len(body))
         self._state, self._got = HEAD, 0
         self._since = time.monotonic()
@@ -260,7 +276,7 @@ class Connection(asyncio.Protocol):
         self._closes = True
         self._state = BUSY
         self.request_id, self.run_ms = b"", None
-        self.answer(None, status, _JSON, error_body(message))
+        self.answer(None, status, _JSON + (_RETRY if status == 503 else b""), error_body(message))  # noqa: PLR2004
 
     def _end(self) -> None:
         """Close; what the client still sends is read and dropped for a while, else it would not see its answer."""

@@ -42,7 +42,11 @@ _STARTS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPS
 
 
 class TooLong(Exception):
-    """An id in a header is longer than ids may be; the message goes to the client."""
+    """An id in a header is longer than ids may be; the message goes to the client, and the header lines ``ids``."""
+
+    def __init__(self, message: str, ids: bytes):
+        super().__init__(message)
+        self.ids = ids
 
 
 class Front:
@@ -52,6 +56,7 @@ class Front:
         self.config = config
         self.connections: set[Connection] = set()
         self.draining = False
+        self.held_bytes = 0  # of bodies that are kept
         self._log = log
         self._metrics = metrics
         self._pool = pool
@@ -69,6 +74,7 @@ class Front:
         metrics.gauges["wardian_in_flight"] = ("Requests that workers work on.", lambda: pool.in_flight)
         metrics.gauges["wardian_waiting"] = ("Requests that wait for a worker.", lambda: len(pool.waiting))
         metrics.gauges["wardian_connections"] = ("Open connections.", lambda: len(self.connections))
+        metrics.gauges["wardian_held_bytes"] = ("Bytes of bodies that are kept.", lambda: self.held_bytes)
         metrics.gauges["wardian_workers_ready"] = ("Workers that are ready.", lambda: sum(w.ready for w in pool.workers))
 
     def connect(self, **_: Any) -> Connection:
@@ -111,7 +117,7 @@ class Front:
         try:
             ids = self._ids(connection, head.headers)
         except TooLong as error:
-            connection.answer(head, 431, _JSON + _NOT_FAILED + self._version + connection.request_id, error_body(str(error)))
+            connection.answer(head, 431, _JSON + _NOT_FAILED + error.ids, error_body(str(error)))
             return
         method, about = head.method, self._pool.about
         if method not in {b"POST", b"GET", b"OPTIONS", b"HEAD"}:
@@ -151,7 +157,7 @@ class Front:
         try:
             ids = self._ids(connection, head.headers)
         except TooLong as error:
-            connection.answer(head, 431, _JSON + _NOT_FAILED + self._version + connection.request_id, error_body(str(error)))
+            connection.answer(head, 431, _JSON + _NOT_FAILED + error.ids, error_body(str(error)))
             return
         if head.method == b"OPTIONS":
             connection.answer(head, 200, _HTML + b"allow: GET, HEAD, OPTIONS\r\n" + ids, b"")
@@ -173,7 +179,7 @@ class Front:
                 number >> 96, number >> 80 & 0xFFFF, number >> 68 & 0xFFF, number >> 52 & 0x3FFF | 0x8000, number & 0xFFFFFFFFFFFF,
             )  # fmt: skip
         elif len(request_id) > MAX_ID_CHARACTERS:
-            raise TooLong(f"x-request-id must not exceed {MAX_ID_CHARACTERS} characters")
+            raise TooLong(f"x-request-id must not exceed {MAX_ID_CHARACTERS} characters", self._version)
         connection.request_id = request_id
         lines = self._version + (b"x-request-id: %b\r\n" % request_id if request_id else b"")
         client_id = headers.get(b"x-ms-client-request-id", b"")
@@ -181,8 +187,7 @@ class Front:
         client_id = client_id or old_id
         old_id = old_id or client_id or request_id
         if len(old_id) > MAX_ID_CHARACTERS or len(client_id) > MAX_ID_CHARACTERS:
-            connection.request_id = b"x-request-id: %b\r\n" % request_id if request_id else b""
-            raise TooLong(f"x-ms-request-id and x-ms-client-request-id must not exceed {MAX_ID_CHARACTERS} characters")
+            raise TooLong(f"x-ms-request-id and x-ms-client-request-id must not exceed {MAX_ID_CHARACTERS} characters", lines)
         if old_id:
             lines += b"x-ms-request-id: %b\r\n" % old_id
         if client_id:
@@ -236,7 +241,7 @@ class Front:
         try:
             scope["wardian.ids"] = self._ids(connection, head.headers)
         except TooLong as error:
-            connection.answer(head, 431, _JSON + _NOT_FAILED + self._version + connection.request_id, error_body(str(error)))
+            connection.answer(head, 431, _JSON + _NOT_FAILED + error.ids, error_body(str(error)))
             return
         try:
             await self._application(scope, receive, send)
@@ -272,13 +277,13 @@ class Front:
         path = head.path.decode("latin-1") if head else "-"
         request_id = connection.request_id.decode("latin-1")
         run_ms = connection.run_ms
-        if not self._log.as_json:
-            self._log.write("info", f"{method} {path} {status} {elapsed_ms:.3f}ms {size}", request_id=request_id or None)
-            return
-        if not (path.isalnum() or path[1:].isalnum()):
+        if not path[1:].isalnum():  # decoded, it may have any character
             path = json.dumps(path)[1:-1]
         if not request_id.replace("-", "").isalnum():
             request_id = json.dumps(request_id)[1:-1]
+        if not self._log.as_json:
+            self._log.write("info", f"{method} {path} {status} {elapsed_ms:.3f}ms {size}", request_id=request_id or None)
+            return
         run = "" if run_ms is None else f', "run_ms": {run_ms:.3f}'
         self._log.raw(
             (

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -95,6 +96,7 @@ async def _serve(config: Config, log: Log, log_fd: int, listener: socket.socket,
     front = Front(config, log, metrics, pool, application(config, metrics, pool))
     server = Server(front, listener, shared=shared)
     control = _control(config, listener, front, pool, metrics)
+    asyncio.get_running_loop().set_exception_handler(partial(_failed, log))
     looking = asyncio.ensure_future(_look(front, config))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
@@ -128,6 +130,16 @@ async def _serve(config: Config, log: Log, log_fd: int, listener: socket.socket,
             await starting
         if control is not None:
             control.close()
+
+
+def _failed(log: Log, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what failed in a callback of the event loop."""
+    del loop
+    error, message = context.get("exception"), str(context.get("message"))
+    if error is None:
+        log.write("error", message)
+    else:
+        log.failure(f"{message}: {type(error).__name__}: {error}", error)
 
 
 def _control(config: Config, listener: socket.socket, front: Front, pool: Any, metrics: Any) -> Control | None:
