@@ -39,6 +39,17 @@ def test_a_run_works_with_closed_descriptors(cli: Cli, closed: str) -> None:
     assert [run["state"] for run in cli.json("runs", "list")["runs"]] == ["completed"]
 
 
+def test_an_empty_name_of_a_target_is_not_this_machine(cli: Cli) -> None:
+    done = cli.run("run", "-t", "", "-r", "requirements.txt", "--", "true")
+    assert done.code == 125
+    assert "is not the name of a target" in done.err
+
+
+def test_all_outputs_are_counted(cli: Cli) -> None:
+    done = cli.ok("run", "-r", "requirements.txt", "--", "sh", "-c", "cd outputs; for i in $(seq 1001); do : >$i; done")
+    assert "(1001 files)" in done.err
+
+
 def test_lists_work_with_closed_descriptors(cli: Cli) -> None:
     words = " ".join(f"'{word}'" for word in cli.argv("env", "list"))
     done = subprocess.run(

@@ -22,7 +22,7 @@ from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 from wardian.run.configuration import Resources
 from wardian.run.node.sheet import NodeEnd, Secrets
 from wardian.run.run_id import new_run_id
-from wardian.run.targets.remote import ENDED, RUNNING, Task
+from wardian.run.targets.remote import ENDED, RUNNING, SILENT, Task
 from wardian.run.targets.ssh import SshTarget
 from wardian.run.targets.ssh_carrier import SshCarrier
 from wardian.run.targets.ssh_connection import SshHosts
@@ -91,6 +91,16 @@ def test_who_has_another_key_is_not_let_in(server: Sshd, tmp_path: Path) -> None
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     error = refused(server, identity=str(tmp_path / "other"))
     assert (type(error), error.stable_code) == (Denied, "ssh_denied")
+
+
+def test_a_connection_that_is_kept_lets_nobody_in_who_is_known_otherwise(server: Sshd, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {(tmp_path / 'other.pub').read_text()}")
+    with server.hosts() as hosts:
+        assert hosts.ask("127.0.0.1", "echo in").out == b"in\n"
+        for options in ({"known_hosts": str(tmp_path / "known")}, {"identity": str(tmp_path / "other")}):
+            with pytest.raises(Denied):
+                server.hosts_of(server.options(**options)).ask("127.0.0.1", "echo in")
 
 
 def test_a_host_that_is_down_cannot_be_reached(tmp_path: Path) -> None:
@@ -356,6 +366,33 @@ def test_tasks_are_spread_over_machines_and_one_that_is_down_gets_none(three: Ss
     assert [(tmp_path / "runs" / f"r{number}/made").read_text() for number in range(2)] == ["x\n", "x\n"]
     with pytest.raises(Unavailable, match="c"):
         target.submit(a_task(tmp_path / "runs/n", "true", resources=Resources(nodes=3)))
+
+
+def test_files_go_to_the_machines_that_answer(three: SshHosts, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    shared, own, root = "packages/d/x", f"runs/{RUN_ID}/log.txt", tmp_path / "root"
+    carrier = SshCarrier(three, str(root))
+    assert carrier.have([shared, own]) == set()
+    carrier.send({shared: str(tmp_path / "file")})
+    carrier.send({own: str(tmp_path / "file")})
+    assert carrier.have([shared, own]) == {shared, own}
+    assert carrier.fetch(f"runs/{RUN_ID}", str(tmp_path / "home")) == []
+    carrier.remove(f"runs/{RUN_ID}")
+    assert not (root / "runs" / RUN_ID).exists()
+    with pytest.raises(Unavailable, match="c cannot be reached"):
+        carrier.remove(f"runs/{new_run_id()}")
+    assert SshCarrier(three).root.endswith("/.wardian")
+
+
+def test_a_machine_that_does_not_answer_hides_no_task_of_the_others(three: SshHosts, tmp_path: Path) -> None:
+    target = SshTarget(three)
+    handle, lost = target.submit(a_task(tmp_path / "t", "exit 3")), f"c:{tmp_path}/u"
+    ended(target, handle)
+    found = target.standings([handle, lost])
+    assert (found[handle].exit_code, found[lost].state) == (3, SILENT)
+    assert "cannot be reached" in found[lost].reason
+    with pytest.raises(Unavailable):
+        target.standings([lost])
 
 
 def test_several_nodes_run_it_once_each(three: SshHosts, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def _asked_for(
 
     configuration = configuration_of(words, options, lambda reference: session.workspace.models.get(reference).path())
     version = version_for(session.workspace.environments, configuration, options)
-    if not options["target"]:
+    if options["target"] is None:
         configuration = replace(configuration, target=session.workspace.runs.usual_target(version))
     return version, configuration
 
@@ -145,5 +145,5 @@ def say_ended(session: Session, found: Run) -> None:
     if record.state != "completed" and record.code != "exited":
         session.say(f"run {record.id} {record.state}: {record.reason}")
     if record.results.outputs:
-        count = len(record.results.outputs)
+        count = record.results.output_files
         session.say(f"outputs: {found.output_directory} ({count} file{'s' if count != 1 else ''}) · run {record.id}")

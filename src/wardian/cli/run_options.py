@@ -40,7 +40,7 @@ def configuration_of(words: tuple[str, ...], options: Mapping[str, Any], model_p
         inputs=_inputs(options["inputs"], model_path),
         variables=variables_of(options["variables"]),
         experiment=options["experiment"],
-        target=options["target"] or "local",
+        target="local" if options["target"] is None else options["target"],
         timeout_s=duration_s(options["timeout"]),
         resources=Resources(
             cpus=options["cpus"], memory_bytes=memory(options["memory"]), gpus=options["gpus"], nodes=options["nodes"]

@@ -92,8 +92,9 @@ class Command:
 
     def argv(self, python: str) -> tuple[str, ...]:
         """Return program and arguments, run by the interpreter ``python`` where that is needed."""
+        script = f"./{self.name}" if self.name.startswith("-") else self.name  # it is no option
         head = {
-            "script": (*(self.runner or (python,)), self.name),
+            "script": (*(self.runner or (python,)), script),
             "module": (python, "-m", self.name),
             "program": (self.name,),
         }[self.kind]

@@ -29,6 +29,7 @@ _OF_THE_ENGINE = (
     "node_lost",
     "preempted",
 )  # causes that a node takes for somebody's wish, or a signal
+_CANCELING = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Verdict:
     signal: int | None = None
 
 
+def is_doubtful(record: RunRecord, end: NodeEnd) -> bool:
+    """Return whether the node's word alone does not say why the run ended: it saw a signal that nobody here had asked for."""
+    return not record.cancel_asked and (end.cause == "stopped" or (end.cause == "exited" and end.signal in _CANCELING))
+
+
 def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None, last_words: str = "") -> Verdict | None:
     """Return how the run ended; None: it has not, as far as is known.
 
@@ -50,6 +56,13 @@ def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None
     Args:     standing: the engine's word; None: it was not asked.  last_words: what engine and agent said at last, where the node's word is missing.
     """
     ended = standing is not None and standing.state == remote.ENDED
+    if (
+        end is not None
+        and standing is not None
+        and standing.state in (remote.RUNNING, remote.SILENT)
+        and is_doubtful(record, end)
+    ):
+        return None  # whoever sent the signal is about to say why
     if end is not None:
         return _of_node(record, standing if ended else None, end)
     if standing is None or (not ended and standing.state != remote.UNKNOWN):
@@ -95,13 +108,10 @@ def waiting_words(record: RunRecord, standing: Standing) -> str:
     return standing.reason if standing.state == remote.RUNNING else ""
 
 
-_CANCELING = (signals.SIGTERM, signals.SIGKILL, signals.SIGINT)
-
-
 def _of_node(record: RunRecord, standing: Standing | None, end: NodeEnd) -> Verdict:
     code = end.code if _CODE.fullmatch(end.code) else end.cause if _CODE.fullmatch(end.cause) else "lost"
     stopped = end.cause == "stopped"
-    was_killed = end.cause == "exited" and end.signal == signals.SIGKILL
+    was_killed = end.cause == "exited" and end.signal in (signals.SIGKILL, signals.SIGTERM)
     if standing is not None and not record.cancel_asked and standing.cause in _OF_THE_ENGINE and (stopped or was_killed):
         state, code, words = _WORDS[standing.cause]
         return Verdict(state, code, f"{words} ({standing.reason}{_on(standing)})", end.exit_code, end.signal)
@@ -109,7 +119,14 @@ def _of_node(record: RunRecord, standing: Standing | None, end: NodeEnd) -> Verd
     asked = bool(record.cancel_asked) or (standing is not None and standing.cause == "canceled")
     if stopped or (asked and end.cause == "exited" and end.signal in _CANCELING):
         state = "running" if end.began else "preparing"
-        reason = end.reason if stopped and end.reason else f"{_asked(record)} while {state}"
+        there = (
+            ""
+            if record.cancel_asked or standing is None
+            else " at the engine"
+            if standing.cause == "canceled"
+            else " on its node"
+        )
+        reason = end.reason if stopped and end.reason and not there else f"{_asked(record)}{there} while {state}"
         return Verdict(CANCELED, _asked(record), reason, end.exit_code, end.signal)
     if end.cause == "exited" and end.exit_code == 0 and end.signal is None:
         return Verdict(COMPLETED, "exited", "", 0)

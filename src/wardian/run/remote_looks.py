@@ -14,7 +14,7 @@ from wardian.run.homecoming import bring_files, bring_log, last_words, with_file
 from wardian.run.node.sheet import ENDED, STATUS, NodeEnd, NodeStatus
 from wardian.run.place import HOME, OFFERED, TAKEN
 from wardian.run.placed import PlacedRuns
-from wardian.run.reconciling import progress_of, verdict_of, waiting_words
+from wardian.run.reconciling import is_doubtful, progress_of, verdict_of, waiting_words
 from wardian.run.record import RUNNING
 from wardian.run.targets import remote
 
@@ -47,7 +47,7 @@ class RemoteLooks:
         self._reach = reach
         self.listener = listener
         self._ways: dict[tuple[object, ...], Way] = {}
-        self._silent: set[str] = set()
+        self._silent: set[tuple[str, str]] = set()
 
     def get(self, run_id: str) -> RunRecord:
         """Return a record as it is written."""
@@ -113,6 +113,8 @@ class RemoteLooks:
                     or (standing.state == remote.RUNNING and one.state != RUNNING)
                 ):
                     self._note(one, place, way, standing)
+                elif standing.state == remote.SILENT:
+                    self._silence([one], standing.reason, "engine_unavailable", standing.node)
                 else:
                     self.placed.say(one.id, waiting_words(one, standing))
         except (
@@ -121,19 +123,17 @@ class RemoteLooks:
             NotFound,
             InvalidInput,
         ) as error:  # the last two: the kind or the options are of another Wardian
-            target = records[0].configuration.target
-            words = f"`{target}` cannot be asked: {error.message}"
-            for one in records:
-                self.placed.say(one.id, words)
-            if target not in self._silent:
-                self._silent.add(target)
-                self.listener(
-                    Event(
-                        "warning",
-                        f"{words}; its runs are shown as they were",
-                        data={"target": target, "code": error.stable_code},
-                    )
-                )
+            self._silence(records, error.message, error.stable_code)
+
+    def _silence(self, records: Sequence[RunRecord], why: str, code: str, node: str = "") -> None:
+        """Say that runs are shown as they were: in their records, and once aloud."""
+        target = records[0].configuration.target
+        words = f"`{target}` cannot be asked: {why}"
+        for one in records:
+            self.placed.say(one.id, words)
+        if (target, node) not in self._silent:
+            self._silent.add((target, node))
+            self.listener(Event("warning", f"{words}; its runs are shown as they were", data={"target": target, "code": code}))
 
     def _offer_again(self, records: Sequence[RunRecord], way: Way) -> list[RunRecord]:
         """Finish what a process began that was killed, or that got no answer; return the records as they are then."""
@@ -155,6 +155,8 @@ class RemoteLooks:
     def _note(self, record: RunRecord, place: Place, way: Way, standing: Standing | None) -> None:
         """Write down what is known of one run; its end, if it has ended."""
         end = self._read(way, f"{place.path}/{ENDED}", NodeEnd.from_json)
+        if standing is None and end is not None and is_doubtful(record, end):
+            standing = way.target.standings([place.handle])[place.handle]
         words = ""
         if end is None and standing is not None and standing.state in (remote.ENDED, remote.UNKNOWN):
             words = last_words(way.carrier, f"{place.path}/{ENGINE_LOG}")

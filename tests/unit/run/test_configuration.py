@@ -41,6 +41,10 @@ def test_a_written_configuration_is_read_back_without_its_secrets(configuration:
     assert RunConfiguration.from_document(document) == configuration.without_secrets()
 
 
+def test_a_script_whose_name_begins_as_an_option_does_is_none() -> None:
+    assert Command("script", "-x.py", ("-y",)).argv("/python") == ("/python", "./-x.py", "-y")
+
+
 def test_the_three_kinds_of_commands() -> None:
     assert Command("script", "a b.py", ("-x", "1")).argv("/env/bin/python") == ("/env/bin/python", "a b.py", "-x", "1")
     assert Command("module", "pkg.train").argv("/env/bin/python") == ("/env/bin/python", "-m", "pkg.train")

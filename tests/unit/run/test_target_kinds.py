@@ -58,13 +58,22 @@ def test_a_run_does_not_say_what_is_the_targets() -> None:
     assert "is an option of the target `cluster`, not of one of its runs" in refusal({"place": "/x"}, of_run=True).message
 
 
-@pytest.mark.parametrize("value", ["ghp_" + "a1B2" * 9, "https://me:hunter2@host/x"])
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJlc2ln"
+
+
+@pytest.mark.parametrize("value", ["ghp_" + "a1B2" * 9, "https://me:hunter2@host/x", JWT, f"SLURM_JWT={JWT}"])
 def test_a_secret_is_never_an_option(value: str) -> None:
     for name in ("queue", "login"):
         error = refusal({"place": "/shared", name: value})
         assert error.stable_code == "secret_in_option"
         assert value not in error.message
         assert error.hint == "`wardian secret set NAME` keeps it; then `--option login=NAME`"
+
+
+def test_what_should_be_the_name_of_a_secret_is_not_shown() -> None:
+    error = refusal({"place": "/shared", "login": "hunter2 and more"})
+    assert error.stable_code == "bad_target_option"
+    assert "hunter2" not in error.message
 
 
 def test_names_of_targets() -> None:

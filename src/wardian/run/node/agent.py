@@ -20,7 +20,7 @@ from wardian.run.node.others import Others, as_ours
 from wardian.run.node.place import NodePlace
 from wardian.run.node.prepare import prepare_in_image, prepare_lock, prepare_observed
 from wardian.run.node.ranks import Rank, engine_attempt, rank_of
-from wardian.run.node.sheet import AGENTS, SECRETS_FILE, NodeEnd, Secrets
+from wardian.run.node.sheet import AGENTS, RELEASED, SECRETS_FILE, NodeEnd, Secrets
 from wardian.run.node.watch import NodeWatch
 from wardian.run.record import RUNNING, RunRecord
 from wardian.run.signals import interruptible
@@ -98,8 +98,14 @@ class _Attempt:
         end = self._carried_out()
         if self.watch is not None and not self.watch.fenced and self.rank.of > 1:
             end = self._with_others(end, self.watch)
+        goes_on = self._may_go_on(end)
         if self.watch is not None:
-            self.watch.close()
+            self.watch.close(RELEASED if goes_on else "")
+        if goes_on:
+            self.means.listener(
+                Event("notice", f"attempt {self.claim.attempt} was told to end; how the run ends is its engine's to say")
+            )
+            return end.process_exit_code
         if (self.watch is not None and self.watch.fenced) or self.claim.is_lost_for_good():
             self.means.listener(Event("notice", f"attempt {self.claim.attempt} ends: another one has the run"))
             said = self.place.of(0).read_end()
@@ -112,6 +118,15 @@ class _Attempt:
         except WardianError as error:  # the exit code still says it
             self.means.listener(Event("warning", f"how the run ended could not be written: {error.message}"))
         return end.process_exit_code
+
+    def _may_go_on(self, end: NodeEnd) -> bool:
+        """Return whether an engine that may start the run again has told this start to end: then only the engine knows if it will."""
+        by_signal = end.cause == "stopped" or (
+            end.cause == "exited" and end.signal is not None and bool(self.signals.stop.cause)
+        )
+        if not self.sheet.may_restart or not by_signal or self.place.cancel.exists() or self.claim.is_lost():
+            return False
+        return self.watch is None or self.watch.failed_rank is None
 
     def _carried_out(self) -> NodeEnd:
         """Return how it went; nothing is raised."""

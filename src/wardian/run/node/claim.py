@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wardian.run.node.sheet import ENDED, NodeStatus
+from wardian.errors import InvalidInput
+from wardian.run.node.sheet import ENDED, RELEASED, NodeStatus
 from wardian.small_file import read_small
 from wardian.tools import processes
 from wardian.tools.disk import disk_errors
@@ -79,7 +80,12 @@ def take(place: NodePlace, *, attempt: int, heartbeat_s: float, on_wait: Callabl
         if place.rank and (end := place.read_end()) is not None and end.attempt >= attempt:
             return end
         last = highest(place)
-        if last == 0 or _is_gone(place, last) or time.monotonic() - since > BEATS_MISSED * heartbeat_s:
+        if (
+            last == 0
+            or _is_released(place, last)
+            or _is_gone(place, last)
+            or time.monotonic() - since > BEATS_MISSED * heartbeat_s
+        ):
             number = max(last + 1, attempt)
             if _claim(place, number):
                 return Claim(place, number, before=last)
@@ -151,6 +157,15 @@ def _is_gone(place: NodePlace, number: int) -> bool:
                 processes.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     return True
+
+
+def _is_released(place: NodePlace, number: int) -> bool:
+    """Return whether the attempt has said itself that it is over, and the run is not."""
+    try:
+        status = NodeStatus.from_json(_status(place))
+    except InvalidInput:
+        return False
+    return (status.state, status.attempt) == (RELEASED, number)
 
 
 def _status(place: NodePlace) -> bytes:

@@ -21,6 +21,7 @@ SCHEMA = 1
 SHEET, SECRETS, LOCK, SNAPSHOT, INPUTS, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "inputs", "log.txt"
 USES = "uses.json"  # what of the node directory a run needs, besides the archives of its lock
 STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
+RELEASED = "released"  # how a start stands that its engine has ended, while the engine may start the run again
 SECRETS_FILE = (
     "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself
 )
@@ -171,7 +172,7 @@ class NodeStatus:
     """How a run stands on its node: ``status.json``, written over in place every few seconds while its agent is alive.
 
     Attributes:
-        state: ``preparing`` | ``running`` | ``ending``.
+        state: ``preparing`` | ``running`` | ``ending`` | ``released``.
         attempt: which of the engine's starts.  beat: counts up: an agent is alive when it changes.
         at: RFC 3339, by the node's clock.  node: its host name.
         process: the agent's (``ProcessIdentity.as_document``).

@@ -115,7 +115,9 @@ class NodeWatch:
         """Say that the job is gone."""
         self._beat.say("ending")
 
-    def close(self) -> None:
-        """See to it that what the job wrote is on the disk."""
+    def close(self, said: str = "") -> None:
+        """See to it that what the job wrote is on the disk. ``said``: how far the run is, for others."""
         self.log.close(durable=True)
+        if said:
+            self._beat.say(said)
         self._beat.close()

@@ -124,7 +124,8 @@ def check_options(kind: TargetKind, options: Mapping[str, str], target: str, *, 
                                code="secret_in_option", hint=_secret_hint(kind))  # fmt: skip
         grammar = SECRET_NAME.pattern if option.is_secret_name else option.grammar
         if not re.fullmatch(grammar, value):
-            raise InvalidInput(f"`{name}={value[:80]}` is no value for the target `{target}`: {option.text}", code="bad_target_option",
+            shown = f"{name}=…" if option.is_secret_name else f"{name}={value[:80]}"
+            raise InvalidInput(f"`{shown}` is no value for the target `{target}`: {option.text}", code="bad_target_option",
                                hint=f"such as `{name}={option.example}`" if option.example else None)  # fmt: skip
     if not of_run:
         for name in kind.required:

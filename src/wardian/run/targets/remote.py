@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from wardian.run.configuration import Resources
 
-WAITING, RUNNING, ENDED, UNKNOWN = "waiting", "running", "ended", "unknown"
+WAITING, RUNNING, ENDED, UNKNOWN, SILENT = "waiting", "running", "ended", "unknown", "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Standing:
 
     Attributes:
         state: ``waiting`` (queued, held, its image being pulled) | ``running`` | ``ended`` | ``unknown``: the engine has forgotten it,
-            or never had it.
+            or never had it | ``silent``: the part of the engine that has it does not answer, while others do; ``reason`` has its words.
         reason: in the engine's words: why it waits, or why it ended (``Resources``, ``NODE_FAIL``, ``ImagePullBackOff: …``).
         cause: of an ended one: ``exited`` | ``canceled`` | ``timeout`` | ``out_of_memory`` | ``node_lost`` | ``preempted`` | ``not_started``.
         exit_code, signal: of an ended one, where the engine knows; the agent's own word, where there is one, comes first.

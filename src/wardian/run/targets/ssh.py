@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import InvalidInput, Unavailable, WardianError
 from wardian.run.targets import ssh_scripts as scripts
-from wardian.run.targets.remote import ENDED, RUNNING, UNKNOWN, WAITING, Finding, Standing
+from wardian.run.targets.remote import ENDED, RUNNING, SILENT, UNKNOWN, WAITING, Finding, Standing
 from wardian.run.targets.ssh_carrier import Load, loads
 from wardian.run.targets.ssh_options import HOSTS
 
@@ -114,9 +114,15 @@ class SshTarget:
             return self._hosts.ask(host, scripts.STANDINGS, lines.encode(errors="surrogateescape"))
 
         of: dict[str, dict[int, Standing]] = {}
-        for host, said in self._hosts.ask_all(ask, list(asked)).items():
+        answers = self._hosts.ask_all(ask, list(asked))
+        some_answer = any(not isinstance(said, WardianError) for said in answers.values())
+        for host, said in answers.items():
             if isinstance(said, WardianError):
-                raise said
+                if not some_answer or not isinstance(said, Unavailable):
+                    raise said
+                for handle, rank, _ in asked[host]:
+                    of.setdefault(handle, {})[rank] = Standing(SILENT, said.message, node=host)
+                continue
             for line in said.out.decode(errors="replace").splitlines():
                 number, *words = line.split()
                 if len(words) == 3 and number.isdecimal() and int(number) < len(asked[host]):  # noqa: PLR2004
@@ -230,7 +236,7 @@ def _standing(host: str, said: str, code_text: str, why: str) -> Standing:
 def _together(ranks: Mapping[int, Standing]) -> Standing:
     """Return how a task on several nodes stands: it runs while one of them does, and has failed when one has."""
     found = [ranks[rank] for rank in sorted(ranks)]
-    for state in (RUNNING, WAITING):
+    for state in (RUNNING, WAITING, SILENT):
         for standing in found:
             if standing.state == state:
                 return standing

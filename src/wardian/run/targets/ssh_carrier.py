@@ -10,7 +10,7 @@ import tarfile
 import time
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from wardian.errors import InvalidInput, NotFound, Unavailable, WardianError
 from wardian.run.node.sheet import AGENTS, IMAGES, PACKAGES, RUNS
@@ -19,11 +19,12 @@ from wardian.run.targets.bring_home import unpack_home
 from wardian.tools.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from wardian.run.configuration import Resources
     from wardian.run.targets.ssh_connection import Said, SshHosts
 
+T = TypeVar("T")
 _BATCH_BYTES = 64 << 20  # what arrives at once: a connection that is cut costs no more
 _FACTS = 5  # words of a line
 _INLINE_BYTES, _HEADER_BYTES = (
@@ -55,35 +56,39 @@ class SshCarrier:
         self._hosts.hurry()  # whoever asks where it is has more questions
         if self._root is not None:
             return self._root.rstrip("/")
-        home = self._hosts.ask(self._hosts.names[0], scripts.HOME).out.decode(errors="replace").strip()
+        host, said = next(iter(self._of_any(lambda host: self._hosts.ask(host, scripts.HOME)).items()))
+        home = said.out.decode(errors="replace").strip()
         if not home.startswith("/") or "\n" in home:
             raise Unavailable(
-                f"{self._hosts.names[0]} says that your home is `{home[:100]}`",
+                f"{host} says that your home is `{home[:100]}`",
                 code="ssh_failed",
                 hint="`--option directory=…`",
             )
         return f"{home.rstrip('/')}/.wardian"
 
     def have(self, paths: Sequence[str]) -> set[str]:
-        """Return which of ``paths`` are there already: on all machines, or, of a run, on its own."""
+        """Return which of ``paths`` are there already: on all machines that answer, or, of a run, on its own."""
         for path in paths:
             self._place(path)
         found = set(paths)
-        for host, concerned in self._by_host(paths).items():
-            found -= set(concerned) - self._have(host, concerned)
+        for concerned, there in self._each(self._by_host(paths), self._have):
+            found -= set(concerned) - there
         return found
 
     def send(self, files: Mapping[str, str], *, private: bool = False) -> None:
         """Bring files and directories there, each whole or not at all; what has arrived when a connection is lost stays there."""
         for path in files:
             self._place(path)
-        for host, concerned in self._by_host(list(files), choose=True).items():
+
+        def bring(host: str, concerned: Sequence[str]) -> None:
             some = {path: files[path] for path in concerned}
             if not _is_little(some):
                 there = self._have(host, concerned)
                 some = {path: here for path, here in some.items() if path not in there}
             for batch in _batches(some):
                 self._send(host, batch, private=private)
+
+        self._each(self._by_host(list(files), choose=True), bring)
 
     def read(self, path: str, offset: int, limit: int) -> bytes | None:
         """Return a piece of a file; None: there is no such file."""
@@ -131,8 +136,11 @@ class SshCarrier:
         place = self._place(path)
         script = scripts.guarded(self.root, path) + scripts.remove(place)
         answers = self._hosts.ask_all(lambda host: self._hosts.ask(host, script, ok=(0, scripts.LINK), timeout_s=600))
-        for said in answers.values():
+        where = self._where.get(_run_of(path) or "")  # what is known to be there is gone, whoever else does not answer
+        for host, said in answers.items():
             if isinstance(said, WardianError):
+                if where not in (None, host) and isinstance(said, Unavailable):
+                    continue
                 raise said
             self._refuse_link(said, place)
 
@@ -157,6 +165,38 @@ class SshCarrier:
     def _refuse_link(self, said: Said, place: str) -> None:
         if said.code == scripts.LINK:
             raise InvalidInput(f"a directory of `{place}` is a link, and would lead out of {self.root}", code="path_escapes")
+
+    def _of_any(self, ask: Callable[[str], Said]) -> Mapping[str, Said]:
+        """Return the answers of the machines that answer.
+
+        Raises:   Unavailable.  Denied: none of them does; the error is the first one's.
+        """
+        answers = self._hosts.ask_all(ask)
+        found = {host: said for host, said in answers.items() if not isinstance(said, WardianError)}
+        if not found:
+            raise next(said for said in answers.values() if isinstance(said, WardianError))
+        return found
+
+    @staticmethod
+    def _each(by_host: Mapping[str, Sequence[str]], do: Callable[[str, Sequence[str]], T]) -> list[tuple[Sequence[str], T]]:
+        """Do something with the paths that concern each machine. One that does not answer is left out: runs do not go to it.
+
+        Raises:   Unavailable: none answers, or the one that a run's directory lies on does not.
+        """
+        found: list[tuple[Sequence[str], T]] = []
+        silent: list[Unavailable] = []
+        for host, concerned in by_host.items():
+            if not concerned:
+                continue
+            try:
+                found.append((concerned, do(host, concerned)))
+            except Unavailable as error:
+                if error.stable_code != "ssh_unavailable" or any(map(_run_of, concerned)):
+                    raise
+                silent.append(error)
+        if silent and not found:
+            raise silent[0]
+        return found
 
     def _by_host(self, paths: Sequence[str], *, choose: bool = False) -> Mapping[str, Sequence[str]]:
         """Return which paths concern which machines."""

@@ -7,6 +7,8 @@ comes through standard input, and what it reads follows it. Host keys must be kn
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -14,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ QUESTION_S = 60.0  # for an answer of a few lines
 CONNECT_S = 15
 PERSIST_S = 60  # a connection is kept for the next question
 _PARALLEL = 16
+_LEFT_ALONE_S = 30.0
 _SOCKET_BYTES = 40  # of the directory: the whole name of a socket has at most 107
 _SSH_FAILED = 255
 _SAID_BYTES = 1 << 16
@@ -61,6 +65,7 @@ class SshHosts:
         self._environ = {name: environ[name] for name in _PASSED if name in environ} | {"LC_ALL": "C"}
         self._shells: dict[str, RemoteShell] = {}
         self._locks: dict[str, threading.Lock] = {}
+        self._silent: dict[str, tuple[float, WardianError]] = {}  # until when a machine is not asked again, and why
         weakref.finalize(self, _close, self._shells)
 
     def ask(
@@ -71,17 +76,25 @@ class SshHosts:
         Args:     ok: exit codes that are answers; others are errors.
         Raises:   Unavailable: no answer.  Denied: the host, or who we are to it, is not known; something there is not ours.  DiskFull.
         """
+        until, why = self._silent.get(host, (0.0, None))
+        if why is not None and time.monotonic() < until:
+            raise Unavailable(why.message, code=why.stable_code, hint=why.hint)
         try:
             said = self._asked(host, script, given, timeout_s)
         except LostShell as lost:
-            raise self._no_connection(host, lost.words, _SSH_FAILED) from lost
+            raise self._noted(host, self._no_connection(host, lost.words, _SSH_FAILED)) from lost
         except TimeoutError:
-            raise Unavailable(
-                f"{host} has not answered within {timeout_s:g} s", code="ssh_unavailable", hint=self._by_hand(host)
-            ) from None
+            text = f"{host} has not answered within {timeout_s:g} s"
+            raise self._noted(host, Unavailable(text, code="ssh_unavailable", hint=self._by_hand(host))) from None
         if said.code in ok:
             return said
         raise self.failure(host, said)
+
+    def _noted(self, host: str, error: WardianError) -> WardianError:
+        """Return ``error``; of several machines, one that does not answer is left alone for a while: the others need not wait for it."""
+        if len(self.names) > 1 and isinstance(error, Unavailable):
+            self._silent[host] = (time.monotonic() + _LEFT_ALONE_S, error)
+        return error
 
     def _asked(self, host: str, script: str, given: bytes, timeout_s: float) -> Said:
         """Ask through the shell that is kept; where that is busy, through another. What was lost since the last question is asked again."""
@@ -194,7 +207,9 @@ class SshHosts:
             "RequestTTY": "no", "LogLevel": "ERROR", "EscapeChar": "none", "VisualHostKey": "no",
         }  # fmt: skip
         if self._sockets is not None:
-            settings |= {"ControlMaster": "auto", "ControlPath": f"{self._sockets}/%C", "ControlPersist": str(PERSIST_S)}
+            # %C stands for the machine and who one is there, not for the keys by which both are known
+            socket = f"{self._sockets}/{self._as_given}%C"
+            settings |= {"ControlMaster": "auto", "ControlPath": socket, "ControlPersist": str(PERSIST_S)}
         else:
             settings |= {"ControlMaster": "no", "ControlPath": "none"}
         if known := given.get("known_hosts"):
@@ -210,6 +225,12 @@ class SshHosts:
             if option in given:
                 command += [flag, given[option]]
         return [*command, host]
+
+    @cached_property
+    def _as_given(self) -> str:
+        """A few characters for how machines are reached: two targets that say it otherwise share no connection."""
+        said = {name: self._options.get(name, "") for name in ("identity", "known_hosts", "config", "compression")}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
 
     def _command(self, host: str, script: str) -> list[str]:
         # every login shell takes this line alike; `dd` reads no byte more than the script, whatever follows it

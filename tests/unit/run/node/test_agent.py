@@ -138,6 +138,35 @@ def test_a_run_can_be_canceled(tmp_path: Path, how: str) -> None:
     assert run.end().code == ("interrupted" if how == "SIGINT" else "canceled")
 
 
+def test_a_start_that_its_engine_ends_leaves_the_run_to_the_next_start(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, time\nfirst = not os.path.exists('one')\nopen('one', 'w').close()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('ready', flush=True)\nif first: time.sleep(600)\n"
+    )
+    run = a_run(tmp_path, script, secrets=Secrets({"A": "b"}), may_restart=True, heartbeat_s=600)
+    with start_agent(run) as first:
+        wait_until(lambda: run.reading("ready"), process=first)
+        first.send_signal(signal.SIGTERM)
+        first.wait(120)
+    assert (run.has_ended(), run.status().state) == (False, "released")
+    (claim,) = (run.directory / "claims").glob("1")
+    claim.write_text("{}")  # of another machine: nothing but its own word says that it is over
+    assert run_agent(run) == (0, "")
+    assert (run.end().cause, run.end().attempt) == ("exited", 2)
+    assert run.log() == "ready\nready\n"
+
+
+@pytest.mark.parametrize("changes", [{}, {"may_restart": True}])
+def test_a_wish_to_cancel_ends_a_run_for_good(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run = a_run(tmp_path, WAIT, **changes)
+    with start_agent(run) as agent:
+        wait_until(lambda: run.reading("ready"), process=agent)
+        (run.directory / "cancel").touch()
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(120) == 143
+    assert run.end().cause == "stopped"
+
+
 def test_a_run_that_was_canceled_before_it_began_never_runs(tmp_path: Path) -> None:
     run = a_run(tmp_path, "open('ran', 'w')")
     (run.directory / "cancel").touch()

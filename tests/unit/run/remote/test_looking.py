@@ -279,3 +279,33 @@ def test_records_that_can_only_be_read_are_shown_as_they_are(scene: Scene) -> No
     assert not scene.store.any_elsewhere()
     assert scene.remote.look_at(record) == record
     assert scene.cluster.engine.questions == []
+
+
+def test_a_signal_on_the_node_is_no_end_before_the_engine_has_said_why(scene: Scene) -> None:
+    record = scene.submit()
+    engine = scene.cluster.engine
+    engine.say(handle(record), Standing("running", node="n1"))
+    scene.cluster.node_says(record.id)
+    record = scene.remote.look_at(record)
+    scene.cluster.node_ends(
+        record.id, NodeEnd("stopped", signal=15, code="canceled", reason="canceled while running", node="n1")
+    )
+    assert scene.remote.peek(record).state == "running"
+    engine.say(handle(record), Standing("ended", reason="TIMEOUT", cause="timeout", node="n1"))
+    found = scene.remote.peek(record)
+    assert (found.state, found.code, found.process_exit_code) == ("failed", "timeout", 124)
+
+
+def test_a_part_of_the_engine_that_does_not_answer_leaves_its_runs_alone(scene: Scene) -> None:
+    one, two = scene.submit(), scene.submit()
+    engine = scene.cluster.engine
+    said: list[Event] = []
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, said.append)
+    for record in (one, two):
+        engine.say(handle(record), Standing("silent", "pc2 cannot be reached", node="pc2"))
+    scene.cluster.node_ends(two.id)
+    remote.look()
+    remote.look()
+    assert remote.get(one.id).reason == "`hpc` cannot be asked: pc2 cannot be reached"
+    assert [event.text for event in said] == ["`hpc` cannot be asked: pc2 cannot be reached; its runs are shown as they were"]
+    assert (remote.get(one.id).state, remote.get(two.id).state) == ("queued", "completed")

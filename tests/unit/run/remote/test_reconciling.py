@@ -45,6 +45,7 @@ CASES: list[tuple[RunRecord, Standing | None, NodeEnd | None, tuple[str, str, in
     (RUNNING, ended("timeout"), NodeEnd("stopped", signal=15, began=BEGAN), ("failed", "timeout", None, 15)),
     (RUNNING, ended("preempted"), NodeEnd("stopped", signal=15, began=BEGAN), ("failed", "preempted", None, 15)),
     (RUNNING, ended("out_of_memory"), NodeEnd("exited", signal=9, code="signal"), ("failed", "out_of_memory", None, 9)),
+    (RUNNING, ended("timeout"), NodeEnd("exited", signal=15, code="signal", began=BEGAN), ("failed", "timeout", None, 15)),
     (ASKED, ended("timeout"), NodeEnd("stopped", signal=15, began=BEGAN), ("canceled", "canceled", None, 15)),
     # nothing of the node
     (QUEUED, ended("canceled"), None, ("canceled", "canceled", None, None)),
@@ -120,3 +121,24 @@ def test_why_it_waits() -> None:
     assert waiting_words(QUEUED, Standing("waiting", reason="Priority")) == "waiting: Priority"
     assert waiting_words(RUNNING, Standing("waiting", reason="BeginTime")) == "waiting, to be started again: BeginTime"
     assert waiting_words(RUNNING, Standing("running")) == ""
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [("canceled", "canceled at the engine while running"), ("exited", "canceled on its node while running")],
+)
+def test_who_ended_it_is_said(cause: str, reason: str) -> None:
+    end = NodeEnd("stopped", signal=15, code="canceled", reason="canceled while running", began=BEGAN)
+    verdict = verdict_of(RUNNING, ended(cause), end)
+    assert verdict is not None
+    assert (verdict.state, verdict.reason) == ("canceled", reason)
+    mine = verdict_of(ASKED, ended(cause), end)
+    assert mine is not None
+    assert mine.reason == "canceled while running"
+
+
+@pytest.mark.parametrize("end", [NodeEnd("stopped", signal=15), NodeEnd("exited", signal=9), NodeEnd("exited", signal=15)])
+def test_a_signal_that_nobody_here_sent_is_the_engines_to_explain(end: NodeEnd) -> None:
+    assert verdict_of(RUNNING, Standing("running"), end) is None
+    assert verdict_of(ASKED, Standing("running"), end) is not None
+    assert verdict_of(RUNNING, Standing("unknown"), end) is not None
