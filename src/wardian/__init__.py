@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from wardian.events import Event
     from wardian.lock.lock import Artifact, Lock
     from wardian.run.configuration import Command, Resources, RunConfiguration
+    from wardian.sdk.endpoint import Endpoint
     from wardian.sdk.models import Model
     from wardian.sdk.runs import Run
     from wardian.sdk.workspace import Workspace
+    from wardian.serving.deployment import DeploymentConfiguration, InferenceConfiguration
     from wardian.settings import Settings
     from wardian.workspace.version import EnvironmentVersion
 
@@ -39,11 +41,14 @@ _PLACES = {
     "BuildContext": "wardian.definition.docker_section",
     "Command": "wardian.run.configuration",
     "CondaDependencies": "wardian.definition.conda_dependencies",
+    "DeploymentConfiguration": "wardian.serving.deployment",
     "Digest": "wardian.digest",
     "DockerSection": "wardian.definition.docker_section",
+    "Endpoint": "wardian.sdk.endpoint",
     "Environment": "wardian.definition.environment",
     "EnvironmentVersion": "wardian.workspace.version",
     "Event": "wardian.events",
+    "InferenceConfiguration": "wardian.serving.deployment",
     "Lock": "wardian.lock.lock",
     "Model": "wardian.sdk.models",
     "PythonSection": "wardian.definition.environment",
@@ -57,8 +62,9 @@ _PLACES = {
 }
 
 __all__ = [
-    "Artifact", "BuildContext", "Command", "CondaDependencies", "Digest", "DockerSection", "Environment", "EnvironmentVersion", "Event",
-    "Lock", "Model", "PythonSection", "Resources", "Run", "RunConfiguration", "Settings", "SparkSection", "WardianError", "Workspace",
+    "Artifact", "BuildContext", "Command", "CondaDependencies", "DeploymentConfiguration", "Digest", "DockerSection", "Endpoint", "Environment",
+    "EnvironmentVersion", "Event", "InferenceConfiguration", "Lock", "Model", "PythonSection", "Resources", "Run",
+    "RunConfiguration", "Settings", "SparkSection", "WardianError", "Workspace",
     "__version__",
 ]  # fmt: skip
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from wardian.workspace.builds import Builds
     from wardian.workspace.curation import Curation
     from wardian.workspace.database import Database
+    from wardian.workspace.endpoints import Endpoints
     from wardian.workspace.environments import Environments
     from wardian.workspace.lock_chain import LockChain
     from wardian.workspace.locking import Locker
@@ -178,6 +179,13 @@ class Parts:
         from wardian.workspace.models import Models
 
         return Models(self.database, ModelFiles(self.directory / "artifacts"))
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """Records of endpoints."""
+        from wardian.workspace.endpoints import Endpoints
+
+        return Endpoints(self.database)
 
     @cached_property
     def images(self) -> ImageParts:

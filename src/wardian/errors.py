@@ -135,7 +135,7 @@ class InvalidDigest(InvalidInput):
 
 
 class InvalidReference(InvalidInput):
-    """A reference is not NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID or model:NAME."""
+    """A reference is not NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID, model:NAME or endpoint:NAME."""
 
     code = "invalid_reference"
 

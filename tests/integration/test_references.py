@@ -109,10 +109,10 @@ def test_what_goes_when_a_version_goes_is_named(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("words", ["env show endpoint:churn", "env label endpoint:churn good", "shell endpoint:x -- true"])
-def test_other_kinds_of_things_are_unknown_so_far(lab: Lab, words: str) -> None:
+def test_an_endpoint_that_is_not_there_is_not_found(lab: Lab, words: str) -> None:
     done = lab.cli.run(*words.split())
-    assert done.code == (125 if words.startswith("shell") else 2)
-    assert "is not a reference: nothing is known of" in done.err
+    assert done.code == (125 if words.startswith("shell") else 4)
+    assert f"there is no endpoint `{words.partition(':')[2].split()[0]}`" in done.err
 
 
 def test_who_uses_a_version(lab: Lab) -> None:

@@ -185,12 +185,15 @@ def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete:
 
 
 def complete_reference(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of environments, after NAME: its versions, after run: the ids of runs, after model: models, and where none fits the names of files."""
+    """Complete the names of environments, after NAME: its versions, after run: the ids of runs, after model: models, after endpoint: endpoints, and where none fits the names of files."""
     from click.shell_completion import CompletionItem
 
     if incomplete.startswith("model:"):
         found_models = complete_model(ctx, _param, incomplete.removeprefix("model:"))
         return [CompletionItem(f"model:{item.value}", help=item.help) for item in found_models]
+    if incomplete.startswith("endpoint:"):
+        found_endpoints = complete_endpoint(ctx, _param, incomplete.removeprefix("endpoint:"))
+        return [CompletionItem(f"endpoint:{item.value}", help=item.help) for item in found_endpoints]
     if incomplete.startswith("run:"):
         found_runs = complete_run(ctx, _param, incomplete.removeprefix("run:"))
         return [CompletionItem(f"run:{item.value}", help=item.help) for item in found_runs]
@@ -264,6 +267,17 @@ def complete_target(ctx: click.Context, _param: click.Parameter, incomplete: str
     with contextlib.suppress(WardianError):
         found += [(one.name, one.kind) for one in _existing(ctx).targets.list() if not one.is_built_in]
     return [CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)]
+
+
+def complete_endpoint(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of endpoints, each with its address."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        records = _existing(ctx).parts.endpoints.list()
+    except WardianError:
+        return []
+    return [CompletionItem(one.name, help=one.url or "") for one in records if one.name.startswith(incomplete)]
 
 
 def complete_kind(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

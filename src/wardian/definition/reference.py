@@ -24,12 +24,12 @@ _AZURE_REGISTRY = re.compile(
     r"/(?:versions/(?P<version>[\w.-]{1,64})|labels/(?P<label>[\w.-]{1,64}))",
     re.ASCII,
 )
-_SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID or model:NAME"
+_SHAPES = "NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID, model:NAME or endpoint:NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One parsed reference. Exactly one of ``name``, ``hash_prefix``, ``run_id`` and ``model`` is given.
+    """One parsed reference. Exactly one of ``name``, ``hash_prefix``, ``run_id``, ``model`` and ``endpoint`` is given.
 
     Attributes:
         name: the environment.
@@ -37,6 +37,7 @@ class Reference:
         hash_prefix: at least 6 lower-case hexadecimal digits of a definition_hash.
         run_id: the run whose environment is meant.
         model: the model whose environment is meant: what it was trained with.
+        endpoint: the endpoint whose environment is meant: what it serves with.
     """
 
     name: str | None = None
@@ -45,12 +46,13 @@ class Reference:
     hash_prefix: str | None = None
     run_id: str | None = None
     model: str | None = None
+    endpoint: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Reference:
         """Return the reference that ``text`` states.
 
-        Raises:   InvalidReference: none of NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID, model:NAME; the hint says what to write.
+        Raises:   InvalidReference: none of NAME, NAME:VERSION, NAME@LABEL, @HASH, run:ID, model:NAME, endpoint:NAME; the hint says what to write.
         """
         if text.startswith("@"):
             return cls(hash_prefix=_checked_hash(text, text[1:]))
@@ -58,6 +60,8 @@ class Reference:
         if colon and kind == "model":
             name, version, label = _named(text, rest)
             return cls(model=name, version=version, label=label)
+        if colon and kind == "endpoint":
+            return cls(endpoint=_checked_endpoint(text, rest))
         if colon and kind in KINDS:
             return cls(run_id=_checked_run(text, kind, rest))
         name, version, label = _named(text, text)
@@ -78,6 +82,8 @@ class Reference:
             return f"@{self.hash_prefix}"
         if self.run_id is not None:
             return f"run:{self.run_id}"
+        if self.endpoint is not None:
+            return f"endpoint:{self.endpoint}"
         return (self.name or f"model:{self.model}") + (
             f":{self.version}" if self.version else f"@{self.label}" if self.label else ""
         )
@@ -174,10 +180,14 @@ def _checked_run(text: str, kind: str, rest: str) -> str:
     if kind == "azureml":
         raise _bad(text, "environments of Azure ML are not read from its service",
                    azure_hint(text))  # fmt: skip
-    if kind != "run":
-        raise _bad(text, f"nothing is known of {kind}s here", f"a reference is {_SHAPES}")
     if not _ID.fullmatch(rest):
         raise _bad(text, f"`{_cut(rest)}` is not the id of a run", "see `wardian runs list`")
+    return rest
+
+
+def _checked_endpoint(text: str, rest: str) -> str:
+    if not NAME.fullmatch(rest):
+        raise _bad(text, f"`{_cut(rest)}` is not the name of an endpoint", "see `wardian endpoint list`")
     return rest
 
 

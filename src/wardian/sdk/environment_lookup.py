@@ -99,7 +99,7 @@ class EnvironmentLookup:
 
     def get(self, reference: str) -> EnvironmentVersion:
         """Return the version that ``reference`` means; ``run:ID`` means what that run ran with, ``run:latest`` the newest;
-        ``model:NAME`` what the run that made the model ran with.
+        ``model:NAME`` what the run that made the model ran with; ``endpoint:NAME`` what serves there serves with.
 
         Raises:   NotFound, InvalidReference, Conflict (an ambiguous hash).
         """
@@ -123,6 +123,13 @@ class EnvironmentLookup:
             from wardian.sdk.models import environment_of
 
             return environment_of(self._parts, self._parts.models.get(parsed))
+        if parsed.endpoint is not None:
+            endpoints = self._parts.endpoints
+            deployment = endpoints.current_deployment(endpoints.get(parsed.endpoint))
+            if deployment is None or deployment.version_id is None:
+                raise NotFound(f"endpoint `{parsed.endpoint}` serves with no environment of this workspace", code="environment_not_found",
+                               hint=f"`wardian endpoint show {parsed.endpoint}`")  # fmt: skip
+            return self.by_id(deployment.version_id)
         return self._parts.environments.get(parsed)
 
     def by_id(self, version_id: int) -> EnvironmentVersion:
@@ -193,11 +200,11 @@ class EnvironmentLookup:
         return self._parts.environments.source(version) or ("wardian", formats.write(version.environment, "wardian"))
 
     def plain(self, reference: str) -> str:
-        """Return ``reference``, or in the place of ``run:ID`` or ``model:NAME`` one to the version that it means.
+        """Return ``reference``, or in the place of ``run:ID``, ``model:NAME`` or ``endpoint:NAME`` one to the version that it means.
 
         Raises:   as ``get``.
         """
-        return str(self.get(reference)) if reference.startswith(("run:", "model:")) else reference
+        return str(self.get(reference)) if reference.startswith(("run:", "model:", "endpoint:")) else reference
 
     def name_of(self, reference: str) -> str:
         """Return the name of the environment that ``reference`` means, whichever version.

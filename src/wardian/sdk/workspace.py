@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from wardian.run.configuration import Resources, RunConfiguration
     from wardian.sdk.builds import BuildCollection
     from wardian.sdk.catalogue import CuratedCollection
+    from wardian.sdk.endpoint import Endpoint
+    from wardian.sdk.endpoints import EndpointCollection
     from wardian.sdk.images import ImageCollection
-    from wardian.sdk.models import ModelCollection
+    from wardian.sdk.models import Model, ModelCollection
     from wardian.sdk.runs import Run, RunCollection
     from wardian.sdk.targets import TargetCollection
+    from wardian.serving.deployment import DeploymentConfiguration
     from wardian.workspace.secrets import Secrets
 
 
@@ -111,6 +114,13 @@ class Workspace:
         return ModelCollection(self._parts, self.environments)
 
     @cached_property
+    def endpoints(self) -> EndpointCollection:
+        """Its endpoints."""
+        from wardian.sdk.endpoints import EndpointCollection
+
+        return EndpointCollection(self._parts, self.environments, self.models)
+
+    @cached_property
     def targets(self) -> TargetCollection:
         """Its targets: places to run, by name."""
         from wardian.sdk.targets import TargetCollection
@@ -168,6 +178,29 @@ class Workspace:
     ) -> Run:
         """Submit a whole run configuration [S4]; see ``submit``."""
         return self.runs.submit(self._version(environment), configuration, detach=detach)
+
+    def deploy(
+        self, name: str, model: Model | str | None = None, *, entry: str | None = None, source: str | PathLike[str] | None = None,
+        environment: Environment | EnvironmentVersion | str | None = None, configuration: DeploymentConfiguration | None = None,
+        authenticated: bool = True, wait: bool = True,
+    ) -> Endpoint:  # fmt: skip
+        """Deploy a model to an endpoint: make it, or replace what serves there, without a failed request.
+
+        Args:     model: a version, or its reference (``churn:2``).
+                  entry: a script below ``source`` with ``init()`` and ``run(data)``, or ``module:function``; None: models of MLflow and
+                  scikit-learn need none.
+                  source: what the deployment gets a copy of; None: the current directory, if there is an ``entry``.
+                  environment: None: the very version that the model was trained with. The object that was submitted will do.
+                  configuration: where and how it runs; None: one replica on this machine.
+                  authenticated: an API key is made with the endpoint: ``Endpoint.key``, known to nobody else.
+                  wait: until it serves.
+        Raises:   as ``EndpointCollection.deploy``.
+        """
+        from wardian.serving.deployment import InferenceConfiguration
+
+        directory = Path(source if source is not None else ".").absolute() if entry is not None or source is not None else None
+        return self.endpoints.deploy(name, model, inference=InferenceConfiguration(entry, directory, environment), configuration=configuration,
+                                     authenticated=authenticated, wait=wait)  # fmt: skip
 
     def _version(self, environment: Environment | EnvironmentVersion | str) -> EnvironmentVersion:
         if isinstance(environment, str):

@@ -20,7 +20,7 @@ _NEIGHBOURS = 500
 def parsed(reference: str | Reference) -> Reference:
     """Return ``reference`` as a value; one that means a version of this workspace.
 
-    Raises:   InvalidReference: malformed, or ``run:ID`` or ``model:NAME``, which only runs and models can answer.
+    Raises:   InvalidReference: malformed, or ``run:ID``, ``model:NAME`` or ``endpoint:NAME``, which only those can answer.
     """
     found = Reference.parse(reference) if isinstance(reference, str) else reference
     if found.run_id is not None:
@@ -29,6 +29,9 @@ def parsed(reference: str | Reference) -> Reference:
     if found.model is not None:
         raise InvalidReference(f"`{found}` is a model, and a version of an environment is needed here",
                                hint=f"`wardian model show {str(found).removeprefix('model:')}` names the model's environment")  # fmt: skip
+    if found.endpoint is not None:
+        raise InvalidReference(f"`{found}` is an endpoint, and a version of an environment is needed here",
+                               hint=f"`wardian endpoint show {found.endpoint}` names the endpoint's environment")  # fmt: skip
     return found
 
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.base_images import put_image, tar
 from tests.support.cli import Cli
+from tests.support.endpoints import end_endpoints
 from tests.support.index import Index
 from tests.support.wheels import make_wheel
 
 from wardian.image.layout import LayoutImageStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.pythons import Catalogue
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "json"
@@ -47,13 +50,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
         words = [word for word in arguments if not word.startswith("-")]
         found[
             name
-            or "-".join(words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config", "target", "model") else 1])
+            or "-".join(
+                words[: 2 if words[0] in ("env", "runs", "workspace", "secret", "config", "target", "model", "endpoint") else 1]
+            )
         ] = (document := cli.json(*arguments, **options))
         return document
 
     cli.write("a.py", SCRIPT)
     cli.write("data", "1")
-    (cli.cache / "prefixes" / ("0" * 32)).mkdir(parents=True)
     call("workspace", "create", "paper")
     call("workspace", "use", "paper")
     call("workspace", "list")
@@ -100,6 +104,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("model", "label", "m", "best", "--remove", name="model-label-remove")
     call("model", "update", "m", "--description", "d")
     call("model", "download", "m", "-o", "copy")
+    _about_endpoints(cli, call)
     call("runs", "list")
     call("runs", "show", "latest")
     call("runs", "logs", "latest")
@@ -110,6 +115,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("model", "delete", "m", "--yes")
     call("shell", "host", "--kernel", name="shell-kernel")
     call("shell", "host", "--remove-kernel", name="shell-remove-kernel")
+    (cli.cache / "prefixes" / ("0" * 32)).mkdir(parents=True, exist_ok=True)
     call("gc")
     call("gc", "--prefix", "000000", name="gc-prefix")
     call("doctor")
@@ -118,6 +124,27 @@ def documents(tmp_path_factory: pytest.TempPathFactory, python_catalogue: Catalo
     call("env", "delete", "host", "--yes")
     with Index(place / "index") as index:
         return found | _about_images(place / "images", index, python_catalogue)
+
+
+def _about_endpoints(cli: Cli, call: Callable[..., Any]) -> None:
+    cli.write("score.py", "def init():\n    pass\n\ndef run(data):\n    return 1\n")
+    cli.write("requests.jsonl", "[1]\n")
+    try:
+        call("deploy", "churn", "-m", "m", "--entry", "score.py", "-V", "A=1")
+        call("endpoint", "list")
+        call("endpoint", "show", "churn")
+        call("endpoint", "score", "churn", "[1]")
+        call("endpoint", "bench", "churn", "--requests", "requests.jsonl")
+        call("endpoint", "logs", "churn")
+        call("endpoint", "update", "churn", "-V", "A=2")
+        call("endpoint", "rollback", "churn")
+        call("endpoint", "restart", "churn")
+        call("endpoint", "scale", "churn", "1")
+        call("endpoint", "key", "rotate", "churn", name="endpoint-key-rotate")
+        call("endpoint", "key", "drop", "churn", name="endpoint-key-drop")
+        call("endpoint", "delete", "churn", "--yes")
+    finally:
+        end_endpoints(cli.home)
 
 
 def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, Any]:
@@ -161,7 +188,8 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
 NAMES = [
     "build-list", "build-logs", "build-show", "catalog-diff", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
-    "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
+    "deploy", "endpoint-bench", "endpoint-delete", "endpoint-key-drop", "endpoint-key-rotate", "endpoint-list", "endpoint-logs", "endpoint-restart",
+    "endpoint-rollback", "endpoint-scale", "endpoint-score", "endpoint-show", "endpoint-update", "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "model-create", "model-delete", "model-download", "model-label", "model-label-history",
     "model-label-remove", "model-list", "model-package", "model-show", "model-update", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "target-check", "target-create",
@@ -198,6 +226,8 @@ def test_keys_are_snake_case_and_times_are_rfc_3339(documents: dict[str, Any]) -
         "hashed",
         "observed",
         "image-show.variables",
+        "failures",
+        *(f"{name}.variables" for name in ("deploy", "endpoints", "show", "update", "rollback", "restart", "scale")),
         "locks",  # by platform
         "versions.images",
     )

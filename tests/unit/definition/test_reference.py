@@ -33,6 +33,7 @@ HASH = "3f2a91c0d1e2"
         ("model:churn@latest", Reference(model="churn")),
         ("model:churn:2", Reference(model="churn", version="2")),
         ("model:churn@production", Reference(model="churn", label="production")),
+        ("endpoint:churn", Reference(endpoint="churn")),
         ("runs:1", Reference(name="runs", version="1")),
         ("run", Reference(name="run")),
         ("a" * 255, Reference(name="a" * 255)),
@@ -70,7 +71,8 @@ def test_references(text: str, expected: Reference) -> None:
         ("model:m:", "`` is not a version", "a letter or digit"),
         ("model:m:latest", "`latest` is a label, not a version", "`model:m@latest`, or `model:m` alone"),
         ("model:a/b.yml", "`a/b.yml` is not a name", "model:NAME"),
-        ("endpoint:e", "nothing is known of endpoints", "NAME"),
+        ("endpoint:", "`` is not the name of an endpoint", "wardian endpoint list"),
+        ("endpoint:e:2", "`e:2` is not the name of an endpoint", "wardian endpoint list"),
         (
             "azureml:AzureML-sklearn:3",
             "Azure ML",

@@ -64,7 +64,11 @@ def main(arguments: list[str]) -> int:
 def listen(where: dict[str, Any]) -> tuple[socket.socket, bool]:
     """Return the listening socket that the configuration names, and whether it was inherited."""
     if "fd" in where:
-        return socket.socket(fileno=where["fd"]), True
+        inherited = socket.socket(fileno=where["fd"])
+        inherited.setblocking(
+            False
+        )  # others accept on it: were it to block, even for a moment, one of them would wait there for good
+        return inherited, True
     if "unix" in where:
         from .control import _remove
 
