@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.jobs import wait_until
 from tests.support.scoring import Client, ScoringServer
+
+from wardian.serving.server_wheel import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,6 +214,21 @@ def test_log_as_text(tmp_path: Path) -> None:
     assert "W told x  logger=mine request_id=" in text
     assert "ValueError: why" in text
     assert "\nforged" not in text
+
+
+def test_start_from_variables_alone(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n")
+    ready = tmp_path / "ready.json"
+    environ = {
+        **os.environ, "PYTHONPATH": str(SOURCE.parent), "AML_APP_ROOT": str(tmp_path), "AZUREML_ENTRY_SCRIPT": "score.py",
+        "WARDIAN_SERVE_PORT": "0", "WARDIAN_SERVE_READY": str(ready),
+    }  # fmt: skip
+    with subprocess.Popen([sys.executable, "-m", "wardian_server"], env=environ, stdout=subprocess.PIPE) as process:
+        wait_until(ready.exists, process=process)
+        with Client(("127.0.0.1", json.loads(ready.read_text())["port"])) as client:
+            assert client.ask("POST", "/score", b"1").json == "1"
+        process.terminate()
+    assert process.returncode == 0
 
 
 def test_not_ready_yet(tmp_path: Path) -> None:
