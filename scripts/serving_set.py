@@ -27,13 +27,13 @@ from wardian.errors import WardianError
 from wardian.lock.pins import parse_pins
 from wardian.lock.pip_artifacts import file_name
 from wardian.package.archive import read_text_members
+from wardian.serving.server_wheel import REQUIRES
 from wardian.serving.serving_set import PACKAGED, SCHEMA
 from wardian.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROOTS = ("starlette>=0.27,<2", "uvicorn>=0.20,<1")
 LENIENT = (  # constraints of each further set: what newer versions of these ask for, environments of earlier years lack
     (),
     ("anyio<4.13",),
@@ -75,12 +75,12 @@ def made(parts: Parts) -> dict[str, Any]:
                     packages[key] = described(parts, key, one)
             if keys not in pythons[python]:
                 pythons[python].append(keys)
-    return {"schema": SCHEMA, "roots": list(ROOTS), "pythons": pythons, "packages": dict(sorted(packages.items()))}
+    return {"schema": SCHEMA, "roots": list(REQUIRES), "pythons": pythons, "packages": dict(sorted(packages.items()))}
 
 
 def solved(parts: Parts, python: str, constraints: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     """Return ``name version`` of what the server needs on a Python, by name, each with what the index has of it."""
-    text = parts.uv.compile("\n".join(ROOTS) + "\n", python_version=python, uv_platform=PLATFORM.uv, arguments=["--only-binary", ":all:"],
+    text = parts.uv.compile("\n".join(REQUIRES) + "\n", python_version=python, uv_platform=PLATFORM.uv, arguments=["--only-binary", ":all:"],
                             constraints="\n".join(constraints))  # fmt: skip
     pins = "".join(f"{pin.line}\n" for pin in parse_pins(text))
     offered = parts.uv.files(pins, python_version=python, uv_platform=PLATFORM.uv)

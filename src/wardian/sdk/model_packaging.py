@@ -16,7 +16,6 @@ from wardian.sdk.served_images import ServedImages, ServedModel, Service
 from wardian.sdk.serving_layer import ServingLayers
 from wardian.serving.build_context import ENVIRONMENT_ARCHIVE, dockerfile
 from wardian.serving.layer_files import layer_entries
-from wardian.serving.model import MLFLOW, SKLEARN
 from wardian.serving.model_tree import copy_model, scan_model
 from wardian.tools.disk import disk_errors, make_writable
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from wardian.serving.image_layer import ServedImage
     from wardian.workspace.version import EnvironmentVersion
 
-CODE_FREE = (MLFLOW, SKLEARN)  # formats of models that need no script
+CODE_FREE = ("mlflow", "sklearn")  # formats of models, as ``wardian.serving.model`` names them, that need no script
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from wardian.definition.platform import PLATFORMS, marker_environment
 from wardian.errors import Bug
+from wardian.serving.server_wheel import REQUIRES
 from wardian.serving.serving_set import PACKAGED, serving_set
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def test_all_are_pure_wheels_of_their_name_and_the_list_names_no_host() -> None:
             assert {str(tag) for tag in tags} <= {"py3-none-any", "py2-none-any"}
             assert pin.artifact.source == "index:pypi"
     assert "://" not in PACKAGED.read_text()
+
+
+def test_it_is_made_for_what_the_server_needs() -> None:
+    assert serving_set().roots == REQUIRES
 
 
 @pytest.mark.parametrize(
