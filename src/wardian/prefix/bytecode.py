@@ -14,7 +14,7 @@ from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BYTE_CODE = ".wardian/bytecode.json"
 
@@ -64,11 +64,36 @@ print(json.dumps(done))
 """
 
 
-def compile_prefix(cache: PrefixCache, name: str) -> int:
+# it goes with whoever started it; and where memory runs short, it goes first, and not the job beside it
+_GENTLY = r"""
+import os
+os.nice(19)
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+except (ImportError, OSError, AttributeError):
+    pass
+try:
+    with open("/proc/self/oom_score_adj", "w") as stream:
+        stream.write("1000")
+except OSError:
+    pass
+"""
+
+
+def _unheard(_process: subprocess.Popen[str]) -> None:
+    """Take no notice."""
+
+
+def compile_prefix(
+    cache: PrefixCache, name: str, *, on_started: Callable[[subprocess.Popen[str]], object] = _unheard, gently: bool = False
+) -> int:
     """Compile the modules of the prefix directory ``name``; return how many files were written.
 
     Idempotent; one process at a time per prefix, others return 0 at once. A killed compiler leaves files that are
     whole; the next call finds and lists them.
+
+    Args:     on_started: gets the process that compiles, which may be killed.  gently: at the lowest priority.
     """
     prefix = cache.root / name
     lock = FileLock(cache.root / "locks" / f"{name}.bytecode")
@@ -84,11 +109,14 @@ def compile_prefix(cache: PrefixCache, name: str) -> int:
                 return 0
             if ready is None or not ready.python or (prefix / BYTE_CODE).exists():
                 return 0
-            done = subprocess.run([ready.python, "-I", "-S", "-B", "-c", _COMPILE, str(prefix)], capture_output=True, text=True,
-                                  check=False, stdin=subprocess.DEVNULL, env={"PATH": os.defpath})  # fmt: skip
-            if done.returncode != 0:
+            script = (_GENTLY if gently else "") + _COMPILE
+            with subprocess.Popen([ready.python, "-I", "-S", "-B", "-c", script, str(prefix)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True, env={"PATH": os.defpath}) as process:  # fmt: skip
+                on_started(process)
+                out, _ = process.communicate()
+            if process.returncode != 0:
                 return 0
-            files = {**_known(prefix), **json.loads(done.stdout)}
+            files = {**_known(prefix), **json.loads(out)}
             (prefix / ".wardian").chmod(0o755)
             write_atomically(prefix / BYTE_CODE, json.dumps(files, sort_keys=True).encode(), 0o444)
             (prefix / ".wardian").chmod(0o555)

@@ -58,6 +58,7 @@ class Needs:
         cache: of nodes; empty: in the node directory.
         pass_variables: names and patterns that the job gets of the node's own variables: what the engine gave it.
         may_restart: the engine may start it again.
+        compiles: see ``Sheet.compiles``.
         notes: what the reader of the record should know.
     """
 
@@ -74,6 +75,7 @@ class Needs:
     cache: str = ""
     pass_variables: tuple[str, ...] = ()
     may_restart: bool = False
+    compiles: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -278,7 +280,7 @@ def sheet_of(
         inputs={name: str(path) for name, path in configuration.inputs.items()}, outputs=configuration.outputs,
         experiment=configuration.experiment, timeout_s=configuration.timeout_s, grace_s=around.grace_s, resources=configuration.resources,
         packages=(PACKAGES,), cache=needs.cache, pass_variables=needs.pass_variables, may_restart=needs.may_restart,
-        in_image=needs.in_image,
+        in_image=needs.in_image, compiles=needs.compiles,
     )  # fmt: skip
     return sheet, Secrets(hidden, {position: command.arguments[position] for position in safe.hidden})
 

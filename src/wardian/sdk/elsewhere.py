@@ -140,7 +140,7 @@ class Elsewhere:
             environment=RunEnvironment(name=version.name, version=version.version, version_id=version.id, definition_hash=version.definition_hash),
             agent=(*agent.command(way.carrier.root), "exec", "--sheet"), link_scripts=version.environment.python.link_scripts,
             variables=version.document.get("variables", {}), files={agent.place: agent.path}, cache=way.options.get("cache", ""), pass_variables=kind_named(way.kind).pass_variables,
-            may_restart=way.options.get("requeue") == "yes", notes=deprecated(self._parts, version),
+            may_restart=way.options.get("requeue") == "yes", compiles=self._parts.settings.byte_code != "never", notes=deprecated(self._parts, version),
         )  # fmt: skip
         if kind_named(way.kind).runs_images and "image" not in way.options:
             from wardian.sdk.image_elsewhere import in_image

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,9 +188,18 @@ class _Attempt:
                 timeout_s=sheet.timeout_s, grace_s=sheet.grace_s, merged=True, resources=sheet.resources,
             )  # fmt: skip
             target = LocalTarget(tick_s=min(1.0, sheet.heartbeat_s), standard_input=False)
-            ended = target.run(job, watch, self.signals.stop)
+            with self._compiling(prepared):
+                ended = target.run(job, watch, self.signals.stop)
         watch.ending()
         return self._end(ended, watch, command)
+
+    def _compiling(self, prepared: Prepared) -> AbstractContextManager[object]:
+        if prepared.prefix is None or not self.sheet.compiles:
+            return nullcontext()
+        from wardian.prefix.cache import PrefixCache
+        from wardian.run.node.compiling import Compiling
+
+        return Compiling(PrefixCache(prepared.prefix.parent), prepared.prefix.name)
 
     def _shared(self) -> list[Path]:
         """Return what belongs to other runs too."""

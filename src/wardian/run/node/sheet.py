@@ -32,7 +32,7 @@ _SHEET_KINDS = {
     "run_id": TEXT, "command": OBJECT, "lock_digest": TEXT + OR_NONE, "link_scripts": TEXT, "interpreter": TEXT + OR_NONE,
     "environment_variables": TABLE, "variables": TABLE, "pass_variables": TEXTS, "inputs": TABLE, "outputs": TEXTS, "experiment": TEXT,
     "timeout_s": NUMBER + OR_NONE, "grace_s": NUMBER, "resources": OBJECT, "packages": TEXTS, "cache": TEXT, "may_restart": FLAG,
-    "heartbeat_s": NUMBER, "in_image": FLAG,
+    "heartbeat_s": NUMBER, "in_image": FLAG, "compiles": FLAG,
 }  # fmt: skip
 _STATUS_KINDS = {"state": TEXT, "attempt": WHOLE, "beat": WHOLE, "at": TEXT, "node": TEXT, "process": OBJECT + OR_NONE}
 _END_KINDS = {
@@ -88,6 +88,7 @@ class Sheet:
         cache: the node's cache, with ``~`` and variables of the node; empty: ``cache`` in the node directory's root.
         may_restart: the engine may start it again: its secrets stay until it has ended.
         in_image: the environment lies in the image that this runs in, put together by Wardian: ``interpreter`` is its, and nothing is looked at.
+        compiles: modules of an installed environment are compiled beside the job, so that later runs start faster.
         heartbeat_s: seconds between signs of life. Who sees none for twelve times as long may take the run over.
     """
 
@@ -110,6 +111,7 @@ class Sheet:
     may_restart: bool = False
     heartbeat_s: float = 5.0
     in_image: bool = False
+    compiles: bool = False
 
     def to_json(self) -> bytes:
         """Return the sheet as JSON; names that are no UTF-8 survive."""
