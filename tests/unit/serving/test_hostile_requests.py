@@ -95,6 +95,7 @@ def raw(server: ScoringServer, data: bytes) -> tuple[Answer, bool]:
 
 HEAD = b"POST /score HTTP/1.1\r\nHost: a\r\n"
 SMUGGLED = b"POST /score HTTP/1.1\r\nHost: a\r\nx-request-id: smuggled\r\nContent-Length: 1\r\n\r\n1"
+NEXT = SMUGGLED.replace(b"smuggled", b"next")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,21 @@ def test_expectation_is_met_before_the_body_comes(server: ScoringServer) -> None
         assert client.read().status == 200
 
 
+def test_client_that_sends_no_more_has_its_answers(server: ScoringServer) -> None:
+    with server.client() as client:
+        client.send(NEXT * 3)
+        client.socket.shutdown(socket.SHUT_WR)
+        answers = [client.read() for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        assert [answer.header("connection") for answer in answers] == [None, None, "close"]
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/v2/", "//evil.example/metrics"])
+def test_no_redirects(server: ScoringServer, path: str) -> None:
+    answer = server.ask("GET", path, headers={"host": "evil.example"})
+    assert (answer.status, answer.header("location")) == (404, None)
+
+
 def test_largest_body(server: ScoringServer) -> None:
     assert server.score('"' + "x" * (LIMIT - 2) + '"').status == 200
 
@@ -218,7 +234,7 @@ def test_prints_are_limited(server: ScoringServer) -> None:
 def test_large_answer_to_a_slow_reader(server: ScoringServer) -> None:
     with server.client() as slow:
         body = b'{"do": "large", "with": 5000000}'
-        slow.send(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) + SMUGGLED)
+        slow.send(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) + NEXT)
         assert server.score("1").status == 200  # while nobody reads that
         assert len(slow.read().body) == 5_000_002
         assert slow.read().status == 200

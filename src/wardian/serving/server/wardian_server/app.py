@@ -48,7 +48,9 @@ def application(config: Config, metrics: Metrics, pool: Pool) -> Starlette:
             Route(place + "/ready", there.model_ready, methods=["GET"]),
             Route(place + "/infer", there.infer, methods=["POST"]),
         ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _told})
+    found = Starlette(routes=routes, exception_handlers={HTTPException: _told})
+    found.router.redirect_slashes = False  # the place would be made of the request's own Host
+    return found
 
 
 class Served:

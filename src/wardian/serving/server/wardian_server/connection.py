@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         "_buffer",
         "_chunks",
         "_closes",
+        "_ended",
         "_got",
         "_head",
         "_held",
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._held = 0  # bytes of the body, as far as it is counted
         self._chunks: Chunks | None = None
         self._closes = False
+        self._ended = False  # the client sends no more
         self._pumping = False
         self._paused = False
         self._stuck = 0
@@ -73,11 +75,6 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Is nothing asked that is not answered?"""
         return self._state == HEAD and not self._buffer and not self._stuck_at
-
-    @property
-    def closes(self) -> bool:
-        """Does the connection end with the current answer?"""
-        return self._closes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
@@ -103,10 +100,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still read what it asked for."""
-        if self._state == BUSY:
-            self._closes = True
-            return True
-        return False
+        self._ended = True
+        return self._state == BUSY
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered."""
@@ -245,7 +240,7 @@ class Connection(asyncio.Protocol):
         if self._state == LINGER or self.transport.is_closing():
             return
         front = self.front
-        if front.draining:
+        if front.draining or (self._ended and not self._buffer):
             self._closes = True
         elapsed_ms = (time.monotonic() - self._since) * 1000
         connection = b"" if not self._closes else b"connection: close\r\n"

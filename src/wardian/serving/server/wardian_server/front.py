@@ -149,7 +149,7 @@ class Front:
             self._metrics.run.add(elapsed_ms)
         if flags & frames.RUN_FAILED:
             self._metrics.run_failed += 1
-        if status == 503:  # noqa: PLR2004 - unavailable
+        if status == 503 and not flags & frames.OWN_FAILED:  # noqa: PLR2004 - the script's own says for itself
             headers += _RETRY
         connection.answer(head, status, headers, body)
 
@@ -300,11 +300,6 @@ class Front:
         self._pool.look(now)
         for connection in list(self.connections):
             connection.look(now)
-
-    @property
-    def rests(self) -> bool:
-        """Is nothing being answered? Connections that wait for a next request count as rest."""
-        return not self._pool.in_flight and not self._pool.waiting and all(c.is_idle for c in self.connections)
 
 
 def _described(connection: Connection, head: Head) -> bytes:

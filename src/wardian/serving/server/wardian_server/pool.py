@@ -127,6 +127,7 @@ class Pool:
         worker.ended = True
         self.workers.remove(worker)
         self._not_idle(worker)
+        worker.abandon()
         expected = bool(worker.stopped_at) or self.stopping
         status = None if expected else end(worker.process)
         if expected:

@@ -102,6 +102,11 @@ class Worker(asyncio.Protocol):
         del exc
         self.pool.lost(self)
 
+    def abandon(self) -> None:
+        """Hear no more of it."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def stop(self) -> None:
         """Ask it to end when it has answered."""
         self.stopped_at = time.monotonic()
