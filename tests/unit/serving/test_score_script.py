@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from wardian.serving.server.wardian_server import script
+from wardian.serving.server.wardian_server import config, script
 from wardian.serving.server.wardian_server.config import BadConfiguration, Config, settle
 from wardian.serving.server.wardian_server.inputs import Refused, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +132,10 @@ def test_wrong_configurations(tmp_path: Path, text: str, told: str) -> None:
         settle(str(tmp_path / "c.json"), {})
     assert told in str(bad.value)
     assert "secret" not in str(bad.value)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Config) if field.name != "schema"])
+def test_every_field_is_documented(field: str) -> None:
+    page = (Path(__file__).parent.parent.parent.parent / "docs/reference/scoring-server.md").read_text()
+    assert f"`{field}`" in page
+    assert re.search(rf"^{field} ", config.__doc__ or "", re.MULTILINE)
