@@ -17,6 +17,7 @@ from tests.support.containers import PodmanSpace, podman_space
 from tests.support.index import Index
 from tests.support.wheels import make_wheel
 
+import wardian
 from wardian.image.layout import LayoutImageStore
 from wardian.image.oci import read_config
 from wardian.image_name import parse_image_reference
@@ -155,6 +156,21 @@ def json_config(manifest: bytes) -> Any:
     found = read_manifest(manifest)
     assert isinstance(found, Manifest)
     return found.config
+
+
+def test_in_python_the_environment_is_the_object_that_was_submitted(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cli.environ.items():
+        if name.startswith("WARDIAN_"):
+            monkeypatch.setenv(name, value)
+    workspace = wardian.Workspace.open()
+    environment = wardian.Environment.from_requirements("trio", cli.directory / "requirements.txt")
+    model = workspace.models.get("churn")
+    made = [
+        model.package(entry="score.py", source=cli.directory, environment=one)
+        for one in (environment, "trio:1", model.environment(), None)
+    ]
+    assert {one.environment for one in made} == {"trio:1"}
+    assert len({one.as_document()["digest"] for one in made}) == 1
 
 
 # -- with the real server ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from tests.support.pythons import python_for
 from tests.support.serving import publish, server_wheel, small_set
 
 import wardian
-from wardian.errors import Conflict, NotFound
+from wardian.errors import BadArchive, Conflict, NotFound
 from wardian.sdk.caches import Caches
 from wardian.sdk.prepare import prepare
 from wardian.sdk.serving_layer import LocalLayer, ServingLayers
@@ -227,6 +227,18 @@ def test_an_index_that_lacks_a_wheel_of_the_list_is_told_by_name(scene: Scene) -
     with pytest.raises(NotFound, match=r"uvicorn==0\.50\.0") as caught:
         scene.local(scene.bare())
     assert caught.value.stable_code == "artifact_gone"
+
+
+def test_a_wheel_with_other_bytes_than_the_list_says_is_refused(scene: Scene) -> None:
+    scene.index.fail("*/starlette-1.2.0-*.whl", flip=-1)
+    reference = scene.bare()
+    with pytest.raises(BadArchive) as caught:
+        scene.local(reference)
+    assert caught.value.stable_code == "wrong_digest"
+    assert not list((scene.place / "cache" / "serving").glob("?" * 32))
+    scene.index.heal()
+    layer, prepared = scene.local(reference)
+    assert serve(layer, prepared)["starlette"][0] == "1.2.0"
 
 
 def test_what_a_clean_up_removed_comes_back(scene: Scene) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.bootstrap import Parts
+    from wardian.definition.environment import Environment
     from wardian.definition.platform import Platform
     from wardian.image.reference import ImageFile
     from wardian.sdk.environments import EnvironmentCollection
@@ -75,14 +76,14 @@ class ModelPackaging:
         self._images = ServedImages(parts, environments, self._layers)
 
     def package(
-        self, model: Model, *, entry: str | None = None, source: str | PathLike[str] | None = None, environment: str | None = None,
+        self, model: Model, *, entry: str | None = None, source: str | PathLike[str] | None = None, environment: Environment | EnvironmentVersion | str | None = None,
         variables: Mapping[str, str] | None = None, platform: str | None = None, to: str | None = None, output: str | None = None,
         context: str | PathLike[str] | None = None,
     ) -> Packaged:  # fmt: skip
         """Return what was packaged: see ``Model.package``."""
         if sum(one is not None for one in (to, output, context)) > 1:
             raise InvalidInput("a package goes to one place: a registry, a file or a directory", code="several_places")
-        version = self._environments.get(environment) if environment is not None else model.environment()
+        version = self._version(environment, model)
         where = get_platform(platform) if platform else this_platform()
         service = self._service(model, entry, Path(source) if source is not None else None, variables or {})
         written = Path(output.rpartition(":")[2] if output is not None else context if context is not None else "")
@@ -104,6 +105,16 @@ class ModelPackaging:
             self._parts.images.places.copy(kept, place, platform=where.name, listener=self._parts.listener)
             shown = place.path
         return _packaged(model, version, service, where, shown, image, ground)
+
+    def _version(self, environment: Environment | EnvironmentVersion | str | None, model: Model) -> EnvironmentVersion:
+        """Return the version that is asked for: a definition is registered, as for runs; None: what the model was trained with."""
+        from wardian.definition.environment import Environment
+
+        if environment is None:
+            return model.environment()
+        if isinstance(environment, str):
+            return self._environments.get(environment)
+        return self._environments.register(environment)[0] if isinstance(environment, Environment) else environment
 
     # -- what is asked for -----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from wardian.bootstrap import Parts
+    from wardian.definition.environment import Environment
     from wardian.digest import Digest
     from wardian.lock.lock import Lock
     from wardian.run.record import RunRecord
@@ -137,8 +138,9 @@ class Model:
         return self.collection.download(self, target, force=force)
 
     def package(
-        self, *, entry: str | None = None, source: str | PathLike[str] | None = None, environment: str | None = None,
-        variables: Mapping[str, str] | None = None, platform: str | None = None, to: str | None = None, output: str | None = None,
+        self, *, entry: str | None = None, source: str | PathLike[str] | None = None,
+        environment: Environment | EnvironmentVersion | str | None = None, variables: Mapping[str, str] | None = None,
+        platform: str | None = None, to: str | None = None, output: str | None = None,
         context: str | PathLike[str] | None = None,
     ) -> Packaged:  # fmt: skip
         """Make an image that serves this model by itself: the environment's own image, with layers for the server, the model and the script.
@@ -146,7 +148,8 @@ class Model:
         Nothing is solved or installed, and no layer of the environment is made anew. The same input is the same image.
 
         Args:     entry: a script with ``init()`` and ``run(data)`` below ``source``, or ``module:function``; None: MLflow and scikit-learn need none.
-                  source: the directory of the entry; None: the current one.  environment: None: what it was trained with.
+                  source: the directory of the entry; None: the current one.
+                  environment: a definition, a version or a reference; None: what it was trained with.
                   variables: of the script; one that looks like a secret is refused.
                   to: ``HOST/REPOSITORY:TAG``.  output: a file, which docker and podman load; or ``oci-archive:FILE``, ``oci:DIR``.
                   context: a new directory for a build context, in place of an image. None of the three: this machine's store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,8 @@ class ServingLayers:
         if lock is not None:
             parent = locked_parent(str(version), lock, self._conda(version, lock, prefix))
         found = extend(parent, server, requires, self._pinned, lambda wanted: self._solve(version, parent, wanted))
-        write_atomically(self._memory(key), found.to_json().encode())
+        with contextlib.suppress(OSError, WardianError):  # a cache that may only be read: found anew each time
+            write_atomically(self._memory(key), found.to_json().encode())
         return found
 
     def archives(self, version: EnvironmentVersion, extension: Extension) -> dict[Digest, Path]:
