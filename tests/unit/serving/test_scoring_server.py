@@ -274,6 +274,12 @@ def test_init_that_hangs(tmp_path: Path) -> None:
         assert server.process.wait(60) == 3
 
 
+def test_configuration_that_is_wrong(tmp_path: Path) -> None:
+    with ScoringServer(tmp_path, SCRIPT, workers=0) as server:
+        assert server.mark == {"error": "the configuration is wrong: workers must be at least 1, not 0"}
+        assert server.process.wait(60) == 2
+
+
 def test_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = {"host": "127.0.0.1", "port": other.getsockname()[1]}

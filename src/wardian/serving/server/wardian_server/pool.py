@@ -130,7 +130,7 @@ class Pool:
         worker.abandon()
         expected = bool(worker.stopped_at) or self.stopping
         status = None if expected else end(worker.process)
-        if expected:
+        if status is None:
             self._reap(worker.process, time.monotonic() + _STOP_GRACE_S)
         reason = worker.reason or ("stopped" if expected else "died")
         self._metrics.worker_ends[reason] = self._metrics.worker_ends.get(reason, 0) + 1

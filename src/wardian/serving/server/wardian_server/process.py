@@ -195,23 +195,31 @@ def _interpreter_flags() -> list[str]:
     return [option for name, option in given.items() if getattr(sys.flags, name, 0)]
 
 
-def end(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a process that has ended, or soon has; what it left behind is ended, and so is it if need be."""
-    if process.returncode is None:
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            pass
+def end(process: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit status of a process that has ended, or soon has; what it left behind is ended, and so is it if need be.
+
+    None: the kernel does not let it end yet; ask again.
+    """
+    status = _waited(process, 0.2)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
-    return process.wait()
+    return _waited(process, 1.0) if status is None else status
+
+
+def _waited(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def said(status: int | None) -> str:
-    """Return an exit status in words."""
-    if status is not None and status < 0:
+    """Return an exit status in words; None: there is none yet."""
+    if status is None:
+        return "it does not end"
+    if status < 0:
         try:
             return f"signal {signal.Signals(-status).name}"
         except ValueError:

@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = settle(options.config, os.environ)
     except BadConfiguration as error:
+        _mark(_ready_place(options.config), {"error": f"the configuration is wrong: {error}"})
         Log(1, os.environ.get("WARDIAN_SERVE_LOG", "json")).write("critical", f"the configuration is wrong: {error}")
         return EXIT_CONFIGURATION
     log_fd = os.dup(1)
@@ -167,6 +168,15 @@ async def _look(front: Front, config: Config) -> None:
     while True:
         await asyncio.sleep(interval_s)
         front.look(time.monotonic())
+
+
+def _ready_place(path: str | None) -> str:
+    """Return where the ready mark goes, out of a configuration that is wrong; nowhere if it does not say."""
+    try:
+        with open(path or os.environ["WARDIAN_SERVE_CONFIG"], encoding="utf-8") as file:
+            return str(json.load(file).get("ready") or "")
+    except (OSError, ValueError, AttributeError, KeyError):
+        return ""
 
 
 def _mark(path: str, values: dict[str, Any]) -> None:
