@@ -32,7 +32,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScoringServer]:
     directory = tmp_path_factory.mktemp("v2")
     (directory / "adder.py").write_text(MODULE)
     identity = {"run": "run-1", "lock": "sha256:abc"}
-    with ScoringServer(directory, entry="adder:score", name="adder", version="3", identity=identity) as running:
+    with ScoringServer(
+        directory, entry="adder:score", name="adder", version="3", identity=identity, deployment="d-7"
+    ) as running:
         yield running
 
 
@@ -53,6 +55,7 @@ def test_health_and_metadata(server: ScoringServer) -> None:
     assert server.ask("GET", "/v2/health/ready").json == {"ready": True}
     about = server.ask("GET", "/v2").json
     assert (about["name"], about["extensions"], about["identity"]["run"]) == ("wardian-server", ["binary_tensor_data"], "run-1")
+    assert about["deployment"] == server.wait_for_log(message="ready", name="adder")["deployment"] == "d-7"
     model = server.ask("GET", "/v2/models/adder").json
     assert model == {"name": "adder", "versions": ["3"], "platform": "python", "inputs": [], "outputs": []}
     assert server.ask("GET", "/v2/models/adder/versions/3/ready").json == {"name": "adder", "ready": True}

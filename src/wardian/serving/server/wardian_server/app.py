@@ -83,6 +83,8 @@ class Served:
         """What this server is."""
         del request
         about: dict[str, Any] = {"name": "wardian-server", "version": __version__, "extensions": ["binary_tensor_data"]}
+        if self._config.deployment:
+            about["deployment"] = self._config.deployment
         if self._config.identity:
             about["identity"] = self._config.identity
         return _json(200, about)

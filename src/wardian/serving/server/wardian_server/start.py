@@ -116,7 +116,15 @@ async def _serve(config: Config, log: Log, log_fd: int, listener: socket.socket,
                 await server.open()
             port = listener.getsockname()[1] if listener.family != socket.AF_UNIX else 0
             _mark(config.ready, {"schema": 1, "pid": os.getpid(), "port": port, "workers": [w.pid for w in pool.workers]})
-            log.write("info", "ready", port=port, workers=len(pool.workers), version=__version__)
+            log.write(
+                "info",
+                "ready",
+                name=config.name,
+                deployment=config.deployment or None,
+                port=port,
+                workers=len(pool.workers),
+                version=__version__,
+            )
             await stopped
         log.write("info", "draining")
         await server.drain(config.drain_s, _IDLE_GRACE_S)
