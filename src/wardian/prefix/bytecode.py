@@ -9,14 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.prefix.cache import MARK, PrefixCache, Ready
+from wardian.prefix.cache import BYTE_CODE, MARK, PrefixCache, Ready
 from wardian.small_file import read_small
 from wardian.tools.disk import FileLock, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-BYTE_CODE = ".wardian/bytecode.json"
 
 # Runs under the prefix's own interpreter. Unchecked-hash files: valid whatever the times of their sources; each is
 # written beside its place and renamed, so a reader never sees half of one.

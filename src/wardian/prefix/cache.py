@@ -24,6 +24,7 @@ SCHEME = "wardian-prefix-1"
 _TRIES = 50
 LONGEST_PATH = 200  # bytes: conda's placeholder is 255, and shebang lines are cut at 127 to 255 by older kernels
 MARK = ".wardian/ready.json"
+BYTE_CODE = ".wardian/bytecode.json"  # which modules were compiled afterwards, when all are
 BESIDE = "images.install"  # among the locks of installations: shared by all who make images
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wardian.digest import Digest
-from wardian.prefix.bytecode import BYTE_CODE
-from wardian.prefix.cache import MARK, Ready
+from wardian.prefix.cache import BYTE_CODE, MARK, Ready
 from wardian.prefix.seal import MANIFEST, recorded
 from wardian.small_file import read_small
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wardian.prefix.bytecode import BYTE_CODE
-from wardian.prefix.cache import MARK, Ready
+from wardian.prefix.cache import BYTE_CODE, MARK, Ready
 from wardian.prefix.seal import MANIFEST, seal
 from wardian.prefix.verify import verify_prefix
 

@@ -194,9 +194,10 @@ class _Attempt:
         return self._end(ended, watch, command)
 
     def _compiling(self, prepared: Prepared) -> AbstractContextManager[object]:
-        if prepared.prefix is None or not self.sheet.compiles:
+        from wardian.prefix.cache import BYTE_CODE, PrefixCache
+
+        if prepared.prefix is None or not self.sheet.compiles or (prepared.prefix / BYTE_CODE).exists():
             return nullcontext()
-        from wardian.prefix.cache import PrefixCache
         from wardian.run.node.compiling import Compiling
 
         return Compiling(PrefixCache(prepared.prefix.parent), prepared.prefix.name)

@@ -6,7 +6,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from wardian.prefix.bytecode import BYTE_CODE, compile_prefix
+from wardian.prefix.bytecode import compile_prefix
+from wardian.prefix.cache import BYTE_CODE
 
 if TYPE_CHECKING:
     import subprocess

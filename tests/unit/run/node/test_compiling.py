@@ -13,8 +13,7 @@ from tests.support.jobs import wait_until
 from tests.support.nodes import a_run, host_lock, run_agent, start_agent
 
 from wardian.prefix import bytecode
-from wardian.prefix.bytecode import BYTE_CODE
-from wardian.prefix.cache import PrefixCache
+from wardian.prefix.cache import BYTE_CODE, PrefixCache
 from wardian.run.node.compiling import Compiling
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def test_a_killed_agent_leaves_no_compiler_behind(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path
 from wardian.prefix import bytecode
-from wardian.prefix.cache import PrefixCache
+from wardian.prefix.cache import BYTE_CODE, PrefixCache
 from wardian.run.node.compiling import Compiling
 bytecode._COMPILE = "import os, time; open({str(pid)!r}, 'w').write(str(os.getpid()) + chr(10)); time.sleep(3600)"
 with Compiling(PrefixCache(Path({str(prefix.parent)!r})), {prefix.name!r}):
