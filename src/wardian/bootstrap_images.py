@@ -245,6 +245,10 @@ class ImageParts:
         """Return user and password for a repository, from stored secrets or what docker and podman keep; None: there are none."""
         return _engine_login(self._login(registry, repository))
 
+    def pod_login(self, store: RegistryImageStore) -> RegistryLogin | None:
+        """Return what those log in with at a repository who bring files there for this user; None: nothing is known."""
+        return self._login(store.client.host, store.repository)
+
     # -- making --------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -304,3 +308,25 @@ def _engine_login(found: RegistryLogin | None) -> Login | None:
     from wardian.image.engine import Login
 
     return Login(found.user, found.password) if found is not None and found.user else None
+
+
+def node_store(name: str, environ: Mapping[str, str], *, login: str = "", is_plain: bool = False) -> RegistryImageStore:
+    """Return a repository as a node reaches it, which has no settings.
+
+    Args:     name: ``HOST[:PORT]/REPOSITORY``.  login: a file of logins, as docker keeps them; empty: none is needed.
+    """
+    from wardian.image.docker_config import EngineLogins, registry_logins
+    from wardian.image.registry import RegistryImageStore
+    from wardian.image.registry_client import RegistryClient
+    from wardian.tools.registry_http import RegistryHttp
+
+    host, _, repository = name.partition("/")
+    ca_bundle = next((environ[one] for one in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE") if environ.get(one)), None)
+    logins = EngineLogins({"REGISTRY_AUTH_FILE": login} if login else {"REGISTRY_AUTH_FILE": os.devnull})
+    client = RegistryClient(
+        host,
+        http=RegistryHttp(ca_bundle=ca_bundle),
+        login=registry_logins(lambda _: None, logins),
+        insecure=[host] if is_plain else (),
+    )
+    return RegistryImageStore(client, repository)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,18 +15,21 @@ import pytest
 from tests.support.base_images import debian_base, session_place
 from tests.support.cli import Cli
 from tests.support.containers import BUSYBOX, IN_IMAGE, PYTHON, PodmanSpace, archive, needs, podman_space
-from tests.support.fake_kubernetes import NAMESPACE, fake_kubernetes
+from tests.support.fake_kubernetes import NAMESPACE, FakeKubernetes, fake_kubernetes, write_secret
 from tests.support.index import Index
 from tests.support.jobs import wait_until
 from tests.support.nodes import a_run, agent_here
 from tests.support.registry import DockerRegistry
 from tests.support.wheels import make_wheel
 
+from wardian.bootstrap_images import node_store
+from wardian.image.registry_auth import RegistryLogin
 from wardian.run.configuration import Resources
 from wardian.run.node.sheet import Secrets
 from wardian.run.targets.kubernetes_manifest import pod_spec
 from wardian.run.targets.kubernetes_options import KubernetesOptions
 from wardian.run.targets.remote import Task
+from wardian.sdk.kubernetes_way import login_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 USER = 1000  # who pods run as
 CLAIM = "shared"
+PASSWORD = "open-sesame-4711"
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def test_the_agent_runs_the_run_in_its_image_and_leaves_its_word(pods: Pods, tmp
 
 _KUBELET = """
 trap 'podman pod stop --time 30 "$1" >/dev/null' TERM
-podman kube play --quiet --network host "$2" >&2 || exit 125
+podman kube play --quiet --network host ${3:+--authfile "$3"} "$2" >&2 || exit 125
 podman logs --follow "$1-run" &
 podman wait "$1-run" > "$2.code" &
 wait $!
@@ -145,15 +150,33 @@ exit "$(cat "$2.code")"
 """
 
 
-def kubelet(pods: Pods) -> Callable[[dict[str, Any]], list[str]]:
-    """Return what runs a pod: it pulls the image, and starts the container as the pod's specification says."""
+def kubelet(pods: Pods, cluster: FakeKubernetes) -> Callable[[dict[str, Any]], list[str]]:
+    """Return what runs a pod: it pulls the images, and starts the containers as the pod's specification says.
+
+    Files of Secrets are laid out here: this podman knows no `items`, and leaves them in base64.
+    """
 
     def command(document: dict[str, Any]) -> list[str]:
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": document["metadata"]["name"]}, "spec": document["spec"]}
-        file = pods.space.place / f"{pod['metadata']['name']}.json"
-        file.write_text(json.dumps(pod))
+        name, spec = document["metadata"]["name"], json.loads(json.dumps(document["spec"]))
+        for volume in spec["volumes"]:
+            if "secret" in volume:
+                held = volume.pop("secret")
+                place = pods.space.place / f"{name}-{volume['name']}"
+                write_secret(cluster.object("secrets", held["secretName"]) or {}, held, place)
+                for path in (place, *place.iterdir()):
+                    os.chown(path, 0, USER)
+                volume["hostPath"] = {"path": str(place), "type": "Directory"}
+        logins = []
+        for one in spec.pop("imagePullSecrets", ()):
+            login = cluster.object("secrets", one["name"])
+            assert login is not None
+            assert login["type"] == "kubernetes.io/dockerconfigjson"
+            logins.append(pods.space.place / f"{name}-logins.json")
+            logins[-1].write_bytes(base64.b64decode(login["data"][".dockerconfigjson"]))
+        file = pods.space.place / f"{name}.json"
+        file.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}))
         variables = [f"{name}={value}" for name, value in pods.space.environ.items()]
-        return ["env", "-i", *variables, "sh", "-c", _KUBELET, "kubelet", pod["metadata"]["name"], str(file)]
+        return ["env", "-i", *variables, "sh", "-c", _KUBELET, "kubelet", name, str(file), *map(str, logins)]
 
     return command
 
@@ -165,32 +188,88 @@ with open("outputs/model", "w") as file: file.write("42")
 """
 
 
+def test_a_pod_that_shares_nothing_gets_its_files_from_the_registry_and_leaves_them_there(
+    pods: Pods, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The whole way, but for the API server: images and files in a registry that wants a login, agent, secrets, files there and back."""
+    base = f"oci:{debian_base(session_place(tmp_path_factory.getbasetemp())).root}:debian"
+    with (
+        fake_kubernetes() as cluster,
+        DockerRegistry(tmp_path / "registry", user="u", password=PASSWORD) as registry,
+        Index(tmp_path / "index") as shop,
+    ):
+        cli = a_shop(pods, cluster, registry, shop, tmp_path, base)
+        logins = tmp_path / "logins.json"
+        logins.write_bytes(login_file(registry.host, RegistryLogin(registry.user, registry.password)) or b"")
+        cli.variables |= {"REGISTRY_AUTH_FILE": str(logins), "API_KEY": "hunter2hunter2"}
+        cli.ok("target", "create", "prod", "--kind", "kubernetes")
+        cli.write("train.py", TRAIN + "\nprint(open(os.environ['WARDIAN_INPUT_DATA']).read(), len(os.environ['API_KEY']))\n")
+        data = cli.write("data.txt", "carried")
+
+        words = (
+            "run",
+            "-t",
+            "prod",
+            "-e",
+            "sklearn",
+            "--memory",
+            "300M",
+            "--input",
+            f"data={data}",
+            "-V",
+            "API_KEY",
+            "train.py",
+        )
+        done = cli.run(*words)
+        expected = f"alpha 1.0 /opt/env/bin/python {USER} definition\ncarried 14\n"
+        assert (done.code, done.out) == (0, expected), done.err + cluster.logs()
+        run = cli.json("runs", "show", "latest")
+        assert [one["path"] for one in run["results"]["outputs"]] == ["outputs/model"]
+        job = cluster.object("jobs", run["id"])
+        assert job is not None
+        assert "hunter2" not in repr(job)
+        assert PASSWORD not in repr(job)
+        assert job["spec"]["template"]["spec"]["containers"][0]["image"].startswith(f"{registry.host}/team/envs@sha256:")
+        tags = node_store(f"{registry.host}/team/envs", {}, login=str(logins)).tags()
+        assert not [tag for tag in tags if tag[:2] in ("r-", "c-", "o-")]
+        assert len([tag for tag in tags if tag.startswith("a-")]) == 1
+        cli.write("fail.py", "import sys; sys.exit(7)")
+        assert cli.run("run", "-t", "prod", "-e", "sklearn", "fail.py").code == 7
+
+
+def a_shop(pods: Pods, cluster: FakeKubernetes, registry: DockerRegistry, shop: Index, place: Path, base: str) -> Cli:
+    """Return a command line with an environment `sklearn`, and a cluster whose nodes pull from the registry."""
+    shop.add(
+        make_wheel(place / "wheels", "alpha", "1.0", files={"alpha/__init__.py": "version = '1.0'\n"}),
+        datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    (pods.space.place / "registries.conf").write_text(
+        f'unqualified-search-registries = []\n[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n'
+    )
+    cluster.engine = kubelet(pods, cluster)
+    cli = Cli.at(place / "cli", index_url=shop.url)
+    cli.variables |= {
+        "KUBECONFIG": str(cluster.kubeconfig()),
+        "WARDIAN_BASE_IMAGE": base,
+        "WARDIAN_REGISTRY": f"{registry.host}/team/envs",
+    }
+    cli.write("requirements.txt", "alpha\n")
+    cli.ok("env", "create", "sklearn", "-r", "requirements.txt", "-V", "FROM=definition")
+    return cli
+
+
+@pytest.mark.slow  # of what is above, that it goes through a volume
 def test_an_environment_is_built_pushed_pulled_by_its_digest_and_run(
     pods: Pods, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The whole way, but for the API server: image and registry, pod, agent, files there and back."""
     base = f"oci:{debian_base(session_place(tmp_path_factory.getbasetemp())).root}:debian"
     with fake_kubernetes() as cluster, DockerRegistry(tmp_path / "registry") as registry, Index(tmp_path / "index") as shop:
-        shop.add(
-            make_wheel(tmp_path / "wheels", "alpha", "1.0", files={"alpha/__init__.py": "version = '1.0'\n"}),
-            datetime(2024, 1, 1, tzinfo=UTC),
-        )
-        (pods.space.place / "registries.conf").write_text(
-            f'unqualified-search-registries = []\n[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n'
-        )
-        cluster.engine = kubelet(pods)
+        cli = a_shop(pods, cluster, registry, shop, tmp_path, base)
         cluster.put(
             f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/{CLAIM}", {"metadata": {}, "status": {"phase": "Bound"}}
         )
-        cli = Cli.at(tmp_path / "cli", index_url=shop.url)
-        cli.variables |= {
-            "KUBECONFIG": str(cluster.kubeconfig()),
-            "WARDIAN_BASE_IMAGE": base,
-            "WARDIAN_REGISTRY": f"{registry.host}/team/envs",
-        }
-        cli.write("requirements.txt", "alpha\n")
         cli.write("train.py", TRAIN)
-        cli.ok("env", "create", "sklearn", "-r", "requirements.txt", "-V", "FROM=definition")
         cli.ok(
             "target",
             "create",

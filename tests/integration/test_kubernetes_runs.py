@@ -7,17 +7,24 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from tests.support.cli import Cli
 from tests.support.fake_kubernetes import IMAGE, NAMESPACE, FakeKubernetes, Fault, fake_kubernetes
 from tests.support.jobs import wait_until
+from tests.support.registry import DockerRegistry, why_not
+
+from wardian.bootstrap_images import node_store
+from wardian.image.registry_auth import RegistryLogin
+from wardian.sdk.kubernetes_way import login_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 TOKEN = "ghp_" + "a1B2" * 9
+PASSWORD = "open-sesame-4711"
 TRAIN = """
 import os, sys
 print("hello", *sys.argv[1:], flush=True)
@@ -213,3 +220,129 @@ def test_images_on_this_machine_alone_are_not_for_nodes(cli: Cli, tmp_path: Path
     cli.variables["WARDIAN_REGISTRY"] = "127.0.0.1:1/team/envs"
     shown = cli.ok("run", "-t", "bare", "-e", "later", "--dry-run", "train.py").out
     assert "image: 127.0.0.1:1/team/envs:not-built-yet" in shown, "nothing is built or contacted"
+
+
+# -- files through a registry ------------------------------------------------------------------------------------------
+
+MAKES = """
+import os, sys, time
+rank = os.environ.get("WARDIAN_NODE_RANK", "0")
+print("node", rank, open(os.environ["WARDIAN_INPUT_DATA"]).read(), len(os.environ["API_KEY"]), flush=True)
+open(f"outputs/model.{rank}", "w").write(rank)
+open("outputs/both", "w").write(rank)
+sys.exit(int(os.environ.get(f"EXIT_{rank}", "0")))
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    if missing := why_not():
+        pytest.fail(missing)
+    with DockerRegistry(tmp_path_factory.mktemp("registry"), user="u", password=PASSWORD) as running:
+        yield running
+
+
+@pytest.fixture
+def pods(cli: Cli, cluster: FakeKubernetes, registry: DockerRegistry, tmp_path: Path) -> Cli:
+    """A command line with a target `pods`, whose pods share nothing with anybody."""
+    logins = tmp_path / "logins.json"
+    logins.write_bytes(login_file(registry.host, RegistryLogin(registry.user, registry.password)) or b"")
+    cli.variables |= {"WARDIAN_REGISTRY": f"{registry.host}/team/envs", "REGISTRY_AUTH_FILE": str(logins), "API_KEY": TOKEN}
+    cluster.pulls, cluster.in_images = registry.host, {"/agents": str(cli.cache / "agents")}
+    cli.ok("target", "create", "pods", "--kind", "kubernetes", "--option", f"image={IMAGE}")
+    cli.write("makes.py", MAKES)
+    cli.write("data.txt", "carried")
+    return cli
+
+
+def in_pods(cli: Cli, *words: str) -> Any:
+    data = f"data={cli.directory / 'data.txt'}"
+    return cli.run("run", "-t", "pods", "-e", "host", "--input", data, "-V", "API_KEY", *words)
+
+
+def tags_of(cli: Cli) -> list[str]:
+    store = node_store(cli.variables["WARDIAN_REGISTRY"], {}, login=cli.variables["REGISTRY_AUTH_FILE"])
+    return [tag for tag in store.tags() if not tag.startswith("a-")]
+
+
+def test_files_come_and_go_through_the_registry(pods: Cli, cluster: FakeKubernetes) -> None:
+    shown = in_pods(pods, "--dry-run", "makes.py")
+    assert shown.code == 0, shown.err
+    assert not [line for line in cluster.requests if line.startswith("POST")]
+    assert tags_of(pods) == [], "nothing is sent"
+    secret, dry = yaml.safe_load_all(shown.out)
+    assert secret["type"] == "kubernetes.io/dockerconfigjson"
+    assert set(secret["stringData"]) == {"secrets.json", ".dockerconfigjson"}
+    assert PASSWORD not in shown.out
+
+    done = in_pods(pods, "makes.py")
+    assert (done.code, done.out) == (0, "node 0 carried 40\n"), done.err + cluster.logs()
+    run = newest(pods)
+    assert [one["path"] for one in run["results"]["outputs"]] == ["outputs/both", "outputs/model.0"]
+    assert run["place"]["directory"] == f"/wardian/runs/{run['id']}"
+    assert run["running"] >= run["preparing"]
+    assert tags_of(pods) == [], "what a run took along and left is removed"
+    job = cluster.object("jobs", run["id"])
+    assert job is not None
+    for version in ("1.29", "1.33", "1.37"):
+        kubernetes_validate.validate(job | {"status": {}}, version, strict=True)
+    spec = job["spec"]["template"]["spec"]
+    assert spec["imagePullSecrets"] == [{"name": f"w-{run['id']}"}]
+    assert not [one for one in spec["volumes"] if "persistentVolumeClaim" in one]
+    assert dry["spec"]["template"]["spec"].keys() == spec.keys()
+    assert "@sha256:" in spec["initContainers"][0]["image"]
+    everything = repr(cluster.objects) + repr(cluster.pods(run["id"])) + repr(cluster.requests)
+    for secret_text in (TOKEN, PASSWORD, base64.b64encode(f"u:{PASSWORD}".encode()).decode()):
+        assert secret_text not in everything
+
+
+@pytest.mark.slow
+def test_what_several_pods_left_comes_together(pods: Cli) -> None:
+    done = in_pods(pods, "--nodes", "2", "makes.py")
+    assert (done.code, done.out) == (0, "node 0 carried 40\n"), done.err
+    run = newest(pods)
+    assert [one["path"] for one in run["results"]["outputs"]] == ["outputs/both", "outputs/model.0", "outputs/model.1"]
+    assert "left behind: outputs/both: node 1 wrote another one than the first" in run["results"]["notes"]
+    assert (pods.home / "workspaces/default/runs" / run["id"] / "log.1.txt").read_text() == "node 1 carried 40\n"
+    assert in_pods(pods, "--nodes", "2", "-V", "EXIT_1=3", "makes.py").code == 3
+    failed = newest(pods)
+    assert failed["reason"].startswith("node 1 (")
+    assert tags_of(pods) == []
+
+
+@pytest.mark.slow
+def test_what_keeps_pods_from_their_files_is_said(pods: Cli, cluster: FakeKubernetes, registry: DockerRegistry) -> None:
+    cluster.runs_pods = False
+    assert in_pods(pods, "-d", "makes.py").code == 0
+    run_id = newest(pods)["id"]
+    store = node_store(pods.variables["WARDIAN_REGISTRY"], {}, login=pods.variables["REGISTRY_AUTH_FILE"])
+    assert store.untag(f"r-{run_id}")
+    cluster.runs_pods = True
+    assert pods.run("runs", "wait", run_id).code != 0
+    run = newest(pods)
+    assert (run["state"], run["code"]) == ("failed", "not_started")
+    assert "has no files of a run" in run["reason"]
+
+
+@pytest.mark.slow
+def test_a_run_in_a_pod_that_is_canceled_leaves_what_it_had(pods: Cli, cluster: FakeKubernetes) -> None:
+    pods.write("wait.py", "import time; open('outputs/so-far', 'w'); print('up', flush=True); time.sleep(600)")
+    assert in_pods(pods, "-d", "wait.py").code == 0
+    run_id = newest(pods)["id"]
+    wait_until(lambda: "up" in pods.ok("runs", "logs", run_id).out)
+    assert pods.json("runs", "show", run_id)["state"] == "running"
+    pods.ok("runs", "cancel", run_id)
+    wait_until(lambda: pods.json("runs", "show", run_id)["state"] == "canceled")
+    assert (pods.home / "workspaces/default/runs" / run_id / "snapshot/outputs/so-far").exists()
+    assert cluster.object("secrets", f"w-{run_id}") is None
+
+
+def test_without_a_volume_and_a_registry_the_error_names_both(pods: Cli) -> None:
+    del pods.variables["WARDIAN_REGISTRY"]
+    failed = in_pods(pods, "makes.py")
+    assert failed.code != 0
+    assert "there is no registry" in failed.err
+    assert "claim=NAME" in failed.err
+    pods.variables["WARDIAN_REGISTRY"] = "127.0.0.1:1/team/envs"
+    gone = pods.run("run", "-t", "pods", "-e", "host", "--input", "data=/no/such/file", "--dry-run", "makes.py")
+    assert "neither here nor on a volume" in gone.err

@@ -70,6 +70,8 @@ class FakeKubernetes:
     capacity: dict[str, str] = field(default_factory=lambda: dict(CAPACITY))
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)  # path → object, of all kinds but pods
     runs_pods: bool = True
+    pulls: str = ""  # images whose names begin so can be pulled, too
+    in_images: dict[str, str] = field(default_factory=dict)  # where what lies in them is on this machine: place → directory
     engine: Callable[[dict[str, Any]], list[str]] | None = (
         None  # gives the command that runs a pod in containers, and pulls any image
     )
@@ -362,8 +364,10 @@ class FakeKubernetes:
                     return
                 spec["nodeName"], status["startTime"] = NODE, _now()
                 status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
-            if self.engine is None and container["image"] not in self.images:
-                words = f'Back-off pulling image "{container["image"]}": not found'
+            wanted = [one["image"] for one in (*spec.get("initContainers", ()), container)]
+            missing_images = [one for one in wanted if not self._can_pull(one)]
+            if missing_images:
+                words = f'Back-off pulling image "{missing_images[0]}": not found'
                 status["containerStatuses"] = [
                     {"name": container["name"], "state": {"waiting": {"reason": "ImagePullBackOff", "message": words}}}
                 ]
@@ -388,6 +392,9 @@ class FakeKubernetes:
                 ended = {"exitCode": shown, "reason": reason, "finishedAt": _now()}
                 status["containerStatuses"] = [{"name": container["name"], "state": {"terminated": ended}}]
 
+    def _can_pull(self, image: str) -> bool:
+        return self.engine is not None or image in self.images or bool(self.pulls and image.startswith(self.pulls))
+
     def _missing_secrets(self, spec: dict[str, Any]) -> list[str]:
         names = [one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one]
         return [name for name in names if self.object("secrets", name) is None]
@@ -400,8 +407,8 @@ class FakeKubernetes:
         }  # fmt: skip
 
     def _mounted(self, pod: _Pod, container: dict[str, Any]) -> dict[str, str]:
-        """Return what stands for the places of Secrets in a container that is a process of this machine: a directory with their files."""
-        found = {}
+        """Return what stands for the places of Secrets and of the pod's own directory in a container that is a process of this machine."""
+        found = dict(self.in_images)
         volumes = {one["name"]: one for one in pod.document["spec"]["volumes"]}
         for mount in container["volumeMounts"]:
             volume = volumes[mount["name"]]
@@ -409,9 +416,36 @@ class FakeKubernetes:
                 place = self.place / f"{pod.document['metadata']['name']}-{mount['name']}"
                 write_secret(self.object("secrets", volume["secret"]["secretName"]) or {}, volume["secret"], place)
                 found[mount["mountPath"]] = str(place)
-        return found
+            elif "emptyDir" in volume and mount["name"] == "wardian" and "initContainers" in pod.document["spec"]:
+                place = self.place / f"{pod.document['metadata']['name']}-{mount['name']}"
+                place.mkdir(exist_ok=True)
+                found[mount["mountPath"]] = str(place)
+        return dict(sorted(found.items(), key=lambda one: -len(one[0])))
+
+    def _first(self, pod: _Pod, containers: list[dict[str, Any]]) -> bool:
+        """Run what comes before the container; return whether it succeeded."""
+        for container in containers:
+            places = self._mounted(pod, container)
+            environ = {"PATH": os.environ["PATH"], **{one["name"]: one["value"] for one in container.get("env", ())}}
+            environ = {name: _there(value.replace("$$", "$"), places) for name, value in environ.items()}
+            command = [_there(word.replace("$$", "$"), places) for word in container["command"]]
+            done = subprocess.run(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
+            if done.returncode:
+                pod.document["status"]["phase"] = "Failed"
+                words = done.stdout[-2000:].decode(errors="replace")
+                ended = {"exitCode": done.returncode, "reason": "Error", "message": words, "finishedAt": _now()}
+                pod.document["status"]["initContainerStatuses"] = [{"name": container["name"], "state": {"terminated": ended}}]
+                waiting = {"waiting": {"reason": "PodInitializing"}}
+                pod.document["status"]["containerStatuses"] = [{"name": "run", "state": waiting}]
+                return False
+        return True
 
     def _start(self, pod: _Pod, container: dict[str, Any]) -> None:
+        directory = container["workingDir"]
+        if self.engine is None and not self._first(pod, pod.document["spec"].get("initContainers", [])):
+            return
         index = pod.document["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
         environ = {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": "127.0.0.1", "JOB_COMPLETION_INDEX": index}
         for one in container.get("env", ()):
@@ -420,14 +454,15 @@ class FakeKubernetes:
         pod.log = Path(tempfile.mkstemp(dir=self.place, prefix="pod-", suffix=".log")[1])
         container["command"] = [_expanded(word, environ) for word in container["command"]]
         if self.engine is None:
-            for place, here in self._mounted(pod, container).items():
-                environ = {name: value.replace(place, here) for name, value in environ.items()}
-                container["command"] = [word.replace(place, here) for word in container["command"]]
+            places = self._mounted(pod, container)
+            environ = {name: _there(value, places) for name, value in environ.items()}
+            container["command"] = [_there(word, places) for word in container["command"]]
+            directory = _there(directory, places)
         command = container["command"] if self.engine is None else self.engine(pod.document)
         with pod.log.open("wb") as log:
             try:
                 pod.process = subprocess.Popen(
-                    command, cwd=container["workingDir"] if self.engine is None else None, env=environ,
+                    command, cwd=directory if self.engine is None else None, env=environ,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
@@ -439,6 +474,14 @@ class FakeKubernetes:
             "phase": "Running",
             "containerStatuses": [{"name": container["name"], "state": {"running": {"startedAt": _now()}}}],
         }
+
+
+def _there(text: str, places: dict[str, str]) -> str:
+    """Return ``text`` with the places of a container replaced by those that stand for them; one that begins like another goes first."""
+    for place, here in places.items():
+        if text == place or text.startswith(f"{place}/"):
+            return here + text[len(place) :]
+    return text
 
 
 def write_secret(secret: dict[str, Any], volume: dict[str, Any], place: Path) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from wardian.image.store import ImageStore
     from wardian.tools.registry_http import Reply
 
-_OK, _CREATED, _ACCEPTED, _MISSING, _BAD = 200, 201, 202, 404, 400
+_OK, _CREATED, _ACCEPTED, _NO_CONTENT, _BAD, _MISSING, _NOT_ALLOWED = 200, 201, 202, 204, 400, 404, 405
+_DELETE = "pull,push,delete"  # as token services know it
 _LARGEST_TAGS_BYTES = 64 << 20
 _LARGEST_REFERRERS_BYTES = 4 << 20
 _PAGES = 10_000
@@ -119,12 +120,37 @@ class RegistryImageStore:
 
         Raises:   Unavailable, Denied.
         """
-        path = f"{self._base}/blobs/sha256:{blob.digest}"
+        size = self.size_of(blob.digest, otherwise=blob.size_bytes)
+        return size == blob.size_bytes
+
+    def size_of(self, digest: Digest, *, otherwise: int | None = None) -> int | None:
+        """Return how long a blob is; None: there is no such blob; ``otherwise``: the registry does not say.
+
+        Raises:   Unavailable, Denied.
+        """
+        path = f"{self._base}/blobs/sha256:{digest}"
         try:
             with self.client.call("HEAD", path, self.repository, PUSH, accepts=(_OK,)) as reply:
-                return reply.headers.get("content-length", str(blob.size_bytes)) == str(blob.size_bytes)
+                length = reply.headers.get("content-length", "")
+                return int(length) if length.isascii() and length.isdecimal() else otherwise
         except NotFound:
-            return False
+            return None
+
+    def untag(self, tag: str) -> bool:
+        """Remove a tag together with its manifest, and so all tags that the manifest has; return False if the registry lets nobody do that.
+
+        Raises:   Unavailable, Denied.
+        """
+        found = self.find(tag)
+        if found is None:
+            return True
+        path = f"{self._base}/manifests/sha256:{found.descriptor.digest}"
+        accepts = (_OK, _ACCEPTED, _NO_CONTENT, _BAD, _NOT_ALLOWED)
+        try:
+            with self.client.call("DELETE", path, self.repository, _DELETE, accepts=accepts) as reply:
+                return reply.status not in (_BAD, _NOT_ALLOWED)
+        except NotFound:
+            return True
 
     def tag(self, manifest: bytes, media_type: str, names: Sequence[str] = ()) -> Descriptor:
         """See ``ImageStore``."""

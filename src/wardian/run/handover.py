@@ -14,7 +14,7 @@ from wardian.events import Event, Listener, silent
 from wardian.run.configuration import Resources, RunEnvironment, perhaps_secret
 from wardian.run.directory import RunDirectory
 from wardian.run.inputs import in_run_directory, move_in, record_inputs
-from wardian.run.node.sheet import INPUTS, LOCK, PACKAGES, SECRETS, SHEET, SNAPSHOT, USES, Secrets, Sheet, uses_json
+from wardian.run.node.sheet import INPUTS, LOCK, PACKAGES, RUNS, SECRETS, SHEET, SNAPSHOT, USES, Secrets, Sheet, uses_json
 from wardian.run.place import OFFERED, Place
 from wardian.run.placed import PlacedRuns
 from wardian.run.record import FAILED, Results
@@ -59,6 +59,8 @@ class Needs:
         pass_variables: names and patterns that the job gets of the node's own variables: what the engine gave it.
         may_restart: the engine may start it again.
         compiles: see ``Sheet.compiles``.
+        own: what lies in the run's own directory, path there → path here, where nothing is shared between runs.
+        inputs: NAME → path in the run's own directory, of those that are brought there.
         notes: what the reader of the record should know.
     """
 
@@ -76,18 +78,29 @@ class Needs:
     pass_variables: tuple[str, ...] = ()
     may_restart: bool = False
     compiles: bool = False
+    own: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way to an engine and its nodes, and what the record says of it."""
+    """The way to an engine and its nodes, and what the record says of it.
+
+    Attributes:
+        complete: adds to a task what only the carrier knows: how its files come to it. ``is_sent``: False: nothing is contacted.
+    """
 
     target: RemoteTarget
     carrier: Carrier
     kind: str
     options: Mapping[str, str] = field(default_factory=dict)
     keeps: bool = False
+    complete: Callable[..., Task] | None = None
+
+    def completed(self, task: Task, *, is_sent: bool = True) -> Task:
+        """Return the task as the engine is to have it."""
+        return self.complete(task, is_sent=is_sent) if self.complete is not None else task
 
 
 def hand_over(
@@ -135,12 +148,11 @@ def hand_over(
             signals.from_now_to_the_job()
             place = store.existing(record.id).place
             assert place is not None  # noqa: S101 - it was added with one
+            task = way.completed(task_of(place, configuration, found, has_secrets=has_secrets))
             with placed.database.write():  # from here on the engine may have it, and nothing but the engine's word ends it
                 if signals.stop.cause:
                     store.ask_cancel(record.id)
-                return placed.put(
-                    record.id, place.offered(task_of(place, configuration, found, has_secrets=has_secrets)), supervised=False
-                )
+                return placed.put(record.id, place.offered(task), supervised=False)
 
         with hands(directory):
             try:
@@ -258,6 +270,7 @@ def send(
             **uses,
             f"{place}/{SNAPSHOT}": str(directory.snapshot),
             **{f"{place}/{INPUTS}/{name}": str(directory.inputs / name) for name in carried},
+            **{f"{place}/{path}": str(here) for path, here in needs.own.items()},
         }
         if needs.lock is not None:
             own[f"{place}/{LOCK}"] = written(LOCK, needs.lock.encode())
@@ -277,9 +290,9 @@ def sheet_of(
     sheet = Sheet(
         run_id=run_id, command=safe, lock_digest=needs.lock_digest, link_scripts=needs.link_scripts, interpreter=needs.interpreter,
         environment_variables=needs.variables, variables={name: value for name, value in variables.items() if name not in hidden},
-        inputs={name: str(path) for name, path in configuration.inputs.items()}, outputs=configuration.outputs,
+        inputs={name: needs.inputs.get(name) or str(path) for name, path in configuration.inputs.items()}, outputs=configuration.outputs,
         experiment=configuration.experiment, timeout_s=configuration.timeout_s, grace_s=around.grace_s, resources=configuration.resources,
-        packages=(PACKAGES,), cache=needs.cache, pass_variables=needs.pass_variables, may_restart=needs.may_restart,
+        packages=(f"{RUNS}/{run_id}/{PACKAGES}" if needs.own else PACKAGES,), cache=needs.cache, pass_variables=needs.pass_variables, may_restart=needs.may_restart,
         in_image=needs.in_image, compiles=needs.compiles,
     )  # fmt: skip
     return sheet, Secrets(hidden, {position: command.arguments[position] for position in safe.hidden})

@@ -53,6 +53,25 @@ def bring_log(carrier: Carrier, place: Place, directory: RunDirectory, rank: int
     return brought
 
 
+def settle_log(carrier: Carrier, place: Place, directory: RunDirectory, rank: int = 0) -> None:
+    """Make the log here the one that an ended run has left, where what came of it before was only a view of it."""
+    name = of_rank(LOG, rank)
+    path, whole = directory.path / name, directory.path / f".{name}.whole"
+    with disk_errors(directory.path):
+        with whole.open("wb") as stream:
+            while piece := carrier.read(f"{place.path}/{name}", stream.tell(), PIECE_BYTES):
+                stream.write(piece)
+            size = stream.tell()
+        if size and not (path.exists() and _is_same(path, whole)):
+            whole.replace(path)
+        else:  # it is the same, or never came so far: what is here is all there is
+            whole.unlink()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and Digest.of_file(one) == Digest.of_file(other)
+
+
 def last_words(carrier: Carrier, path: str) -> str:
     """Return the last line that a small file of the nodes ends with; empty: there is none."""
     text = carrier.read(path, 0, 1 << 20) or b""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wardian.run.configuration import Resources
 from wardian.run.file_names import from_document, to_document
 from wardian.run.node.sheet import RUNS
-from wardian.run.targets.remote import Task
+from wardian.run.targets.remote import Errand, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,11 @@ class Place:
         known = {name: values.pop(name) for name in tuple(values) if name in _NAMES}
         task = known.pop("task", None)
         if task is not None:
-            task = Task(**{**task, "argv": tuple(task["argv"]), "resources": Resources(**task["resources"])})
+            first = task.get("first")
+            made = {"argv": tuple(task["argv"]), "resources": Resources(**task["resources"])}
+            if first is not None:
+                made["first"] = Errand(**{**first, "argv": tuple(first["argv"])})
+            task = Task(**{**task, **made})
         return cls(**{"options": {}, **known}, task=task, unknown=values)
 
     def as_document(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianE
 from wardian.events import Event, Listener, silent
 from wardian.run.directory import RunDirectory
 from wardian.run.handover import hands, offer
-from wardian.run.homecoming import bring_files, bring_log, last_words, with_files
-from wardian.run.node.sheet import ENDED, STATUS, NodeEnd, NodeStatus
+from wardian.run.homecoming import bring_files, bring_log, last_words, settle_log, with_files
+from wardian.run.node.sheet import ENDED, ENGINE_LOG, STATUS, NodeEnd, NodeStatus
 from wardian.run.place import HOME, OFFERED, TAKEN
 from wardian.run.placed import PlacedRuns
 from wardian.run.reconciling import is_doubtful, progress_of, verdict_of, waiting_words
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from wardian.run.records import RunStore
     from wardian.run.targets.remote import Standing
 
-ENGINE_LOG = "engine.txt"
 T = TypeVar("T")
 _SMALL_BYTES = 16 << 20
 
@@ -216,6 +215,8 @@ class RemoteLooks:
             way = self.way(record)
             for rank in range(record.configuration.resources.nodes or 1):
                 bring_log(way.carrier, place, directory, rank)
+                if getattr(way.carrier, "log_is_a_view", False):
+                    settle_log(way.carrier, place, directory, rank)
             results = bring_files(way.carrier, place, directory, results)
         else:
             results = with_files(results, directory)

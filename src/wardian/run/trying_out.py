@@ -32,7 +32,14 @@ def try_out(way: Way, key: str, *, wait_s: float = 30.0) -> Sequence[Finding]:
     Raises:   nothing but bugs: what fails is a finding.
     """
     found = list(way.target.check())
-    if not all(one.ok for one in found) or not getattr(way.target, "takes_probes", True):
+    if not all(one.ok for one in found):
+        return found
+    if (tried := getattr(way.carrier, "try_out", None)) is not None:  # it says all that can be said without a run
+        try:
+            return [*found, tried(key)]
+        except WardianError as error:
+            return [*found, Finding("files", False, error.message, error.hint or "")]
+    if not getattr(way.target, "takes_probes", True):
         return found
     path, subject = f"{RUNS}/{key}", "directory"
     try:

@@ -105,15 +105,15 @@ class Elsewhere:
         way = way_to(self._parts, kind, options)
         _, _, variables = check_elsewhere(configuration, self._parts.surroundings, None)
         needs = self._needs(version, configuration, way, fetch=False)
-        place = Place(kind, options, way.carrier.root, "000000000000")
+        place = Place(kind, way.options, way.carrier.root, "000000000000")
         _, secrets = sheet_of(place.key, configuration, needs, variables, self._parts.surroundings)
         held = [*sorted(secrets.variables), *(f"argument {position + 1}" for position in sorted(secrets.arguments))]
-        task = task_of(place, configuration, needs, has_secrets=bool(held))
+        task = way.completed(task_of(place, configuration, needs, has_secrets=bool(held)), is_sent=False)
         manifest = getattr(way.target, "manifest", None)
         if manifest is not None:  # all of it is YAML: what is no object of the engine's is a comment
             sheet = preview(place.key, configuration, needs, variables, self._parts.surroundings)
             head = [
-                f"{len(needs.files)} files and directories are sent to {way.carrier.root} first, where they are not there",
+                f"{len(needs.files) + len(needs.own)} files and directories are sent to {_destination(way)} first, where they are not there",
                 f"{place.directory}/sheet.json",
             ]
             return [*(f"# {line}" for line in (*head, *sheet.splitlines())), *manifest(task, held).splitlines()]
@@ -142,6 +142,11 @@ class Elsewhere:
             variables=version.document.get("variables", {}), files={agent.place: agent.path}, cache=way.options.get("cache", ""), pass_variables=kind_named(way.kind).pass_variables,
             may_restart=way.options.get("requeue") == "yes", compiles=self._parts.settings.byte_code != "never", notes=deprecated(self._parts, version),
         )  # fmt: skip
+        if way.complete is not None:
+            from wardian.sdk.carried_inputs import carried_inputs
+
+            inputs = carried_inputs(configuration, way.options, self._parts.settings.snapshot_limit_bytes)
+            given = replace(given, own=inputs, inputs={path.partition("/")[2]: path for path in inputs})
         if kind_named(way.kind).runs_images and "image" not in way.options:
             from wardian.sdk.image_elsewhere import in_image
 
@@ -189,22 +194,29 @@ class Elsewhere:
                               summary=f"{version} · lock {chosen.lock_digest[:6]}")  # fmt: skip
         notes = (*given.notes, *([f"locked as of {chosen.as_of}"] if chosen.as_of else []))
         archives = self._archives(version, lock, way, fetch=fetch, also=sorted(given.files))
-        return replace(given, environment=environment, notes=notes, lock=lock.to_json(), lock_digest=chosen.lock_digest,
-                       files={**archives, **given.files})  # fmt: skip
+        given = replace(given, environment=environment, notes=notes, lock=lock.to_json(), lock_digest=chosen.lock_digest)
+        if way.complete is not None:
+            return replace(given, own={**archives, **given.own})
+        return replace(given, files={**archives, **given.files})
 
     def _archives(
         self, version: EnvironmentVersion, lock: Lock, way: Way, *, fetch: bool, also: Sequence[str]
     ) -> Mapping[str, Path]:
         """Return the archives of ``lock`` that the nodes do not have, by their places there. Of several runs that want them, one brings them."""
         wanted = {f"{PACKAGES}/{a.installed_sha256}/{a.installed_file}": a for a in lock.artifacts if a.source != "host"}
-        missing = sorted(wanted.keys() - way.carrier.have([*sorted(wanted), *also]))  # one question for all
-        if not missing or not fetch:
+        is_asked = fetch or way.complete is None
+        # one question for all
+        missing = sorted(wanted.keys() - way.carrier.have([*sorted(wanted), *also])) if is_asked else sorted(wanted)
+        if (not missing and way.complete is None) or not fetch:
             return {
                 path: self._parts.packages.path(wanted[path].installed_sha256, wanted[path].installed_file) for path in missing
             }
         from wardian.digest import Digest
         from wardian.tools.flight import Flight
 
+        if way.complete is not None:  # they go with the run, those that are in the registry by their digest alone
+            self._parts.fetch(version.environment, lock, [wanted[path] for path in missing], self._parts.listener)
+            return {path: self._parts.packages.path(one.installed_sha256, one.installed_file) for path, one in wanted.items()}
         name = Digest.of(f"{way.kind} {way.carrier.root} {lock.digest}".encode())
         with Flight.of(self._parts.flights, f"n-{name}").lead(self._parts.listener, lambda: False) as listener:
             missing = sorted(wanted.keys() - way.carrier.have(sorted(wanted)))
@@ -213,3 +225,9 @@ class Elsewhere:
             )
             way.carrier.send({path: str(found[wanted[path].installed_sha256]) for path in missing})
         return {}
+
+
+def _destination(way: Way) -> str:
+    """Return where files are sent to, for people."""
+    store = getattr(way.carrier, "store", None)
+    return str(store.name) if store is not None else way.carrier.root

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wardian.errors import WardianError
+from wardian.run.node.sheet import FILES, FILES_LOGIN, FILES_PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wardian.events import Event
+    from wardian.image.registry import RegistryImageStore
 
 _USAGE = """usage: wardian-node exec --sheet FILE
+       wardian-node fetch --files HOST/REPOSITORY@sha256:DIGEST --to DIRECTORY
        wardian-node exec --lock LOCK --packages DIRECTORY [--packages DIRECTORY]... [--cache DIRECTORY] -- CMD [ARG]...
        wardian-node clean --root DIRECTORY --older-than SECONDS [--cache DIRECTORY] [--apply]
 """
@@ -29,7 +32,30 @@ def execute_sheet(file: Path, environ: Mapping[str, str] | None = None) -> int:
     from wardian.bootstrap import node_parts
     from wardian.run.node.agent import NodeMeans, execute
 
-    return execute(file, NodeMeans(node_parts, dict(os.environ if environ is None else environ), _tell))
+    means = NodeMeans(node_parts, dict(os.environ if environ is None else environ), _tell)
+    if name := means.environ.get(FILES):
+        from wardian.run.node.homeward import execute_and_leave
+
+        return execute_and_leave(file, means, _store(name, means.environ))
+    return execute(file, means)
+
+
+def fetch_files(reference: str, root: Path, environ: Mapping[str, str] | None = None) -> None:
+    """Bring the files of a run from a registry to ``root``, and this agent beside them. ``reference``: ``HOST/REPOSITORY@sha256:DIGEST``.
+
+    Raises:   InvalidInput: ``files_missing``.  What the registry and the disk raise.
+    """
+    from wardian.run.node.homeward import fetch
+
+    name, _, digest = reference.partition("@")
+    agent = Path(str(getattr(sys.modules["__main__"], "__file__", "") or __file__)).resolve().parent
+    fetch(_store(name, dict(os.environ if environ is None else environ)), digest, root, agent)
+
+
+def _store(name: str, environ: Mapping[str, str]) -> RegistryImageStore:
+    from wardian.bootstrap_images import node_store
+
+    return node_store(name, environ, login=environ.get(FILES_LOGIN, ""), is_plain=bool(environ.get(FILES_PLAIN)))
 
 
 def become_command(
@@ -84,6 +110,9 @@ def _performed(given: Sequence[str]) -> int:
         return execute_sheet(Path(given[2]))
     if given[:1] == ["clean"]:
         return _cleaned(given[1:])
+    if len(given) == 5 and given[:2] == ["fetch", "--files"] and given[3] == "--to":  # noqa: PLR2004
+        fetch_files(given[2], Path(given[4]))
+        return 0
     options: dict[str, list[str]] = {"--lock": [], "--packages": [], "--cache": []}
     at = 1
     while at + 1 < len(given) and given[at] in options:

@@ -37,23 +37,9 @@ def way_to(parts: Parts, kind: str, options: Mapping[str, str], root: str | None
         hosts = SshHosts(options, parts.environ)
         return Way(SshTarget(hosts), SshCarrier(hosts, root or options.get("directory")), kind, options, keeps=keeps)
     if kind == "kubernetes":
-        import os
+        from wardian.sdk.kubernetes_way import kubernetes_way
 
-        from wardian.digest import Digest
-        from wardian.run.targets.kubernetes import KubernetesTarget
-        from wardian.run.targets.kubernetes_secrets import SecretsApart
-        from wardian.run.targets.pod_directory import PodDirectory
-        from wardian.run.targets.shared_directory import SharedDirectory
-        from wardian.tools.kubernetes import KubernetesApi
-
-        cluster = KubernetesTarget(
-            options, lambda: KubernetesApi(options.get("kubeconfig", ""), options.get("context", ""), environ=parts.environ),
-            workspace=Digest.of(f"{parts.settings.home} {parts.settings.workspace}".encode())[:16], uid=os.getuid(), gid=os.getgid(),
-        )  # fmt: skip
-        place, wanted = Path(root or options["directory"]), cluster.options
-        as_root = os.getuid() == 0
-        volume = PodDirectory(place, wanted.uid, wanted.gid) if as_root else SharedDirectory(place)
-        return Way(cluster, SecretsApart(volume, cluster.secrets), kind, options, keeps=keeps)
+        return kubernetes_way(parts, options, root)
     raise unknown_kind(kind)
 
 

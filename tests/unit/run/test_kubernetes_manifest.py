@@ -11,11 +11,12 @@ import pytest
 
 from wardian.errors import InvalidInput
 from wardian.run.configuration import Resources
+from wardian.run.place import Place
 from wardian.run.targets.kinds import check_options
-from wardian.run.targets.kubernetes_manifest import manifests
+from wardian.run.targets.kubernetes_manifest import manifests, pod_spec
 from wardian.run.targets.kubernetes_options import KUBERNETES, KubernetesOptions
 from wardian.run.targets.kubernetes_secrets import secret_of
-from wardian.run.targets.remote import Task
+from wardian.run.targets.remote import Errand, Task
 
 IMAGE = "registry.test/env@sha256:" + "1" * 64
 FULL = {
@@ -60,12 +61,66 @@ def test_secrets_are_an_object_that_pods_mount(version: str) -> None:
     assert "hunter2" not in json.dumps([shown, job])
     found = job["spec"]["template"]["spec"]
     (volume,) = [one for one in found["volumes"] if "secret" in one]
-    assert volume["secret"] == {"secretName": kept["metadata"]["name"], "defaultMode": 0o440, "optional": False}
+    assert volume["secret"] == {
+        "secretName": kept["metadata"]["name"],
+        "defaultMode": 0o440,
+        "optional": False,
+        "items": [{"key": "secrets.json", "path": "secrets.json"}],
+    }
     (mount,) = [one for one in found["containers"][0]["volumeMounts"] if one["name"] == volume["name"]]
     assert mount["readOnly"] is True
     file = {"name": "_WARDIAN_SECRETS_FILE", "value": f"{mount['mountPath']}/secrets.json"}
     assert file in found["containers"][0]["env"]
     assert "secret" not in json.dumps(made()[0])
+
+
+FIRST = Errand("registry.test/envs@sha256:" + "2" * 64, ("/agents/d/python", "fetch", "--files", "f"), f"w-{TASK.key}")
+ALONE = replace(
+    TASK,
+    directory=f"/wardian/runs/{TASK.key}",
+    first=FIRST,
+    has_secrets=True,
+    variables={"_WARDIAN_FILES": "registry.test/envs"},
+)
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
+def test_files_are_brought_by_a_container_before_into_a_directory_of_the_pod(version: str) -> None:
+    options = {name: value for name, value in FULL.items() if name not in ("claim", "directory")} | {"files": "registry"}
+    check_options(KUBERNETES, options, "k")
+    asked = replace(ALONE, resources=Resources(1, 1 << 30, 2, 3))
+    job, _ = manifests(asked, KubernetesOptions.of(options))
+    login = secret_of(TASK.key, {".dockerconfigjson": b"{}", "secrets.json": b"{}"})
+    assert login["type"] == "kubernetes.io/dockerconfigjson"
+    for one in (job, login):
+        kubernetes_validate.validate(one, version, strict=True)
+    spec = job["spec"]["template"]["spec"]
+    (first,), (container,) = spec["initContainers"], spec["containers"]
+    assert (first["image"], first["command"]) == (FIRST.image, list(FIRST.argv))
+    assert first["securityContext"] == container["securityContext"], "within the restricted standard, too"
+    assert first["resources"]["limits"] == {"cpu": "1", "memory": str(1 << 30)}, "quotas want some; gpus are not for it"
+    volumes = {one["name"]: one for one in spec["volumes"]}
+    assert volumes["wardian"] == {"name": "wardian", "emptyDir": {}}
+    assert {"name": "wardian", "mountPath": "/wardian"} in first["volumeMounts"]
+    assert {"name": "wardian", "mountPath": "/wardian"} in container["volumeMounts"]
+    assert volumes["login"]["secret"]["secretName"] == FIRST.login
+    places = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert places["login"] != places["secrets"]
+    assert "secrets" not in {one["name"] for one in first["volumeMounts"]}, "what brings files needs no secrets of the run"
+    assert "_WARDIAN_SECRETS_FILE" not in {one["name"] for one in first["env"]}
+    assert {"name": "_WARDIAN_FILES_LOGIN", "value": f"{places['login']}/config.json"} in first["env"]
+    assert spec["imagePullSecrets"] == [{"name": "mirror"}, {"name": "ours"}, {"name": FIRST.login}]
+
+
+def test_a_registry_without_a_login_needs_no_secret() -> None:
+    spec = pod_spec(replace(ALONE, first=replace(FIRST, login=""), has_secrets=False), KubernetesOptions.of({}))
+    assert "imagePullSecrets" not in spec
+    assert not [one for one in spec["volumes"] if "secret" in one]
+
+
+def test_a_task_survives_its_record() -> None:
+    place = Place("kubernetes", {}, "/wardian", TASK.key).offered(ALONE)
+    assert Place.from_json(place.to_json()) == place
 
 
 def test_the_validator_would_say_so() -> None:
@@ -167,11 +222,12 @@ def test_names_that_it_would_not_take(key: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"namespace": "Team"}, "namespace"), ({"uid": "0"}, "uid"), ({"claim": "shared"}, "needs the option `directory`"),
-        ({"directory": "/x"}, "needs the option `claim`"), ({"claim": "c/../x", "directory": "/x"}, "leads out"), ({"claim": "c", "directory": "/etc"}, "nothing can be mounted"),
+        ({"namespace": "Team"}, "namespace"), ({"uid": "0"}, "uid"), ({"claim": "shared"}, "belong together"),
+        ({"directory": "/x"}, "belong together"), ({"claim": "c/../x", "directory": "/x"}, "leads out"), ({"claim": "c", "directory": "/etc"}, "nothing can be mounted"),
         ({"volumes": "sets:/data,more:/data/"}, "one place"), ({"volumes": "sets:/a/../etc"}, "nothing can be mounted"), ({"volumes": "sets"}, "volumes"),
         ({"tolerations": "gpu:Sometimes"}, "tolerations"), ({"node_selector": "zone"}, "node_selector"), ({"queue": "a b"}, "queue"),
-        ({"grace": "0"}, "grace"), ({"nonsense": "1"}, "nonsense"), ({"image": "x y"}, "image"), ({"queue": "a" * 60 + "." + "b" * 60 + "." + "c" * 60 + "." + "d" * 63 + "." + "e" * 60}, "too long"),
+        ({"files": "registry"}, "contradict"), ({"directory": "/shared", "claim": "c", "files": "r.test/team/runs"}, "contradict"), ({"files": "no repository"}, "files"),
+        ({"files_login": "x"}, "through a registry"), ({"files_login": "A_B"}, "files_login"), ({"grace": "0"}, "grace"), ({"nonsense": "1"}, "nonsense"), ({"image": "x y"}, "image"), ({"queue": "a" * 60 + "." + "b" * 60 + "." + "c" * 60 + "." + "d" * 63 + "." + "e" * 60}, "too long"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(options: dict[str, str], words: str) -> None:

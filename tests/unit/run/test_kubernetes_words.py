@@ -148,3 +148,22 @@ def test_claims() -> None:
         == "c: Bound, ReadWriteMany"
     )
     assert not claim_finding("c", "n", 200, {"status": {"phase": "Lost"}}).ok
+
+
+def test_what_keeps_a_pod_from_its_files_is_no_exit_code_of_the_script() -> None:
+    said = {
+        "exitCode": 125,
+        "reason": "Error",
+        "message": "error: r.test/envs: the credentials given are not accepted\nhint:  ask\n",
+    }
+    pod = {
+        "metadata": {"name": "p"}, "spec": {"nodeName": "n1"},
+        "status": {
+            "phase": "Failed", "startTime": "now", "initContainerStatuses": [{"name": "fetch", "state": {"terminated": said}}],
+            "containerStatuses": [{"name": "run", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        },
+    }  # fmt: skip
+    job = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}
+    found = standing_of(job, [pod])
+    assert (found.state, found.cause, found.exit_code) == ("ended", "not_started", None)
+    assert found.reason == "its files could not be fetched: error: r.test/envs: the credentials given are not accepted"

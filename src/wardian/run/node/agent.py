@@ -47,11 +47,20 @@ _SECRETS_READ = ".secrets-read"  # among the claims
 
 @dataclass(frozen=True, slots=True)
 class NodeMeans:
-    """What an agent works with: what installs, given a cache and the node's variables; those variables; and who listens."""
+    """What an agent works with: what installs, given a cache and the node's variables; those variables; and who listens.
+
+    Attributes:
+        alone: the run's directory is this node's own: other nodes of the run, and its submitter, see nothing of it.
+        echo: what the job writes goes to this descriptor, too; None: to its log alone.
+        on_start: called when the job starts.
+    """
 
     parts: Callable[[Path, Mapping[str, str]], NodeParts]
     environ: Mapping[str, str]
     listener: Listener = silent
+    alone: bool = False
+    echo: int | None = None
+    on_start: Callable[[], object] = lambda: None
 
 
 def execute(file: Path, means: NodeMeans) -> int:
@@ -91,13 +100,14 @@ class _Attempt:
         self.sheet, self.claim, self.place, self.means, self.signals = sheet, claim, claim.place, means, signals
         self.rank = rank or Rank()
         self.rank_variables = rank.variables(sheet.run_id) if rank else {}
+        self.has_others = self.rank.of > 1 and not means.alone
         self.prepared: Prepared | None = None
         self.watch: NodeWatch | None = None
 
     def to_its_end(self) -> int:
         """Do it, write how it ended, and return the exit code."""
         end = self._carried_out()
-        if self.watch is not None and not self.watch.fenced and self.rank.of > 1:
+        if self.watch is not None and not self.watch.fenced and self.has_others:
             end = self._with_others(end, self.watch)
         goes_on = self._may_go_on(end)
         if self.watch is not None:
@@ -133,8 +143,10 @@ class _Attempt:
         """Return how it went; nothing is raised."""
         try:
             command, secrets = self._secrets()  # before the first sign of life, which says that they were read
-            self.watch = NodeWatch(self.claim, self.signals.stop, self.sheet.heartbeat_s)
-            if self.rank.of > 1:
+            self.watch = NodeWatch(
+                self.claim, self.signals.stop, self.sheet.heartbeat_s, echo=self.means.echo, on_start=self.means.on_start
+            )
+            if self.has_others:
                 others = Others(self.claim, self.rank, self.sheet.heartbeat_s)
                 self.watch.others, self.watch.on_tick = others.failed, self._forget_secrets(others)
             with disk_errors(self.place.directory):
@@ -158,7 +170,7 @@ class _Attempt:
     def _run(self, watch: NodeWatch, command: Command, secrets: Mapping[str, str]) -> NodeEnd:
         sheet, place, environ = self.sheet, self.place, self.means.environ
         configuration = RunConfiguration(
-            command=command, inputs={name: Path(path) for name, path in sheet.inputs.items()}, variables={**sheet.variables, **secrets},
+            command=command, inputs={name: place.directory / path for name, path in sheet.inputs.items()}, variables={**sheet.variables, **secrets},
             experiment=sheet.experiment, timeout_s=sheet.timeout_s, resources=sheet.resources, outputs=sheet.outputs,
         )  # fmt: skip
         for name, path in configuration.inputs.items():

@@ -30,7 +30,8 @@ from wardian.tools.uv import uv_program
 _SCHEME = "node-agent-1"
 _MEMORY = ".identity"  # beside the agents
 _SITE, _MAIN, _START = "site", "main.py", f"{PROGRAMS}/wardian-node"
-DISTRIBUTIONS = ("certifi", "packaging", "py-rattler", "zstandard")  # what Wardian imports to install a lock
+# what Wardian imports to install a lock, and to speak to a registry
+DISTRIBUTIONS = ("certifi", "charset-normalizer", "idna", "packaging", "py-rattler", "requests", "urllib3", "zstandard")
 # of the standard library, what no installation imports, and of packages, what no program does
 _LEFT_OUT = frozenset({"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data", "site-packages", "dist-packages",
                        "__pycache__", "curses", "unittest", "xmlrpc", "venv", "wsgiref", "sqlite3", "dbm",

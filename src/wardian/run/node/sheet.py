@@ -25,6 +25,12 @@ RELEASED = "released"  # how a start stands that its engine has ended, while the
 SECRETS_FILE = (
     "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself
 )
+FILES, FILES_LOGIN, FILES_PLAIN = (
+    "_WARDIAN_FILES",
+    "_WARDIAN_FILES_LOGIN",
+    "_WARDIAN_FILES_PLAIN",
+)  # variables: the registry that files go through
+ENGINE_LOG = "engine.txt"
 # in the root of a node directory
 AGENTS, PACKAGES, IMAGES, RUNS, CACHE = "agents", "packages", "images", "runs", "cache"
 
@@ -79,7 +85,7 @@ class Sheet:
         environment_variables: the definition's.
         variables: the run's, which win; secrets left out: those are in ``secrets.json``.
         pass_variables: names and patterns that the job gets of the node's own variables, besides those that every run inherits.
-        inputs: NAME → path on the node.
+        inputs: NAME → path on the node; relative ones are below the run's directory.
         outputs: directories below the output directory that are there when it starts.
         experiment: which the job is told.
         timeout_s, grace_s: as in ``Job``; the time runs from the job's start.

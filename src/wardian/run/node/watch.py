@@ -34,10 +34,14 @@ class NodeWatch:
         began: when the job started; None: it has not.
     """
 
-    def __init__(self, claim: Claim, stop: Stop, heartbeat_s: float, faults: WriteFaults | None = None) -> None:
+    def __init__(
+        self, claim: Claim, stop: Stop, heartbeat_s: float, faults: WriteFaults | None = None, *, echo: int | None = None,
+        on_start: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
         self._claim = claim
         self._stop = stop
         self.faults = faults
+        self._echo, self._on_start = echo, on_start
         self._beat = Beat(claim, heartbeat_s, lambda: datetime.now(UTC))
         self._tick_s = min(TICK_S, heartbeat_s)
         self._looked = time.monotonic()
@@ -54,6 +58,7 @@ class NodeWatch:
         """Take note that the job runs."""
         self.began = datetime.now(UTC)
         self._beat.say("running")
+        self._on_start()
 
     def output(self, stream: int, chunk: bytes) -> None:
         """Keep what it writes."""
@@ -63,8 +68,17 @@ class NodeWatch:
             self.tick()
         if not self.fenced:
             self.log.write(chunk)
+            self._repeat(chunk)
         if self.faults is not None:
             self.faults.look(stream, chunk)
+
+    def _repeat(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        try:
+            while self._echo is not None and view:
+                view = view[os.write(self._echo, view) :]
+        except OSError:  # nobody listens: the log has all
+            self._echo = None
 
     def tick(self) -> None:
         """See whether it is to end; say that it is alive."""

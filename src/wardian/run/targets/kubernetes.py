@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Denied, InvalidInput, NotFound, Unavailable
-from wardian.run.node.sheet import SECRETS
+from wardian.run.node.sheet import FILES, SECRETS
 from wardian.run.targets.kubernetes_check import look_around, raise_refusal
-from wardian.run.targets.kubernetes_manifest import MANAGED_BY, MANAGER, RUN, manifests
+from wardian.run.targets.kubernetes_manifest import LOGIN_KEY, MANAGED_BY, MANAGER, RUN, has_secret, manifests, secret_name
 from wardian.run.targets.kubernetes_options import UID, KubernetesOptions, is_name
 from wardian.run.targets.kubernetes_secrets import PodSecrets, secret_of
 from wardian.run.targets.kubernetes_words import is_being_made, is_without_pods, standing_of
@@ -79,7 +79,7 @@ class KubernetesTarget:
             try:
                 self._raise(answer, "Job")
             except (Denied, InvalidInput, NotFound):  # for good
-                if task.has_secrets:
+                if has_secret(task):
                     self.secrets.remove(task.key)
                 raise
         metadata = answer.document.get("metadata") or {}
@@ -87,7 +87,7 @@ class KubernetesTarget:
             raise InvalidInput(f"there is a Job {task.key} in {self._namespace} that Wardian did not make", code="engine_refused",
                                hint="submit the run again: it gets another name")  # fmt: skip
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": task.key, "uid": str(metadata.get("uid", ""))}
-        if task.has_secrets:
+        if has_secret(task):
             self.secrets.give_to(task.key, owner)
         for further in made[1:]:
             further["metadata"]["ownerReferences"] = [owner]  # it goes when the Job goes
@@ -170,8 +170,11 @@ class KubernetesTarget:
         import yaml
 
         made = manifests(task, self.options, workspace=self._workspace)
-        if secrets:
-            shown = secret_of(task.key, None, self._workspace, names={SECRETS: f"not shown: {', '.join(secrets)}"})
+        if has_secret(task):
+            held = {SECRETS: f"not shown: {', '.join(secrets)}"} if secrets else {}
+            if task.first is not None and task.first.login == secret_name(task.key):
+                held[LOGIN_KEY] = f"not shown: the login for {task.variables.get(FILES, '')}"
+            shown = secret_of(task.key, None, self._workspace, names=held)
             if self.options.namespace:
                 shown["metadata"]["namespace"] = self.options.namespace
             made.insert(0, shown)

@@ -39,7 +39,7 @@ def look_around(
         findings.append(Finding("cluster", True, f"Kubernetes {version}, {api.described}, namespace {namespace}"))
         missing = list(_missing_rights(api, namespace))
         hint = f"ask who runs the cluster for a Role in {namespace} that may {', '.join(missing)}" if missing else ""
-        said = f"may not {', '.join(missing)}" if missing else "Jobs, pods and their logs"
+        said = f"may not {', '.join(missing)}" if missing else "Jobs, pods, their logs, Secrets"
         findings.append(Finding("permissions", not missing, said, hint))
         if is_root:
             text = f"you are root, and pods are not: they run as {options.uid}, to whom what you send to them is given"

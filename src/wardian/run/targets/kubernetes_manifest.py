@@ -10,18 +10,20 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import InvalidInput
-from wardian.run.node.sheet import SECRETS, SECRETS_FILE
+from wardian.run.configuration import Resources
+from wardian.run.node.sheet import FILES_LOGIN, RUNS, SECRETS, SECRETS_FILE
 from wardian.run.targets.kubernetes_options import KubernetesOptions, is_name
 
 if TYPE_CHECKING:
-    from wardian.run.configuration import Resources
     from wardian.run.targets.remote import Task
 
 MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "wardian"
 RUN, WORKSPACE = "dev.wardian/run", "dev.wardian/workspace"  # labels
 QUEUE = "kueue.x-k8s.io/queue-name"
 CONTAINER = "run"
-SECRETS_PLACE = "/run/secrets/wardian"
+FIRST = "fetch"
+SECRETS_PLACE, LOGIN_PLACE = "/run/secrets/wardian", "/run/secrets/wardian-registry"
+LOGIN_KEY, LOGIN_FILE = ".dockerconfigjson", "config.json"
 _LONGEST_JOB_NAME = 56  # of the 63 characters of a label, a pod's number and a Service's first letters need some
 _VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 _HOME = "/tmp"  # noqa: S108 - the container's own
@@ -77,6 +79,7 @@ def manifests(task: Task, options: KubernetesOptions, *, workspace: str = "") ->
 def pod_spec(task: Task, options: KubernetesOptions) -> dict[str, Any]:
     """Return the specification of each of its pods: within the Pod Security Standard "restricted", without a ServiceAccount's token."""
     volumes, mounts = _volumes(task, options)
+    confined = {"allowPrivilegeEscalation": False, "privileged": False, "capabilities": {"drop": ["ALL"]}}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -95,19 +98,22 @@ def pod_spec(task: Task, options: KubernetesOptions) -> dict[str, Any]:
                 "workingDir": task.directory,
                 "env": [{"name": name, "value": _literal(value)} for name, value in _variables(task).items()],
                 "resources": _resources(task.resources, options),
-                "securityContext": {"allowPrivilegeEscalation": False, "privileged": False, "capabilities": {"drop": ["ALL"]}},
+                "securityContext": confined,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "volumeMounts": mounts,
             }
         ],
         "volumes": volumes,
     }  # fmt: skip
+    if task.first is not None:
+        spec["initContainers"] = [_first(task, options, confined, mounts)]
     if task.time_s is not None:
         spec["activeDeadlineSeconds"] = math.ceil(task.time_s) + options.start_s + options.grace_s
     if (task.resources.nodes or 1) > 1:
         spec["subdomain"] = service_name(task.key)
-    if options.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in options.pull_secrets]
+    pull_secrets = [*options.pull_secrets, *([task.first.login] if task.first and task.first.login else [])]
+    if pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(pull_secrets)]
     if options.node_selector:
         spec["nodeSelector"] = dict(options.node_selector)
     if options.tolerations:
@@ -120,6 +126,18 @@ def pod_spec(task: Task, options: KubernetesOptions) -> dict[str, Any]:
     return spec | {key: value for key, value in named.items() if value}
 
 
+def _first(task: Task, options: KubernetesOptions, confined: dict[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the container that brings the files: the task's resources are enough for it, and quotas want some of every container."""
+    assert task.first is not None  # noqa: S101 - who calls has looked
+    amounts = _resources(Resources(cpus=task.resources.cpus, memory_bytes=task.resources.memory_bytes), options)
+    return {
+        "name": FIRST, "image": task.first.image, "imagePullPolicy": "IfNotPresent", "command": [_literal(word) for word in task.first.argv],
+        "env": [{"name": name, "value": _literal(value)} for name, value in _variables(task).items() if name != SECRETS_FILE],
+        "resources": amounts, "securityContext": confined, "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount for mount in mounts if mount["name"] in ("tmp", "wardian", "login")],
+    }  # fmt: skip
+
+
 def labels_of(key: str, workspace: str = "") -> dict[str, str]:
     """Return the labels of all objects of a task."""
     return {MANAGED_BY: MANAGER, RUN: key} | ({WORKSPACE: workspace} if workspace else {})
@@ -128,6 +146,11 @@ def labels_of(key: str, workspace: str = "") -> dict[str, str]:
 def secret_name(key: str) -> str:
     """Return the name of the Secret of a task."""
     return f"w-{key}"
+
+
+def has_secret(task: Task) -> bool:
+    """Return whether a task has a Secret of its own: with its secrets, or with a login for its files."""
+    return task.has_secrets or (task.first is not None and task.first.login == secret_name(task.key))
 
 
 def service_name(key: str) -> str:
@@ -151,7 +174,8 @@ def _variables(task: Task) -> dict[str, str]:
     if nodes is not None and nodes > 1:  # each pod's number is JOB_COMPLETION_INDEX, which the Job sets
         of_ranks = {"WARDIAN_WORLD_SIZE": str(nodes), "WARDIAN_MASTER_ADDR": f"{task.key}-0.{service_name(task.key)}"}
     of_secrets = {SECRETS_FILE: f"{SECRETS_PLACE}/{SECRETS}"} if task.has_secrets else {}
-    return {"HOME": _HOME, **of_ranks, **of_secrets, **task.variables}
+    of_login = {FILES_LOGIN: f"{LOGIN_PLACE}/{LOGIN_FILE}"} if task.first is not None and task.first.login else {}
+    return {"HOME": _HOME, **of_ranks, **of_secrets, **of_login, **task.variables}
 
 
 def _resources(asked: Resources, options: KubernetesOptions) -> dict[str, Any]:
@@ -174,14 +198,21 @@ def _volumes(task: Task, options: KubernetesOptions) -> tuple[list[dict[str, Any
         mounts.append({"name": "wardian", "mountPath": options.directory, **sub_path})
     else:
         volumes.append({"name": "wardian", "emptyDir": {}})
-        mounts.append({"name": "wardian", "mountPath": task.directory})
+        root = task.directory.partition(f"/{RUNS}/")[0] if task.first is not None else task.directory
+        mounts.append({"name": "wardian", "mountPath": root})
     if options.shm_bytes:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(options.shm_bytes)}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     if task.has_secrets:
-        held = {"secretName": secret_name(task.key), "defaultMode": 0o440, "optional": False}
+        only = [{"key": SECRETS, "path": SECRETS}]
+        held = {"secretName": secret_name(task.key), "defaultMode": 0o440, "optional": False, "items": only}
         volumes.append({"name": "secrets", "secret": held})
         mounts.append({"name": "secrets", "mountPath": SECRETS_PLACE, "readOnly": True})
+    if task.first is not None and task.first.login:
+        only = [{"key": LOGIN_KEY, "path": LOGIN_FILE}]
+        held = {"secretName": task.first.login, "defaultMode": 0o440, "optional": False, "items": only}
+        volumes.append({"name": "login", "secret": held})
+        mounts.append({"name": "login", "mountPath": LOGIN_PLACE, "readOnly": True})
     claims = {claim: f"claim-{number}" for number, claim in enumerate(dict.fromkeys(claim for claim, _, _ in options.volumes))}
     for claim, name in claims.items():
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim}})

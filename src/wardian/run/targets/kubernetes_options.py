@@ -24,6 +24,7 @@ _VOLUME = rf"{_NAME}:{_PATH}(:ro)?"
 _SIZE = r"[0-9]+(\.[0-9]+)?[KMGT]?i?B?"
 _ID = r"[1-9][0-9]{0,8}"
 _LONGEST_NAME = 253
+_REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9.-]{0,200}(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
 UID, TTL_S, GRACE_S, START_S, GPU = 1000, 86_400, 30, 900, "nvidia.com/gpu"
 _RESERVED = ("/", "/proc", "/sys", "/dev", "/etc", "/tmp", "/dev/shm", "/opt/env")  # noqa: S108 - places in a container
 
@@ -38,6 +39,8 @@ OPTIONS: Mapping[str, TargetOption] = {
     "namespace": TargetOption("the namespace; default: the context's", _LABEL, "team-a", of_run=False),
     "directory": TargetOption("a directory here that is on the volume of `claim`, which pods see at the same path", _PATH, "/shared/ada/wardian", of_run=False),
     "claim": TargetOption("the PersistentVolumeClaim that `directory` lies on, and, after `/`, which directory of its volume that is", rf"{_NAME}(/[A-Za-z0-9_.-]{{1,100}})*", "shared/ada/wardian", of_run=False),
+    "files": TargetOption("how files come to pods and back: `volume` (the one of `claim`), `registry` (the workspace's), or a repository for them; default: volume where there is a `claim`", rf"volume|registry|{_REPOSITORY}", "registry", of_run=False),
+    "files_login": TargetOption("the Secret object that pods write to that repository with; default: one with your login, made for each run", _NAME, "wardian-files", of_run=False),
     "image": TargetOption("a plain image that environments are installed in from their locks; default: the environment's own image", r"[a-z0-9][A-Za-z0-9._:/@-]{1,500}", "docker.io/library/debian:13-slim"),
     "cache": TargetOption("with `image`: where environments are installed; default: in `directory`", r"/[^\0\r\n]{1,200}", "/cache/wardian", of_run=False),
     "platform": TargetOption("of the nodes, if it is not this machine's", r"[a-z]+/[a-z0-9_]+", "linux/amd64", of_run=False),
@@ -65,12 +68,15 @@ class KubernetesOptions:
     """The options of a target of kind ``kubernetes``, read. Each field is in the grammar of the API's.
 
     Attributes:
+        files: the repository that files go through; empty: the volume of ``claim``; ``registry``: the workspace's.  files_login: a Secret.
         claim: name of the PersistentVolumeClaim that ``directory`` lies on; empty: none.  sub_path: of the claim's volume.
         tolerations: (key, value or None, effect or empty).  volumes: (claim, path, read only).
     """
 
     namespace: str = ""
     directory: str = ""
+    files: str = ""
+    files_login: str = ""
     claim: str = ""
     sub_path: str = ""
     image: str = ""
@@ -100,11 +106,23 @@ class KubernetesOptions:
         claim, _, sub_path = options.get("claim", "").partition("/")
         if bool(claim) != bool(options.get("directory")):
             raise _bad(target, "`claim` and `directory` belong together", "`--option claim=shared --option directory=/shared`")
+        files = options.get("files", "volume" if claim else "registry")
+        if (files == "volume") != bool(claim):
+            hint = (
+                "a volume for other things is one of `volumes`"
+                if claim
+                else "`--option claim=shared --option directory=/shared`"
+            )
+            raise _bad(target, f"`files={files}` and {'`claim`' if claim else 'no `claim`'} contradict each other", hint)
+        if "files_login" in options and claim:
+            raise _bad(
+                target, "`files_login` is for files that go through a registry, and there is a `claim`", "leave one of them out"
+            )
         if ".." in sub_path.split("/"):
             raise _bad(target, f"`claim={options['claim']}` leads out of the volume", "directories below its root")
         made = cls(
             namespace=options.get("namespace", ""), directory=options.get("directory", "").rstrip("/"), claim=claim, sub_path=sub_path,
-            image=options.get("image", ""),
+            files="" if files == "volume" else files, files_login=options.get("files_login", ""), image=options.get("image", ""),
             pull_secrets=_words(options.get("registry_login", "")), service_account=options.get("service_account", ""),
             queue=options.get("queue", ""), priority_class=options.get("priority_class", ""), runtime_class=options.get("runtime_class", ""),
             node_selector=tuple(_pair(word) for word in _words(options.get("node_selector", ""))),
@@ -118,7 +136,7 @@ class KubernetesOptions:
         return made
 
     def _check(self, target: str) -> None:
-        named = [*self.pull_secrets, self.service_account, self.queue, self.priority_class, self.runtime_class, self.claim,
+        named = [*self.pull_secrets, self.files_login, self.service_account, self.queue, self.priority_class, self.runtime_class, self.claim,
                  *(claim for claim, _, _ in self.volumes)]  # fmt: skip
         for name in named:
             if len(name) > _LONGEST_NAME:
@@ -163,6 +181,6 @@ def is_name(text: str) -> bool:
 
 
 KUBERNETES = TargetKind(
-    "kubernetes", "Jobs of a Kubernetes cluster", OPTIONS, required=("claim", "directory"), is_remote=True, runs_images=True,
+    "kubernetes", "Jobs of a Kubernetes cluster", OPTIONS, is_remote=True, runs_images=True,
     check=KubernetesOptions.of, pass_variables=("CUDA_*", "NVIDIA_*", "ROCR_*", "HIP_*", "JOB_COMPLETION_INDEX"),
 )  # fmt: skip

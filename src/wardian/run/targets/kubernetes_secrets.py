@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 from wardian.run.node.sheet import RUNS, SECRETS
-from wardian.run.targets.kubernetes_manifest import RUN, labels_of, secret_name
+from wardian.run.targets.kubernetes_manifest import LOGIN_KEY, RUN, labels_of, secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,8 +129,9 @@ def secret_of(
     held: dict[str, Any] = {"data": {name: base64.b64encode(value).decode() for name, value in (content or {}).items()}}
     if names is not None:
         held = {"stringData": dict(names)}
+    kind = "kubernetes.io/dockerconfigjson" if LOGIN_KEY in (names if names is not None else content or {}) else "Opaque"
     metadata = {"name": secret_name(key), "labels": labels_of(key, workspace)}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "immutable": True, **held}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "immutable": True, **held}
 
 
 def _task_of(path: str, name: str = "") -> str:

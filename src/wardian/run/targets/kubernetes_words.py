@@ -97,6 +97,13 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], att
         return Standing(ENDED, "OOMKilled", "out_of_memory", None, 9, node, attempts)
     if end.get("reason") in ("ContainerCannotRun", "StartError", "CreateContainerError"):
         return Standing(ENDED, _in_words(end), "not_started", code, signal, node, attempts)
+    if _at(first, "status", "initContainerStatuses") and end in [
+        _at(one, "state", "terminated") for one in _at(first, "status", "initContainerStatuses")
+    ]:
+        said = str(end.get("message") or "").strip().splitlines()[:1]  # what brings its files says what is wrong
+        return Standing(
+            ENDED, ": ".join(["its files could not be fetched", *said])[:_LONGEST], "not_started", None, None, node, attempts
+        )
     if not end and not _containers(first):
         return Standing(ENDED, _says(first) or _in_words(condition), "not_started", None, None, node, attempts)
     last = str(end.get("message") or "").strip().splitlines()[-1:]  # of its log

@@ -18,6 +18,19 @@ WAITING, RUNNING, ENDED, UNKNOWN, SILENT = "waiting", "running", "ended", "unkno
 
 
 @dataclass(frozen=True, slots=True)
+class Errand:
+    """What runs before a task wherever it does, in an image of its own, and brings its files below the node directory.
+
+    Attributes:
+        login: the name of what the engine keeps of a login for it and for the task: a Secret object; empty: none is needed.
+    """
+
+    image: str
+    argv: tuple[str, ...]
+    login: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What an engine is to run, with nothing left to decide.
 
@@ -32,6 +45,7 @@ class Task:
         image: what it runs in, by digest, where the engine runs images: as it pulls it, or the path of an OCI bundle; None: on the node as it is.
         variables: no secrets: engines keep what they are told, and show it to others.
         has_secrets: the run has some. They are where the carrier brought them.
+        first: what brings its files, where nodes share no directory with the submitter.
     """
 
     key: str
@@ -43,6 +57,7 @@ class Task:
     image: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     has_secrets: bool = False
+    first: Errand | None = None
 
 
 @dataclass(frozen=True, slots=True)
