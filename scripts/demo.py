@@ -1,4 +1,4 @@
-"""The demo: a scikit-learn training run, cold and warm, in an environment of its own; then what exactly it ran with.
+"""The demo: a scikit-learn training run, cold and warm, in an environment of its own; its model on an endpoint; then what exactly it ran with.
 
 Run by `make demo`, with the interpreter that has Wardian installed. Everything it makes is below `.demo/`.
 """
@@ -20,6 +20,9 @@ EXAMPLE = ROOT / "examples" / "sklearn"
 HOME = ROOT / ".demo" / "home"
 WARDIAN = Path(sys.executable).parent / "wardian"
 SHA256_DIGITS = 64
+# the first case of the data: its 30 features
+MALIGNANT = [17.99, 10.38, 122.8, 1001.0, 0.1184, 0.2776, 0.3001, 0.1471, 0.2419, 0.07871, 1.095, 0.9053, 8.589, 153.4, 0.006399, 0.04904,
+             0.05373, 0.01587, 0.03003, 0.006193, 25.38, 17.33, 184.6, 2019.0, 0.1622, 0.6656, 0.7119, 0.2654, 0.4601, 0.1189]  # fmt: skip
 SCREEN = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -30,6 +33,23 @@ def main() -> int:
     show("env", "create", "sklearn", "-r", "examples/sklearn/requirements.txt", cwd=ROOT)
     cold_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="cold: solve, fetch, install, then train")
     warm_s = show("run", "-e", "sklearn", "train.py", cwd=EXAMPLE, remark="warm: all of that is there, only train")
+
+    show(
+        "model",
+        "create",
+        "cancer",
+        "model.joblib",
+        "--run",
+        "latest",
+        cwd=EXAMPLE,
+        remark="what the run left, with what made it",
+    )
+    deploy_s = show("deploy", "cancer", "-m", "cancer", cwd=EXAMPLE, remark="served by the very environment that trained it")
+    try:
+        answer = ask("endpoint", "score", "cancer", json.dumps({"input_data": [MALIGNANT]}))
+        endpoint = ask("endpoint", "show", "cancer")
+    finally:
+        show("endpoint", "delete", "cancer", "--yes", cwd=EXAMPLE)
 
     version = ask("env", "show", "sklearn")
     definition_hash = ask("env", "hash", "examples/sklearn/requirements.txt")["definition_hash"]
@@ -43,6 +63,9 @@ def main() -> int:
     check([run["state"] for run in runs] == ["completed", "completed"], f"the runs are {runs}")
     check(metrics[0] == metrics[1], f"the same environment printed other numbers: {metrics}")
     check("scikit-learn" in packages, "the lock does not list scikit-learn")
+    check(answer == {"predictions": [0]}, f"the endpoint answered {answer}")
+    check(endpoint["run_id"] == warm["id"], f"the endpoint serves what run {endpoint['run_id']} left")
+    check(endpoint["lock_digest"] == lock["lock_digest"], "the endpoint has another lock than the run")
     learner = packages["scikit-learn"]
     check(len(learner["sha256"]) == SHA256_DIGITS, "the lock does not name scikit-learn by sha256")
 
@@ -51,6 +74,7 @@ def main() -> int:
   metric         accuracy {metrics[0]["accuracy"]} on {metrics[0]["hold_out_rows"]} rows never seen, the same in both runs
   cold           {cold_s:6.2f} s, of which the script {_script_s(cold):.2f} s
   warm           {warm_s:6.2f} s, of which the script {_script_s(warm):.2f} s
+  deploy         {deploy_s:6.2f} s, from a model to an endpoint; it scored {answer["predictions"]} (malignant) with the packages of run {warm["id"]}
 
 {_bold("With what exactly")}
   environment    sklearn:{version["version"]}
@@ -68,6 +92,7 @@ def main() -> int:
   wardian env diff sklearn:1 sklearn:2           what that changed
   wardian run -e sklearn:1 train.py              the first one still runs
   wardian runs reproduce latest                  the same once more, compared file by file
+  wardian deploy cancer -m cancer                its model on an endpoint again: `wardian endpoint --help`
   docs/guides/first-environment.md               a guide from the beginning; `make clean` removes all of this""")
     return 0
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.console import Command, Console, Sample, TitledFile, steps_of
+from tests.support.endpoints import end_endpoints
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.docs.conftest import Surroundings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,10 +58,11 @@ def _run(page: str, console: Console, sample: Sample) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path) -> Iterator[Path]:
     """The home of a reader with an empty project."""
     (tmp_path / "ada/project").mkdir(parents=True)
-    return tmp_path / "ada"
+    yield tmp_path / "ada"
+    end_endpoints(tmp_path / "ada/.local/share/wardian")
 
 
 def _configure(home: Path, text: str) -> None:

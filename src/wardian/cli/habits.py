@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RUNS = ("list", "ls", "show", "logs", "wait", "cancel", "delete", "export", "reproduce")
+_DEPLOYING = (("endpoint", "create"), ("endpoint", "deploy"), ("endpoints", "create"), ("model", "deploy"))
 _NAME, _VERSION = ("-n", "--name"), ("-v", "--version")
 _PATH = ("-p", "--path", "--model-path", "--asset-path")  # of a model
 _ENVIRONMENT = ("-e", "--env", "--environment-variable", "--environment-variables")
@@ -21,6 +22,8 @@ def meant(given: Sequence[str]) -> str | None:
     words = list(given[: given.index("--")] if "--" in given else given)
     if words[:1] == ["run"] and len(words) > 1 and words[1] in _RUNS and not Path(words[1]).exists():
         return _spelled(["runs", *given[1:]])
+    if tuple(words[:2]) in _DEPLOYING:
+        return _spelled(["deploy", *(_named(["deploy", *words[2:]]) or ["", *words[2:]])[1:], *given[len(words) :]])
     if (found := _named(words)) is not None:
         return _spelled([*found, *given[len(words) :]])
     if (found := _variables(words)) != words:
@@ -44,7 +47,7 @@ def _named(words: Sequence[str]) -> list[str] | None:
         position += 1
     if not name or len(rest) < 1:
         return None
-    head = 1 if rest[0] in ("run", "shell") else 2
+    head = 1 if rest[0] in ("run", "shell", "deploy") else 2
     if rest[:2] in (["model", "create"], ["model", "register"]):
         rest = [word for word in rest if word not in _PATH]
         return [*rest[:2], name, *rest[2:], *(["--version", version] if version else [])]

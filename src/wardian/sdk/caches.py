@@ -48,7 +48,9 @@ class Removable:
 def trash_directories(parts: Parts) -> tuple[Path, ...]:
     """Return where removed trees wait for their deletion: what is in there was left by a killed process."""
     workspaces = parts.settings.home / "workspaces"
-    of_workspaces = sorted([*workspaces.glob("*/runs/.trash"), *workspaces.glob("*/artifacts/trash")])
+    of_workspaces = sorted(
+        [*workspaces.glob("*/runs/.trash"), *workspaces.glob("*/artifacts/trash"), *workspaces.glob("*/endpoints/.trash")]
+    )
     return (
         workspaces / ".trash",
         *of_workspaces,

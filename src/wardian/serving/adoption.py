@@ -17,30 +17,33 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from wardian.serving.keeper import Keeper
+    from wardian.serving.fleet import Fleet
 
 TARGETS = ("local", "podman", "docker")
 
 
-def adopt(keeper: Keeper) -> None:
-    """Take over the replicas that live; end what nobody knows, and those that cannot be spoken to, as they hold the port."""
-    found = [_look_at(place, keeper) for place in sorted(keeper.directory.replicas.glob("*"))]
+def adopt(fleet: Fleet) -> socket.socket | None:
+    """Take over the replicas that live, and return the endpoint's socket; None: none of them could give it.
+
+    What nobody knows is ended; so are those that cannot be spoken to, as they hold the port.
+    """
+    found = [_look_at(path, fleet) for path in sorted(fleet.directory.replicas.glob("*"))]
     living = [replica for replica in found if replica is not None]
-    keeper.listener = _socket_from(living)
-    if keeper.listener is None:
+    listener = _socket_from(living)
+    if listener is None:
         for replica in living:
-            keeper.log.tell(f"replica {replica.id} does not answer the keeper: it is ended")
-            keeper.way(replica.target).kill(replica)
+            fleet.log.tell(f"replica {replica.id} does not answer the keeper: it is ended")
+            fleet.way(replica.target).kill(replica)
             processes.wait_until_gone(replica.process, 10.0)
-            remove_tree(replica.place.path, keeper.directory.trash)
-        return
+            remove_tree(replica.place.path, fleet.directory.trash)
+        return None
     for replica in living:
-        keeper.adopted(replica)
-    if living:
-        keeper.log.tell(f"a new keeper found {len(living)} replica{'s' if len(living) > 1 else ''} that serve on")
+        fleet.adopt(replica, listener)
+    fleet.log.tell(f"a new keeper found {len(living)} replica{'s' if len(living) > 1 else ''} that serve on")
+    return listener
 
 
-def _look_at(path: Path, keeper: Keeper) -> Replica | None:
+def _look_at(path: Path, fleet: Fleet) -> Replica | None:
     place = ReplicaDirectory(path)
     document = read_document(place.record)
     if document is not None:
@@ -48,13 +51,13 @@ def _look_at(path: Path, keeper: Keeper) -> Replica | None:
             replica = Replica.from_document(document, place, time.monotonic())
             if processes.is_alive(replica.process):
                 return replica
-            keeper.way(replica.target).kill(replica)
-            keeper.log.tell(f"replica {replica.id} of deployment {replica.deployment} ended while nobody looked after it")
+            fleet.way(replica.target).kill(replica)
+            fleet.log.tell(f"replica {replica.id} of deployment {replica.deployment} ended while nobody looked after it")
     else:  # the keeper before was killed while it started this one
         for target in TARGETS:
             with contextlib.suppress(WardianError):
-                keeper.way(target).clear(place.path.name)
-    remove_tree(place.path, keeper.directory.trash)
+                fleet.way(target).clear(place.path.name)
+    remove_tree(place.path, fleet.directory.trash)
     return None
 
 

@@ -268,6 +268,11 @@ def test_no_arguments_show_the_help(cli: Cli) -> None:
         ("model create --name churn --path model", "wardian model create churn model"),
         ("model register -n churn -v 3 -p model --run latest", "wardian model register churn model --run latest --version 3"),
         ("model show -n churn -v 3", "wardian model show churn:3"),
+        ("endpoint create -n churn -m churn:2", "wardian deploy churn -m churn:2"),
+        ("endpoint deploy churn -m churn:2", "wardian deploy churn -m churn:2"),
+        ("model deploy -n churn -m churn:2 --no-auth", "wardian deploy churn -m churn:2 --no-auth"),
+        ("deploy -n churn -m churn:2", "wardian deploy churn -m churn:2"),
+        ("endpoint show -n churn", "wardian endpoint show churn"),
     ],
 )
 def test_what_was_meant_is_the_hint(cli: Cli, typed: str, meant: str) -> None:
