@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tests.support.engine import Scene
 
 from wardian.errors import Denied, InvalidInput, NotFound, Unavailable
 from wardian.run.configuration import Resources
-from wardian.run.node.sheet import Secrets, Sheet
+from wardian.run.node.sheet import Secrets, Sheet, read_uses
 from wardian.run.place import OFFERED, TAKEN, Place
 from wardian.run.targets.remote import Standing
 from wardian.workspace.database import Database
@@ -97,6 +98,18 @@ def test_inputs_that_came_in_a_file_travel_with_the_run(scene: Scene) -> None:
     scene.remote.look_at(scene.store.get(record.id))
     assert (here / "inputs/one").exists()
     assert not directory.exists()
+
+
+def test_a_run_says_what_of_the_node_directory_it_needs(scene: Scene, tmp_path: Path) -> None:
+    agent = tmp_path / "agent"
+    agent.mkdir()
+
+    def needs(record: RunRecord) -> Needs:
+        root = scene.cluster.carrier.root
+        return replace(scene.cluster.needs(record), files={"agents/a": agent}, image=f"{root}/images/i")
+
+    record = scene.submit(needs=needs)
+    assert read_uses(scene.cluster.directory(record.id) / "uses.json") == ["agents/a", "images/i"]
 
 
 def test_what_is_wrong_is_said_before_anything_is_recorded(scene: Scene) -> None:
