@@ -141,8 +141,8 @@ def test_the_agent_runs_the_run_in_its_image_and_leaves_its_word(pods: Pods, tmp
 
 _KUBELET = """
 trap 'podman pod stop --time 30 "$1" >/dev/null' TERM
-podman kube play --quiet --network host ${3:+--authfile "$3"} "$2" >&2 || exit 125
-podman logs --follow "$1-run" &
+podman kube play --quiet --network host ${3:+--authfile "$3"} "$2" >"$2.said" 2>&1 || { cat "$2.said"; exit 125; }
+podman logs --follow "$1-run" 2>>"$2.said" &
 podman wait "$1-run" > "$2.code" &
 wait $!
 wait

@@ -323,3 +323,16 @@ def test_missing_permissions_are_listed(cluster: FakeKubernetes) -> None:
 def test_a_claim_that_is_not_there(cluster: FakeKubernetes) -> None:
     findings = {one.subject: one for one in a_target(cluster, claim="shared", directory="/shared").check()}
     assert (findings["claim"].ok, findings["claim"].text) == (False, "there is no PersistentVolumeClaim shared in team-a")
+
+
+def test_a_log_that_nobody_reads_on_is_let_go(cluster: FakeKubernetes, tmp_path: Path) -> None:
+    target = a_target(cluster)
+    handle = target.submit(a_task(tmp_path, "echo one; echo two"))
+    until(target, handle, ENDED)
+    assert target.read_log(handle, 0, 4) == b"one\n"
+    (stream, _) = target._logs[handle]
+    assert target.read_log(handle, 0, 0) == b""
+    assert target._logs == {}
+    assert stream._reply.closed
+    assert target.read_log(handle, 4, 100) == b"two\n"
+    target.read_log(handle, 0, 0)

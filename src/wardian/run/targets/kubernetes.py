@@ -128,9 +128,13 @@ class KubernetesTarget:
         The API knows no offsets: who reads on from where they were is given the rest of the answer that is open, others wait until so
         much has been skipped. Nodes throw away the beginning of long logs (by default beyond 10 MiB): ``log.txt`` has all.
         """
-        if not is_name(handle) or limit <= 0:
+        if not is_name(handle):
             return b""
         stream, position = self._logs.pop(handle, (None, 0))
+        if limit <= 0:  # who reads no more of it says so
+            if stream is not None:
+                stream.close()
+            return b""
         if stream is not None and position != offset:
             stream.close()
             stream = None

@@ -141,6 +141,8 @@ class RegistryCarrier:
             return _damaged(error)[offset : offset + limit]
         if layer is None:
             return (self._live(key, offset, limit) or None) if name == LOG else None
+        if name == LOG:
+            self._live(key, 0, 0)  # its engine's is not read any more
         if layer.media_type != FILE:
             raise Unavailable(f"{path} in {self.store.name} is no regular file", code="bad_node_file")
         if layer.size_bytes <= _SMALL_BYTES:
@@ -181,6 +183,7 @@ class RegistryCarrier:
         area, key, name = _split(path)
         if area != RUNS or name:
             return
+        self._live(key, 0, 0)
         for tag in self._tags_of(key):
             with suppress(Denied, *_DAMAGE):
                 self.store.untag(tag)
