@@ -203,6 +203,8 @@ REACHED = {
     "wardian.sdk.models": ("ModelCollection",),
     "wardian.workspace.model_version": ("ModelVersion", "ModelFacts", "Lineage"),
     "wardian.serving.mlflow": ("MlflowModel",),
+    "wardian.sdk.endpoints": ("EndpointCollection",),
+    "wardian.workspace.endpoint_record": ("EndpointRecord", "Deployment", "Rollout", "ApiKey"),
     "wardian.sdk.jobs": ("Beside",),
     "wardian.formats.read_definition": ("ReadDefinition",),
     "wardian.prefix.install": ("Prefix",),

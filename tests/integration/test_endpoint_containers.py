@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from wardian.tools import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Space = PodmanSpace | Dockerd
 
@@ -78,8 +79,11 @@ def test_deploy_update_kill_and_delete(stage: Stage, space: Space) -> None:
     stage.wake()
     assert keeper.wait(timeout=60) == 0
     assert space.names() == []
+    links = Path(tempfile.gettempdir()) / f"wardian-links-{os.geteuid()}"
+    assert [link for name in kept for link in links.glob(f"{name.removeprefix('wardian-replica-')}-*")] == []
 
 
+@pytest.mark.slow
 def test_a_container_without_its_engines_command_is_started_anew(stage: Stage, space: Space) -> None:
     rollout = stage.deploy()
     stage.keep()
@@ -93,6 +97,7 @@ def test_a_container_without_its_engines_command_is_started_anew(stage: Stage, s
     assert stage.score()["body"] == "hello"
 
 
+@pytest.mark.slow
 def test_what_a_killed_keeper_was_just_starting_is_removed(stage: Stage, space: Space) -> None:
     rollout = stage.deploy(STAND_IN_INIT="hang")
     keeper = stage.keep()

@@ -159,10 +159,15 @@ def test_keys_are_shown_once_and_asked_for(cli: Cli) -> None:
     assert cli.run("endpoint", "score", "churn", "{}", "--key", key).code == 6
 
 
-def test_an_endpoint_without_keys_says_so(cli: Cli) -> None:
+def test_what_an_endpoint_serves_stays(cli: Cli) -> None:
     assert "key" not in deploy(cli, "--no-auth")
     assert "everybody may ask" in cli.ok("endpoint", "show", "churn").out
     assert score(cli, "--key", "whatever")["scores"] == [3, 6]
+    for arguments in (("model", "delete", "churn", "--yes"), ("env", "delete", "mine", "--yes")):
+        refused = cli.run(*arguments)
+        assert refused.code == 5
+        assert "endpoint" in refused.err or "churn" in refused.err
+    assert score(cli)["scores"] == [3, 6]
 
 
 def test_a_failed_init_is_a_failed_deployment_with_its_traceback_in_the_log(cli: Cli) -> None:
@@ -231,6 +236,7 @@ def test_a_killed_keeper_is_started_again_by_the_next_command(cli: Cli) -> None:
     assert score(cli)["scores"] == [3, 6]
 
 
+@pytest.mark.slow
 def test_requests_are_replayed(cli: Cli) -> None:
     deploy(cli)
     cli.write("requests.jsonl", '{"data": [1]}\n{"data": [2, 3]}\n')

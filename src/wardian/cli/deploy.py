@@ -38,7 +38,8 @@ def deploy(session: Session, name: str, model: str | None, no_auth: bool, no_wai
 
     workspace = session.workspace
     inference = inference_of(options, InferenceConfiguration(), workspace)
-    configuration = configuration_of(options, DeploymentConfiguration())
+    known = workspace.endpoints.store.find(name)
+    configuration = configuration_of(options, DeploymentConfiguration(replicas=known.replicas if known else 1))
     made = workspace.endpoints.deploy(
         name, model, inference=inference, configuration=configuration, authenticated=not no_auth, wait=not no_wait
     )

@@ -106,7 +106,7 @@ class Endpoint:
         if url is None or self.state == FAILED:
             raise Unavailable(f"endpoint `{self.name}` does not serve: {self.reason or self.state}", code="not_serving",
                               hint=f"`wardian endpoint logs {self.name}`")  # fmt: skip
-        return score(url, data, key=key or self.token(), timeout_s=timeout_s)
+        return score(url, data, name=self.name, key=key or self.token(), timeout_s=timeout_s)
 
     def token(self) -> str | None:
         """Return what its owner asks with: the key that is at hand, else what the keeper accepts from nobody else."""

@@ -94,7 +94,7 @@ class EndpointCollection:
 
         Args:     model: a version, or its reference; None: the code needs none.
                   inference: how it answers; None: as its format says, in the environment that it was trained with.
-                  configuration: where and how it runs; None: one local replica.
+                  configuration: where and how it runs; None: on this machine, with as many replicas as the endpoint has, or one.
                   authenticated: of a new endpoint: an API key is made, which only the object that is returned holds.
                   wait: until it serves; else return when the keeper has been told.
         Raises:   InvalidInput.  NotFound.  Conflict: ``port_taken``, ``port_is_fixed``, ``endpoint_deleting``, ``superseded``; of the serving layer.
@@ -104,9 +104,10 @@ class EndpointCollection:
         from wardian.tools.disk import disk_errors
 
         check_endpoint_name(name)
-        inference, configuration = inference or InferenceConfiguration(), configuration or DeploymentConfiguration()
         found = self.models.get(model) if isinstance(model, str) else model
         known = self.store.find(name)
+        inference = inference or InferenceConfiguration()
+        configuration = configuration or DeploymentConfiguration(replicas=known.replicas if known else 1)
         if known is None and configuration.port is not None:
             from wardian.serving.sockets import listen
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,8 @@ class ContainerWay:
     def kill(self, replica: Replica) -> None:
         """See ``ReplicaWay.kill``."""
         self._call(replica, "remove")
+        for link in _links().glob(f"{replica.id}-*"):
+            link.unlink(missing_ok=True)
 
     def clear(self, replica_id: str) -> None:
         """See ``ReplicaWay.clear``."""
@@ -147,9 +150,7 @@ def _plain(path: Path, place: Path, number: int) -> Path:
     """Return a name for ``path`` that every command line can say: its own, or a link's outside of odd directories."""
     if not _ODD.search(str(path)):
         return path
-    import tempfile
-
-    links = Path(tempfile.gettempdir()) / f"wardian-links-{os.geteuid()}"
+    links = _links()
     links.mkdir(mode=0o700, exist_ok=True)
     if links.is_symlink() or links.stat().st_uid != os.geteuid():
         raise RunFailed(f"{links} belongs to somebody else", code="container_failed", hint="remove it")
@@ -158,3 +159,7 @@ def _plain(path: Path, place: Path, number: int) -> Path:
         link.unlink()
     link.symlink_to(path)
     return link
+
+
+def _links() -> Path:
+    return Path(tempfile.gettempdir()) / f"wardian-links-{os.geteuid()}"

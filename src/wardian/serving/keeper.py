@@ -126,8 +126,8 @@ class Keeper:
             record = self._store.find(self._name) or record
             self._maintain(record, listener)
             self._drain_others(record)
-        except WardianError as error:  # the records are busy, or the disk is full: next time
-            self._log.tell(f"{error.message}; tried again")
+        except (WardianError, OSError) as error:  # the records are busy, or the disk is full: next time
+            self._log.tell(f"{error}; tried again")
             return self._pace.idle_s
         self._log.shorten()
         changing = any(replica.state != READY for replica in self._fleet.replicas) or record.wanted != record.current

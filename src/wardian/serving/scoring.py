@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 _SHOWN = 2000
 
 
-def score(url: str, data: Any, *, key: str | None = None, timeout_s: float | None = None) -> Any:
-    """Return what the server at ``url`` answers to ``data``; see ``Endpoint.score``."""
+def score(url: str, data: Any, *, name: str, key: str | None = None, timeout_s: float | None = None) -> Any:
+    """Return what the server of the endpoint ``name`` at ``url`` answers to ``data``; see ``Endpoint.score``."""
     body, kind = encoded(data)
     connection = ScoringConnection(url, timeout_s=timeout_s)
     try:
-        return value_of(connection.post("/score", body, headers_for(key, kind)))
+        return value_of(connection.post("/score", body, headers_for(key, kind)), name)
     finally:
         connection.close()
 
@@ -44,7 +44,7 @@ def encoded(data: Any) -> tuple[bytes, str]:
         ) from error
 
 
-def value_of(answer: Answer) -> Any:
+def value_of(answer: Answer, name: str) -> Any:
     """Return the value that an answer holds: of JSON plain values, else bytes.
 
     Raises:   Denied, InvalidInput, Unavailable, RunFailed: as its status says.
@@ -62,12 +62,12 @@ def value_of(answer: Answer) -> Any:
     message = f"the endpoint answers with status {answer.status}: {said}"
     if answer.status in (401, 403):
         raise Denied(message, code="key_refused", details=details,
-                     hint="give the key that was shown when it was deployed: `--key`, or WARDIAN_ENDPOINT_KEY; `wardian endpoint key rotate NAME` makes another")  # fmt: skip
+                     hint=f"give the key that was shown when it was deployed: `--key`, or WARDIAN_ENDPOINT_KEY; `wardian endpoint key rotate {name}` makes another")  # fmt: skip
     if answer.status in (429, 503):
         raise Unavailable(message, code="endpoint_busy", details=details)
     if answer.status < 500:  # noqa: PLR2004
         raise InvalidInput(message, code="request_refused", details=details)
-    raise RunFailed(message, code="scoring_failed", details=details, hint="`wardian endpoint logs NAME` has the traceback")
+    raise RunFailed(message, code="scoring_failed", details=details, hint=f"`wardian endpoint logs {name}` has the traceback")
 
 
 def _plain(value: Any) -> Any:
