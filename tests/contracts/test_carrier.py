@@ -267,6 +267,15 @@ def test_a_directory_comes_home_with_modes_moments_and_links(carrier: Carrier, n
     assert str((home / "link").readlink()) == "bin/tool"
 
 
+def test_what_comes_home_gives_nobody_privileges(carrier: Carrier, node: Node, there: Path, tmp_path: Path) -> None:
+    carrier.send({"runs/r/snapshot": a_tree(tmp_path / "tree")})
+    node.sees()
+    (there / "runs/r/snapshot/bin/tool").chmod(0o6755)
+    node.leaves()
+    carrier.fetch("runs/r/snapshot", str(tmp_path / "home"))
+    assert stat.S_IMODE((tmp_path / "home/bin/tool").stat().st_mode) == 0o755
+
+
 def test_what_leads_out_or_is_no_file_stays_behind_by_name(carrier: Carrier, node: Node, there: Path, tmp_path: Path) -> None:
     carrier.send({"runs/r/snapshot": a_tree(tmp_path / "tree")})
     node.sees()

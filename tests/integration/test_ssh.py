@@ -18,7 +18,7 @@ from tests.support.jobs import wait_until
 from tests.support.nodes import RUN_ID, NodeRun, a_run, agent_here, host_lock
 from tests.support.sshd import Sshd
 
-from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
+from wardian.errors import Denied, DiskFull, InvalidInput, Unavailable, WardianError
 from wardian.run.configuration import Resources
 from wardian.run.node.sheet import NodeEnd, Secrets
 from wardian.run.run_id import new_run_id
@@ -151,6 +151,13 @@ def test_any_shell_there_will_do_and_what_it_says_at_first_does_not_matter(tmp_p
         assert carrier.fetch(f"runs/{RUN_ID}/snapshot", str(tmp_path / "home")) == []
         assert (tmp_path / "home/a b/ü$x").read_text() == "content"
         assert target.check()[0].ok
+
+
+def test_a_full_disk_there_is_not_the_one_here(hosts: SshHosts) -> None:
+    with pytest.raises(DiskFull) as full:
+        hosts.ask("127.0.0.1", "echo 'tar: x: No space left on device' >&2; echo 'tar: Exiting' >&2; exit 2")
+    assert full.value.message == "the disk of 127.0.0.1 is full: tar: x: No space left on device"
+    assert "--option directory=" in str(full.value.hint)
 
 
 def test_nothing_but_the_script_is_executed(hosts: SshHosts, tmp_path: Path) -> None:
@@ -328,6 +335,16 @@ def test_the_machine_itself_ends_what_takes_too_long(hosts: SshHosts, tmp_path: 
     target = SshTarget(hosts, slack_s=0)
     end = ended(target, target.submit(a_task(tmp_path / "t", "exec sleep 600", time_s=1.0)))
     assert (end.cause, end.signal) == ("timeout", signal.SIGTERM)
+
+
+def test_an_end_that_could_not_be_written_down_is_told(hosts: SshHosts, tmp_path: Path) -> None:
+    target = SshTarget(hosts)
+    handle = target.submit(a_task(tmp_path / "t", "true"))
+    ended(target, handle)
+    (tmp_path / "t/engine/ended").write_text("")
+    standing = target.standings([handle])[handle]
+    assert (standing.cause, standing.exit_code) == ("exited", None)
+    assert "is the disk full?" in standing.reason
 
 
 def test_an_odd_handle_is_unknown_and_asks_nobody(hosts: SshHosts) -> None:

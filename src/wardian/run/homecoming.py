@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,26 +33,28 @@ PIECE_BYTES = 4 << 20
 _LAST_BYTES = 4096
 
 
-def bring_log(carrier: Carrier, place: Place, directory: RunDirectory, rank: int = 0) -> bool:
-    """Add to the log here what the node's has more; return whether it had. Whoever calls holds the run's hands.
+def bring_log(carrier: Carrier, place: Place, directory: RunDirectory, rank: int = 0, *, time_s: float | None = None) -> bool:
+    """Add to the log here what the node's has more; return whether all of it is here now. Whoever calls holds the run's hands.
 
     Args:     rank: which of the run's nodes; each has a log of its own.
+              time_s: about how long it may take: a log may grow faster than it comes; None: until all of it is here.
     """
-    brought, name = False, of_rank(LOG, rank)
+    name, until = of_rank(LOG, rank), math.inf if time_s is None else time.monotonic() + time_s
     with disk_errors(directory.path):
         path = directory.path / name
         if rank and (not path.exists()) and not carrier.read(f"{place.path}/{name}", 0, 1):
-            return False
+            return True
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             while piece := carrier.read(f"{place.path}/{name}", os.fstat(descriptor).st_size, PIECE_BYTES):
-                brought = True
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
+                if time.monotonic() >= until:
+                    return False
         finally:
             os.close(descriptor)
-    return brought
+    return True
 
 
 def settle_log(carrier: Carrier, place: Place, directory: RunDirectory, rank: int = 0) -> None:
@@ -90,8 +94,9 @@ def bring_files(carrier: Carrier, place: Place, directory: RunDirectory, results
             shutil.rmtree(home)
         try:
             behind = carrier.fetch(f"{place.path}/{SNAPSHOT}", str(home))
-        except NotFound:  # it never came there, or is home already
-            return with_files(results, directory)
+        except NotFound as error:
+            note = f"nothing of what it left is here: {error.message}"
+            return with_files(replace(results, notes=(*results.notes, note)), directory)
         (home / OUTPUTS).mkdir(exist_ok=True)
         remove_tree(directory.snapshot, directory.path / ".trash")
         home.rename(directory.snapshot)

@@ -80,14 +80,10 @@ def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None
         return Verdict(
             state, code, f"{words} ({standing.reason}{_on(standing)})", None, int(signals.SIGKILL) if is_killed else None
         )
-    how = f"signal {standing.signal}" if standing.signal else f"exit code {standing.exit_code}"
-    return Verdict(
-        FAILED,
-        "lost",
-        f"its node left no word of how it ended; the engine says {standing.reason}, {how}{said}",
-        None,
-        standing.signal,
-    )
+    how = "" if standing.exit_code is None else f", exit code {standing.exit_code}"
+    if standing.signal:
+        how = f", signal {standing.signal}"
+    return Verdict(FAILED, "lost", f"its node left no word of how it ended; the engine says {standing.reason}{how}{said}")
 
 
 def progress_of(record: RunRecord, standing: Standing | None, status: NodeStatus | None) -> tuple[str, str | None]:

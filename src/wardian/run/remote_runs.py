@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from wardian.run.record import RunRecord
 
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_LOG_PIECE_S, _LOG_S, _LOG_SO_FAR_S = (
+    0.1,
+    5.0,
+    60.0,
+)  # a log that is shown as it comes: until it is shown; until the run is looked at
 _FIRST_QUESTION_S, _LAST_QUESTION_S = 0.5, 10.0  # between two questions to an engine about one run
 
 
@@ -31,27 +36,31 @@ class RemoteRuns(RemoteLooks):
         """Yield the log of a run as it grows, from its beginning until the run has ended; what is read is kept here."""
         log, position = self.directory(record).log, 0
         for current in self.watch(record):
-            self._fetch_log(current)
-            with log.open("rb") if log.exists() else _nothing() as stream:
-                stream.seek(position)
-                while piece := stream.read(1 << 20):
-                    position += len(piece)
-                    yield piece
+            until, has_all = time.monotonic() + _LOG_S, False
+            while not has_all:
+                has_all = self._fetch_log(current, _LOG_PIECE_S) or time.monotonic() >= until
+                with log.open("rb") if log.exists() else _nothing() as stream:
+                    stream.seek(position)
+                    while piece := stream.read(1 << 20):
+                        position += len(piece)
+                        yield piece
 
-    def _fetch_log(self, record: RunRecord) -> None:
+    def _fetch_log(self, record: RunRecord, time_s: float) -> bool:
+        """Bring more of the log here; return whether nothing more can be brought now."""
         place = record.place
         if place is None or place.stage != TAKEN:
-            return
+            return True
         with hands(self.directory(record), wait=not record.is_active) as held:
-            if held:
-                try:
-                    bring_log(self.way(record).carrier, place, self.directory(record))
-                except Unavailable:
-                    return
+            if not held:
+                return True
+            try:
+                return bring_log(self.way(record).carrier, place, self.directory(record), time_s=time_s)
+            except Unavailable:
+                return True
 
     def log_so_far(self, record: RunRecord) -> None:
-        """Bring the log of an active run here as far as it is written."""
-        self._fetch_log(record)
+        """Bring the log of an active run here as far as it is written; of one that grows faster than it comes, some of it."""
+        self._fetch_log(record, _LOG_SO_FAR_S)
 
     def wait(self, record: RunRecord, timeout_s: float | None = None) -> RunRecord:
         """Wait until the run has ended and is home, at most ``timeout_s`` seconds; return its record."""

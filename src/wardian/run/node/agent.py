@@ -92,6 +92,7 @@ def execute(file: Path, means: NodeMeans) -> int:
             return NodeEnd("stopped", code=signals.stop.cause).process_exit_code
         if isinstance(claim, NodeEnd):
             return claim.process_exit_code
+        place.keep_room()
         return _Attempt(sheet, claim, rank, means, signals).to_its_end()
 
 

@@ -49,8 +49,16 @@ class Claim:
     before: int = 0
 
     def is_lost(self) -> bool:
-        """Return whether a higher attempt has taken the run over, or it has ended without this one."""
-        return highest(self.place) > self.attempt or (self.place.directory / ENDED).exists()
+        """Return whether a higher attempt has taken the run over, or it has ended without this one, or its directory was removed."""
+        if highest(self.place) > self.attempt or (self.place.directory / ENDED).exists():
+            return True
+        try:
+            _file(self.place, self.attempt).lstat()
+        except FileNotFoundError:  # the run was brought home while this node was at it
+            return True
+        except OSError:  # a file server that does not answer says nothing
+            return False
+        return False
 
     def is_lost_for_good(self) -> bool:
         """The same, asked of the file server, not of what this machine remembers of it: making a file makes it ask."""

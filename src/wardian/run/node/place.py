@@ -8,9 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import InvalidInput
+from wardian.errors import DiskFull, InvalidInput
 from wardian.run.directory import OUTPUTS
-from wardian.run.node.sheet import CANCEL, CLAIMS, ENDED, LOCK, LOG, SECRETS, SNAPSHOT, STATUS, NodeEnd, Secrets, Sheet, of_rank
+from wardian.run.node.sheet import (
+    CANCEL,
+    CLAIMS,
+    ENDED,
+    LOCK,
+    LOG,
+    ROOM,
+    SECRETS,
+    SNAPSHOT,
+    STATUS,
+    NodeEnd,
+    Secrets,
+    Sheet,
+    of_rank,
+)
 from wardian.small_file import read_small
 from wardian.tools.disk import sync_directory, write_atomically
 
@@ -19,6 +33,7 @@ if TYPE_CHECKING:
 
 _SHEET_BYTES = 4 << 20
 _END_BYTES = 16 << 20  # it may list thousands of observed distributions
+_ROOM_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +141,30 @@ class NodePlace:
         except FileNotFoundError:
             return None
 
+    def keep_room(self) -> None:
+        """Take up some space, for how the run ends: jobs fill disks."""
+        with contextlib.suppress(OSError):
+            self._room.write_bytes(os.urandom(_ROOM_BYTES))  # which no file system makes smaller
+
     def write_end(self, end: NodeEnd) -> bool:
         """Write how it ended, whole and durable; return False where somebody else has said so before: that stays.
 
         Raises:   DiskFull.  Denied.
         """
+        try:
+            return self._write_end(end)
+        except DiskFull:
+            self._room.unlink(missing_ok=True)
+            return self._write_end(end)
+        finally:
+            with contextlib.suppress(OSError):
+                self._room.unlink(missing_ok=True)
+
+    @property
+    def _room(self) -> Path:
+        return self.directory / of_rank(ROOM, self.rank)
+
+    def _write_end(self, end: NodeEnd) -> bool:
         path = self.directory / of_rank(ENDED, self.rank)
         if self.rank:  # each start of such a node may say it anew; the run's own end is said once
             write_atomically(path, end.to_json())

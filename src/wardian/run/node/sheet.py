@@ -21,6 +21,7 @@ SCHEMA = 1
 SHEET, SECRETS, LOCK, SNAPSHOT, INPUTS, LOG = "sheet.json", "secrets.json", "lock.json", "snapshot", "inputs", "log.txt"
 USES = "uses.json"  # what of the node directory a run needs, besides the archives of its lock
 STATUS, ENDED, CANCEL, CLAIMS = "status.json", "ended.json", "cancel", "claims"
+ROOM = "room.tmp"  # space that is kept for how a run ends
 RELEASED = "released"  # how a start stands that its engine has ended, while the engine may start the run again
 SECRETS_FILE = (
     "_WARDIAN_SECRETS_FILE"  # the variable that names the file of the run's secrets, where an engine keeps them itself

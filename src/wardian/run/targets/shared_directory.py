@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _DIRECTORY, _PRIVATE = 0o700, 0o600
+_PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _UNCHANGING = (PACKAGES, AGENTS, IMAGES)  # what lies there is only read: a hard link does for a copy
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 
@@ -125,7 +126,9 @@ class SharedDirectory:
         except OSError as error:
             where = error.filename or self.root
             if error.errno in NO_SPACE:
-                raise disk_full(Path(os.path.dirname(where))) from error  # noqa: PTH120
+                full = disk_full(Path(os.path.dirname(where)))  # noqa: PTH120
+                full.hint = "free some space there, or name another directory that nodes share: `--option directory=…`"
+                raise full from error
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise Denied(f"{where} cannot be used: {error.strerror}", code="node_directory_denied",
                              hint=f"the directory {self.root} that nodes share must be yours to write; `--option directory=…` names another") from error  # fmt: skip
@@ -258,7 +261,7 @@ def _bring(source: str, place: Path, limit_bytes: int | None) -> list[str]:
                         left -= found.st_size
                         if left < 0:
                             raise DiskFull(str(place.parent), needed_bytes=limit_bytes, free_bytes=limit_bytes or 0)
-                    if not _linked(entry.path, target):
+                    if found.st_mode & _PRIVILEGES or not _linked(entry.path, target):  # a copy has none
                         _copy_file(entry.path, target)
     for path, text in links.items():  # where one leads is known when all are
         if leads_out(path, links):

@@ -215,7 +215,10 @@ def _standing(host: str, said: str, code_text: str, why: str) -> Standing:
         return Standing(RUNNING, node=host, attempts=1)
     if said == "rebooted":
         return Standing(ENDED, f"{host} was restarted", "canceled" if why == "canceled" else "node_lost", node=host, attempts=1)
-    if said != "ended" or not code_text.isdecimal():
+    if said == "ended" and not code_text.isdecimal():
+        words = "how it ended could not be written down there: is the disk full?"
+        return Standing(ENDED, words, "canceled" if why == "canceled" else "exited", node=host, attempts=1)
+    if said != "ended":
         return Standing(
             ENDED, "what looked after it was killed", "canceled" if why == "canceled" else "node_lost", node=host, attempts=1
         )

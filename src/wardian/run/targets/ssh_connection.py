@@ -177,9 +177,8 @@ class SshHosts:
         """Return the error for a script that failed."""
         last = said.err.splitlines()[-1][:300] if said.err else f"exit code {said.code}"
         if _NO_SPACE.search(said.err):
-            error = DiskFull(f"{host}: {last}", needed_bytes=None, free_bytes=0)
-            error.place = host
-            return error
+            words = next(line for line in said.err.splitlines() if _NO_SPACE.search(line))[:300]
+            return _disk_full_there(host, words)
         if _REFUSED.search(said.err):
             return Denied(f"{host} says: {last}", code="node_directory_denied",
                           hint="the directory there must be yours to write; `--option directory=…` names another")  # fmt: skip
@@ -278,6 +277,13 @@ class SshHosts:
         if "No such file or directory" in words and "dentity file" in words:
             return Denied(f"{host} was not tried: {last}", code="ssh_denied", hint="`identity` names a file with your key")
         return Unavailable(f"{host} cannot be reached: ssh says: {last}", code="ssh_unavailable", hint=self._by_hand(host))
+
+
+def _disk_full_there(host: str, words: str) -> DiskFull:
+    error = DiskFull(host, needed_bytes=None, free_bytes=0)
+    error.message = f"the disk of {host} is full: {words}"
+    error.hint = f"free some space on {host}, or name another directory there: `--option directory=…`"
+    return error
 
 
 def _no_client() -> Unavailable:

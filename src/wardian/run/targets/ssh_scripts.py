@@ -88,7 +88,7 @@ while read -r number place; do
     code=; why=
     [ $said = ended ] && read -r code why <"$place/{ENDED}"
     [ -e "$place/{CANCELED}" ] && why=canceled
-    echo "$number $said ${{code:-0}} ${{why:-exited}}"
+    echo "$number $said ${{code:--}} ${{why:-exited}}"
 done
 """
 )

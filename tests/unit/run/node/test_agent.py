@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import mounts
 from tests.support.jobs import still_there, wait_until
-from tests.support.nodes import NodeRun, a_run, run_agent, start_agent
+from tests.support.nodes import NodeRun, a_run, agent_argv, run_agent, start_agent
 
 from wardian.run.configuration import Command, Resources
 from wardian.run.node.sheet import NodeEnd, Secrets
@@ -138,6 +140,21 @@ def test_a_run_can_be_canceled(tmp_path: Path, how: str) -> None:
     assert run.end().code == ("interrupted" if how == "SIGINT" else "canceled")
 
 
+@pytest.mark.skipif(bool(mounts.why_not()) or os.geteuid() != 0, reason="needs mounts")
+def test_a_job_that_fills_the_disk_has_an_end(tmp_path: Path) -> None:
+    script = "with open('big', 'wb') as file:\n    while True: file.write(bytes(65536)); file.flush()\n"
+    with mounts.Namespace() as namespace:
+        namespace.tmpfs(tmp_path / "disk", 2 << 20)
+        run = a_run(namespace.see(tmp_path / "disk"), script)
+        sheet = str(tmp_path / "disk" / run.sheet.relative_to(namespace.see(tmp_path / "disk")))
+        done = subprocess.run(
+            [*namespace.wrapper(tmp_path), *agent_argv("--sheet", sheet)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, done.stderr
+        assert (run.end().cause, run.end().exit_code) == ("exited", 1)
+        assert not (run.directory / "room.tmp").exists()
+
+
 def test_a_start_that_its_engine_ends_leaves_the_run_to_the_next_start(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, time\nfirst = not os.path.exists('one')\nopen('one', 'w').close()\n"
@@ -154,6 +171,17 @@ def test_a_start_that_its_engine_ends_leaves_the_run_to_the_next_start(tmp_path:
     assert run_agent(run) == (0, "")
     assert (run.end().cause, run.end().attempt) == ("exited", 2)
     assert run.log() == "ready\nready\n"
+
+
+def test_a_run_whose_directory_is_removed_runs_no_longer(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    with start_agent(run) as agent:
+        wait_until(lambda: run.reading("\n"), process=agent)
+        pid = int(run.log())
+        shutil.rmtree(run.directory)
+        agent.wait(120)
+    assert still_there([pid]) == []
+    assert not run.directory.exists()
 
 
 @pytest.mark.parametrize("changes", [{}, {"may_restart": True}])

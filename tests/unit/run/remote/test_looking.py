@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -309,3 +310,33 @@ def test_a_part_of_the_engine_that_does_not_answer_leaves_its_runs_alone(scene: 
     assert remote.get(one.id).reason == "`hpc` cannot be asked: pc2 cannot be reached"
     assert [event.text for event in said] == ["`hpc` cannot be asked: pc2 cannot be reached; its runs are shown as they were"]
     assert (remote.get(one.id).state, remote.get(two.id).state) == ("queued", "completed")
+
+
+def test_a_directory_that_is_gone_there_is_said(scene: Scene) -> None:
+    record = scene.submit()
+    scene.cluster.node_ends(record.id)
+    scene.cluster.engine.say(handle(record), Standing("ended", cause="exited", exit_code=0))
+    shutil.rmtree(scene.cluster.directory(record.id) / "snapshot")
+    found = scene.remote.look_at(record)
+    assert (found.state, found.results.outputs) == ("completed", ())
+    assert found.results.notes[-1].startswith("nothing of what it left is here: there is no directory ")
+
+
+def test_a_log_that_never_ends_is_shown_as_it_comes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = scene.submit()
+    scene.cluster.engine.say(handle(record), Standing("running", node="n1"))
+    scene.cluster.node_says(record.id)
+    asked = 0
+
+    def read(path: str, offset: int, limit: int) -> bytes | None:
+        nonlocal asked
+        asked += path.endswith("/log.txt")
+        assert asked < 100, "it is read to an end that it has not"
+        return b"x" * 1000 if path.endswith("/log.txt") else None
+
+    monkeypatch.setattr(scene.cluster.carrier, "read", read)
+    monkeypatch.setattr("wardian.run.remote_runs._LOG_PIECE_S", 0.0)
+    monkeypatch.setattr("wardian.run.remote_runs._LOG_SO_FAR_S", 0.0)
+    pieces = scene.remote.follow(record)
+    assert [next(pieces), next(pieces)] == [b"x" * 1000] * 2
+    scene.remote.log_so_far(record)

@@ -55,7 +55,7 @@ CASES: list[tuple[RunRecord, Standing | None, NodeEnd | None, tuple[str, str, in
     (RUNNING, ended("out_of_memory"), None, ("failed", "out_of_memory", None, 9)),
     (QUEUED, ended("not_started"), None, ("failed", "not_started", None, None)),
     (RUNNING, ended("exited", exit_code=0), None, ("failed", "lost", None, None)),
-    (RUNNING, ended("exited", signal=9), None, ("failed", "lost", None, 9)),
+    (RUNNING, ended("exited", signal=9), None, ("failed", "lost", None, None)),
     (RUNNING, Standing("unknown"), None, ("failed", "lost", None, None)),
 ]  # fmt: skip
 
