@@ -15,7 +15,7 @@ from tests.support.registry import DockerRegistry, why_not
 
 from wardian.bootstrap_images import node_store
 from wardian.digest import Digest
-from wardian.errors import DiskFull, InvalidInput, NotFound, Unavailable
+from wardian.errors import Denied, DiskFull, InvalidInput, NotFound, Unavailable
 from wardian.image.compression import Compression
 from wardian.image.oci import Descriptor
 from wardian.image.registry_auth import RegistryLogin
@@ -265,6 +265,15 @@ def test_a_directory_comes_home_with_modes_moments_and_links(carrier: Carrier, n
     assert (home / "outputs/model.txt").stat().st_mtime_ns == 10**18
     assert os.access(home / "bin/tool", os.X_OK)
     assert str((home / "link").readlink()) == "bin/tool"
+
+
+def test_a_root_that_is_a_file_is_denied(tmp_path: Path, sshd: Sshd) -> None:
+    a_file(tmp_path / "file")
+    with sshd.hosts() as hosts:
+        for carrier in (SharedDirectory(tmp_path / "file"), SshCarrier(hosts, str(tmp_path / "file"))):
+            with pytest.raises(Denied, match="file") as denied:
+                carrier.send({"runs/r/x": str(tmp_path / "file")})
+            assert "--option directory=" in str(denied.value.hint)
 
 
 def test_what_comes_home_gives_nobody_privileges(carrier: Carrier, node: Node, there: Path, tmp_path: Path) -> None:

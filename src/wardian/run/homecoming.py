@@ -83,10 +83,12 @@ def last_words(carrier: Carrier, path: str) -> str:
     return lines[-1].strip()[:300] if lines else ""
 
 
-def bring_files(carrier: Carrier, place: Place, directory: RunDirectory, results: Results) -> Results:
+def bring_files(carrier: Carrier, place: Place, directory: RunDirectory, results: Results, *, ran: bool) -> Results:
     """Bring home the run's working directory, in place of the copy that it began with; return the results with what is in it.
 
     May be done again after a crash at any point.
+
+    Args:     ran: it came so far; else there may be nothing.
     """
     home = directory.path / "home"
     with disk_errors(directory.path):
@@ -95,8 +97,8 @@ def bring_files(carrier: Carrier, place: Place, directory: RunDirectory, results
         try:
             behind = carrier.fetch(f"{place.path}/{SNAPSHOT}", str(home))
         except NotFound as error:
-            note = f"nothing of what it left is here: {error.message}"
-            return with_files(replace(results, notes=(*results.notes, note)), directory)
+            missed = (f"nothing of what it left is here: {error.message}",) if ran else ()
+            return with_files(replace(results, notes=(*results.notes, *missed)), directory)
         (home / OUTPUTS).mkdir(exist_ok=True)
         remove_tree(directory.snapshot, directory.path / ".trash")
         home.rename(directory.snapshot)

@@ -217,7 +217,7 @@ class RemoteLooks:
                 bring_log(way.carrier, place, directory, rank)
                 if getattr(way.carrier, "log_is_a_view", False):
                     settle_log(way.carrier, place, directory, rank)
-            results = bring_files(way.carrier, place, directory, results)
+            results = bring_files(way.carrier, place, directory, results, ran=record.running is not None)
         else:
             results = with_files(results, directory)
         record = self.placed.came_home(record.id, results, replace(place, stage=HOME, task=None))

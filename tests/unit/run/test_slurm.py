@@ -137,6 +137,7 @@ def test_a_job_that_is_there_is_found_and_not_made(commands: Commands) -> None:
     [
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", Unavailable, "engine_unavailable"),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", Unavailable, "engine_unavailable"),
+        ("Slurmctld(primary) at login is DOWN\n*****\n** RESTORE SLURMCTLD DAEMON TO SERVICE **", Unavailable, "engine_unavailable"),
         ("sbatch: error: QOSMaxSubmitJobPerUserLimit", Unavailable, "queue_full"),
         ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", Denied, "engine_denied"),
         ("sbatch: error: Batch job submission failed: Access/permission denied", Denied, "engine_denied"),

@@ -129,7 +129,7 @@ class SharedDirectory:
                 full = disk_full(Path(os.path.dirname(where)))  # noqa: PTH120
                 full.hint = "free some space there, or name another directory that nodes share: `--option directory=…`"
                 raise full from error
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
                 raise Denied(f"{where} cannot be used: {error.strerror}", code="node_directory_denied",
                              hint=f"the directory {self.root} that nodes share must be yours to write; `--option directory=…` names another") from error  # fmt: skip
             raise Unavailable(f"the directory that nodes share does not answer: {where}: {error.strerror}", code="node_directory_unavailable",

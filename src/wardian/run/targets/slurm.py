@@ -260,7 +260,9 @@ class SlurmTarget:
 
     def _failure(self, command: str, answer: Answer) -> WardianError:
         lines = [
-            re.sub(r"^\w+: (error: )?", "", line.strip()) for line in (answer.err or answer.out).splitlines() if line.strip()
+            re.sub(r"^\w+: (error: )?", "", line.strip())
+            for line in (answer.err or answer.out).splitlines()
+            if line.strip(" *")
         ]
         words = "; ".join(dict.fromkeys(lines))[:600] or f"exit code {answer.code}"
         return failure(f"Slurm's {command} says", words, no_answer=answer.code < 0)

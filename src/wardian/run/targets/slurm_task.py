@@ -17,7 +17,7 @@ ENGINE_LOG = "engine.txt"  # in the task's directory: what Slurm itself and the 
 _KEY = re.compile(r"[a-z0-9-]{1,63}")
 _NO_ANSWER = re.compile(
     r"(?i)unable to contact slurm controller|socket timed out|communication (connection )?failure|connect failure|connection refused"
-    r"|temporarily unable|zero bytes were transmitted|resource temporarily unavailable|transport endpoint|backup controller|in standby mode"
+    r"|slurmctld\([^)]*\) at \S+ is DOWN|temporarily unable|zero bytes were transmitted|resource temporarily unavailable|transport endpoint|backup controller|in standby mode"
 )
 _FULL = re.compile(r"(?i)max ?submit|submit ?job ?limit|job count limit|slurm temporarily unable to accept job")
 _REFUSED = re.compile(

@@ -41,7 +41,10 @@ _SAID_BYTES = 1 << 16
 # what the client may see of the caller's variables
 _PASSED = ("HOME", "PATH", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "TMPDIR", "KRB5CCNAME", "SSH_ASKPASS")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
-_REFUSED = re.compile(r"Permission denied|Read-only file system|Operation not permitted")
+_REFUSED = re.compile(
+    r"Permission denied|Read-only file system|Operation not permitted|Not a directory"
+    r"|mkdir: .*(File exists|No such file or directory)"
+)
 
 
 @dataclass(frozen=True, slots=True)

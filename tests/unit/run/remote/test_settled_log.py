@@ -29,7 +29,8 @@ def test_the_log_that_was_left_is_the_log(tmp_path: Path, here: str | None, rank
         (directory.path / name).write_text(here)
     settle_log(carrier, place, directory, rank)
     assert (directory.path / name).read_text() == "one\ntwo\n"
-    assert not bring_log(carrier, place, directory, rank)
+    assert bring_log(carrier, place, directory, rank)
+    assert (directory.path / name).read_text() == "one\ntwo\n", "nothing is added to what is whole"
     assert [path.name for path in directory.path.iterdir()] == [name]
 
 
