@@ -329,6 +329,27 @@ def test_full_queue(tmp_path: Path) -> None:
         assert {one.result().status for one in (running, *waiting)} == {200}
 
 
+@pytest.mark.parametrize("ends", ["kill", "timeout"])
+def test_requests_in_the_hands_of_a_worker_that_ends_go_to_the_next(tmp_path: Path, ends: str) -> None:
+    with (
+        ScoringServer(tmp_path, SCRIPT, max_queue=5, timeout_s=3600 if ends == "kill" else 2) as server,
+        ThreadPoolExecutor(8) as clients,
+    ):
+        with server.client() as client:
+            for _ in range(80):  # a quick worker is handed some ahead
+                assert client.ask("POST", "/score", b"1").status == 200
+        (before,) = workers(server)
+        slow = clients.submit(do, server, "wait", "begun")
+        wait_until((tmp_path / "begun").exists)
+        waiting = [clients.submit(server.score, "1") for _ in range(5)]
+        wait_until(lambda: b"wardian_waiting 5\n" in server.ask("GET", "/metrics").body)
+        assert server.score("1").status == 503, "what a worker has ahead counts as waiting"
+        if ends == "kill":
+            os.kill(before, signal.SIGKILL)
+        assert slow.result().status == 500
+        assert {(one.result().status, one.result().json != before) for one in waiting} == {(200, True)}
+
+
 def test_client_that_left_is_not_worked_for(tmp_path: Path) -> None:
     with ScoringServer(tmp_path, SCRIPT) as server, ThreadPoolExecutor(2) as clients:
         running = clients.submit(do, server, "wait", "begun")

@@ -72,7 +72,7 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._logs_access = config.access_log and log.has("info")
         metrics.gauges["wardian_in_flight"] = ("Requests that workers work on.", lambda: pool.in_flight)
-        metrics.gauges["wardian_waiting"] = ("Requests that wait for a worker.", lambda: len(pool.waiting))
+        metrics.gauges["wardian_waiting"] = ("Requests that wait for a worker.", lambda: pool.waiting_count)
         metrics.gauges["wardian_connections"] = ("Open connections.", lambda: len(self.connections))
         metrics.gauges["wardian_held_bytes"] = ("Bytes of bodies that are kept.", lambda: self.held_bytes)
         metrics.gauges["wardian_workers_ready"] = ("Workers that are ready.", lambda: sum(w.ready for w in pool.workers))

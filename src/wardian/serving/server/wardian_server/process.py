@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 
+_SLOW_MS = 1000.0  # until it has shown otherwise
+
+
 class Job:
     """One request for a worker. ``done(frame)`` is called once, with the reply."""
 
@@ -31,7 +34,7 @@ class Job:
         self.body = body
         self.done = done
         self.gone = False  # the client has gone: not worth starting
-        self.started = 0.0
+        self.started = 0.0  # 0: it waits, here or in its worker's hands
 
 
 def failed_frame(status: int, message: str, flags: int = 0) -> frames.Frame:
@@ -55,6 +58,7 @@ class Worker(asyncio.Protocol):
         self.reason = ""  # why it was ended, if the front did it
         self.begun_at = time.monotonic()
         self.stopped_at = 0.0
+        self.mean_ms = _SLOW_MS  # of its last calls of run(), the latest counting most
         self.about: dict[str, Any] = {}
         self.error: str | None = None
         self._splitter = frames.Splitter()
@@ -71,7 +75,7 @@ class Worker(asyncio.Protocol):
         """Hand it one request."""
         self._number = number = (self._number + 1) & 0xFFFFFFFF
         self.jobs[number] = job
-        job.started = time.monotonic()
+        job.started = time.monotonic() if len(self.jobs) <= self.pool.config.threads else 0.0
         assert self._transport is not None
         if len(job.body) < 65536:  # noqa: PLR2004 - small: one write is cheaper than a copy is dear
             self._transport.write(frames.pack(job.kind, number, job.meta, job.body))
@@ -85,6 +89,10 @@ class Worker(asyncio.Protocol):
         for frame in self._splitter.feed(data):
             if frame.kind == frames.REPLY:
                 job = self.jobs.pop(frame.number, None)
+                if self.jobs:
+                    self._next_has_begun()
+                if frame.flags & frames.TIMED:
+                    self.mean_ms += (frame.elapsed_ms - self.mean_ms) / 8
                 if frame.flags & frames.RETIRE and not self.retiring:
                     self.pool.retire(self)
                 self.pool.free(self)
@@ -96,6 +104,12 @@ class Worker(asyncio.Protocol):
                 self.pool.became_ready(self)
             elif frame.kind == frames.FAILED:
                 self.error = str(json.loads(frame.meta)["error"])
+
+    def _next_has_begun(self) -> None:
+        for job in self.jobs.values():
+            if not job.started:
+                job.started = time.monotonic()
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process is gone, or about to be."""

@@ -163,7 +163,7 @@ def _control(config: Config, listener: socket.socket, front: Front, pool: Any, m
     def status() -> dict[str, Any]:
         return {
             "ready": pool.ready and not front.draining, "workers": [w.pid for w in list(pool.workers)], "in_flight": pool.in_flight,
-            "waiting": len(pool.waiting), "served": metrics.served, "failed": metrics.failed, "draining": front.draining,
+            "waiting": pool.waiting_count, "served": metrics.served, "failed": metrics.failed, "draining": front.draining,
         }  # fmt: skip
 
     return Control(config.control, listener, status)
