@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.base_images import debian_base, missing_tool, session_place
 from tests.support.containers import dockerd, podman_space
+from tests.support.fake_kubernetes import IMAGE, fake_kubernetes
 from tests.support.index import Index
 from tests.support.jobs import wait_until
+from tests.support.registry import DockerRegistry
+from tests.support.registry import why_not as why_no_registry
 from tests.support.sshd import Sshd
 from tests.support.sshd import why_not as why_no_sshd
 from tests.support.wheels import make_wheel
@@ -90,6 +93,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         pytest.param("docker", marks=pytest.mark.slow),
         "slurm",
         "ssh",
+        pytest.param("pods", marks=pytest.mark.slow),
     ],
 )
 def spot(
@@ -100,7 +104,7 @@ def spot(
                "WARDIAN_PYTHON_DOWNLOADS": str(python_catalogue.path)}  # fmt: skip
     kind, options = "", {}
     with pytest.MonkeyPatch.context() as patch:
-        for owner in _engine(name, request, tmp_path_factory):
+        for owner in _engine(name, place, request, tmp_path_factory):
             environ |= owner.get("environ", {})
             kind, options = owner.get("kind", ""), owner.get("options", {})
             for key, value in environ.items():
@@ -115,7 +119,9 @@ def spot(
             yield Spot(workspace, name, version, place)
 
 
-def _engine(name: str, request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def _engine(
+    name: str, place: Path, request: pytest.FixtureRequest, factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """Yield once what an engine that runs asks of a workspace."""
     if name in ("podman", "docker"):
         if why := missing_tool():
@@ -138,6 +144,16 @@ def _engine(name: str, request: pytest.FixtureRequest, factory: pytest.TempPathF
                 "environ": {"XDG_RUNTIME_DIR": server.sockets},
                 "kind": "ssh",
                 "options": server.options(directory=directory),
+            }
+    elif name == "pods":
+        if why := why_no_registry():
+            pytest.skip(why)
+        with fake_kubernetes() as cluster, DockerRegistry(factory.mktemp("registry")) as registry:
+            cluster.pulls, cluster.in_images = registry.host, {"/agents": str(place / "cache/agents")}
+            yield {
+                "environ": {"KUBECONFIG": str(cluster.kubeconfig()), "WARDIAN_REGISTRY": f"{registry.host}/team/envs"},
+                "kind": "kubernetes",
+                "options": {"image": IMAGE},
             }
     else:
         yield {}
@@ -185,6 +201,8 @@ def test_a_script_that_is_not_there_and_a_program_that_is_not(spot: Spot) -> Non
 
 
 def test_resources_that_are_not_there(spot: Spot) -> None:
+    if spot.target == "pods":
+        pytest.skip("a cluster may grow: the run waits there, and says what for")
     with pytest.raises(InvalidInput) as refused:
         spot.run("resources", TRAIN, resources=Resources(memory_bytes=1 << 50))
     assert refused.value.hint
