@@ -13,6 +13,7 @@ import pytest
 from tests.support import mounts
 from tests.support.accounts import USER, CliAs, command_of, why_not
 from tests.support.cli import Cli
+from tests.support.endpoints import a_recorded_endpoint
 from tests.support.mounts import Namespace
 from tests.support.wheels import make_wheel
 
@@ -30,12 +31,13 @@ LOOKS = (
     ("env", "history", "mine"), ("env", "diff", "mine", "host"), ("env", "hash", "mine"), ("env", "hash", "uv.txt"),
     ("env", "export", "mine", "--to", "source"), ("runs", "list"), ("runs", "show", "latest"), ("runs", "logs", "latest"),
     ("workspace", "list"), ("workspace", "show"), ("secret", "list"), ("config", "show"), ("model", "list"), ("model", "show", "said"),
-    ("env", "hash", "model:said"),
+    ("env", "hash", "model:said"), ("endpoint", "list"), ("endpoint", "show", "said"), ("endpoint", "logs", "said"),
 )  # fmt: skip
 CHANGES = (
     ("env", "create", "other", "--interpreter", sys.executable), ("env", "archive", "mine"), ("env", "label", "mine:1", "good"),
     ("env", "add", "mine", "beta"), ("runs", "delete", "latest", "--yes"), ("env", "create", "third", "-r", "uv.txt"),
     ("model", "delete", "said", "--yes"), ("model", "label", "said", "good"), ("model", "create", "said", "say.py"),
+    ("deploy", "other", "--entry", "say.py", "-e", "host"), ("endpoint", "scale", "said", "2"), ("endpoint", "delete", "said", "--yes"),
 )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ def cli(tmp_path: Path, index: Index) -> CliAs:
     found.ok("env", "create", "host", "--interpreter", sys.executable)
     found.ok("run", "-e", "mine", "say.py")
     found.ok("model", "create", "said", "say.py", "--run", "latest")
+    a_recorded_endpoint(found.home, "said")
     return found
 
 

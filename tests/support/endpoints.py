@@ -148,6 +148,13 @@ def score(port: int, body: str = "hello", *, key: str = "") -> dict[str, Any]:
         return {**json.loads(error.read()), "status": error.code}
 
 
+def a_recorded_endpoint(home: Path, name: str) -> None:
+    """Write down an endpoint that nobody looks after."""
+    database = Database.open(home / "workspaces/default/workspace.db")
+    Endpoints(database).deploy(name, {"configuration": {"target": "local"}}, place=lambda _number: None)
+    database.close()
+
+
 def end_endpoints(home: Path) -> None:
     """End all endpoints below a Wardian home with their keepers, however a test has left them."""
     keepers = []

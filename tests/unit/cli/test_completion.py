@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import Cli
+from tests.support.endpoints import a_recorded_endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,16 @@ def test_workspaces_secrets_and_settings(cli: Cli) -> None:
     cli.ok("secret", "set", "team", "-w", "paper", stdin="x")
     assert complete(cli, "secret", "delete", "-w", "paper", "t") == ["team"]
     assert complete(cli, "config", "set", "cache_") == ["cache_limit_bytes"]
+
+
+def test_endpoints(cli: Cli) -> None:
+    cli.ok("env", "list")
+    for name in ("churn", "cancer", "other"):
+        a_recorded_endpoint(cli.home, name)
+    assert complete(cli, "endpoint", "show", "c") == ["cancer", "churn"]
+    assert complete(cli, "deploy", "o") == ["other"]
+    assert complete(cli, "env", "show", "endpoint:ch") == ["endpoint:churn"]
+    assert complete(cli, "endpoint", "sc") == ["score", "scale"]
 
 
 def test_references_and_runs(cli: Cli) -> None:
