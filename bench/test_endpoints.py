@@ -38,7 +38,8 @@ class Scene:
         self.home, self.project = place / "home", place / "project"
         shutil.copytree(EXAMPLE, self.project, ignore=shutil.ignore_patterns("outputs"))
         (self.project / "echo.py").write_text(ECHO)
-        self.environ = {**os.environ, **environ, "WARDIAN_HOME": str(self.home), "WARDIAN_CACHE": str(place / "cache"), "WARDIAN_BASE_IMAGE": base,
+        machine = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        self.environ = {**machine, **environ, "WARDIAN_HOME": str(self.home), "WARDIAN_CACHE": str(place / "cache"), "WARDIAN_BASE_IMAGE": base,
                         "NO_PROXY": "127.0.0.1"}  # fmt: skip
         self.call("env", "create", "sklearn", "-r", "requirements.txt")
         self.call("run", "-e", "sklearn", "train.py")

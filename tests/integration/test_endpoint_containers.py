@@ -101,7 +101,9 @@ def test_a_container_without_its_engines_command_is_started_anew(stage: Stage, s
 def test_what_a_killed_keeper_was_just_starting_is_removed(stage: Stage, space: Space) -> None:
     rollout = stage.deploy(STAND_IN_INIT="hang")
     keeper = stage.keep()
-    wait_until(space.names)
+    wait_until(
+        lambda: space.engine().call("ps", "--format", "{{.Names}}").stdout.split()
+    )  # one that runs: the engine may need a try or two
     keeper.kill()
     keeper.wait()
     for place, _ in stage.directory().replica_documents():

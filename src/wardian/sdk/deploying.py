@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wardian.bootstrap import Parts
-    from wardian.digest import Digest
     from wardian.run.configuration import Prepared
     from wardian.sdk.environments import EnvironmentCollection
     from wardian.sdk.models import Model
@@ -247,25 +246,6 @@ class Deploying:
             prepared = prepare_in_container(self._parts, self._environments, version, target)
         with prepared.hold:
             self._layer(version, prepared)
-
-
-def hold_all(parts: Parts, keys: Sequence[str]) -> contextlib.AbstractContextManager[Any]:
-    """Keep what a plan names from being removed, until the block ends.
-
-    Raises:   Unavailable: code ``prefix_gone``.
-    """
-    with contextlib.ExitStack() as stack:
-        for text in keys:
-            kind, _, key = text.partition(":")
-            cache = parts.prefixes if kind == "prefix" else parts.overlays.cache
-            stack.enter_context(cache.hold(_digest(key)))
-        return stack.pop_all()
-
-
-def _digest(key: str) -> Digest:
-    from wardian.digest import Digest
-
-    return Digest(key)
 
 
 def _model_path(model: Model, kind: str) -> Path:

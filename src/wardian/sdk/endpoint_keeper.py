@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardian.errors import RunFailed, WardianError
 from wardian.tools import processes
@@ -60,7 +61,6 @@ def start_keeper(parts: Parts, name: str, directory: EndpointDirectory) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Look after one endpoint until it is deleted. Only what could not be recorded is written to stderr."""
-    from wardian.sdk.deploying import hold_all
     from wardian.sdk.workspace import Workspace
     from wardian.serving.directory import EndpointDirectory
     from wardian.serving.keeper import Keeper
@@ -76,11 +76,26 @@ def main(arguments: Sequence[str]) -> int:
             return ways[target]
 
         directory = EndpointDirectory.of(parts.directory / "endpoints", name)
-        Keeper(name, parts.endpoints, directory, way, lambda keys: hold_all(parts, keys)).run()
+        Keeper(name, parts.endpoints, directory, way, lambda keys: _hold_all(parts, keys)).run()
     except WardianError as error:
         sys.stderr.write(f"{error.message}\n")
         return error.exit_code
     return 0
+
+
+def _hold_all(parts: Parts, keys: Sequence[str]) -> contextlib.AbstractContextManager[Any]:
+    """Keep what a plan names from being removed, until the block ends.
+
+    Raises:   Unavailable: code ``prefix_gone``.
+    """
+    from wardian.digest import Digest
+
+    with contextlib.ExitStack() as stack:
+        for text in keys:
+            kind, _, key = text.partition(":")
+            cache = parts.prefixes if kind == "prefix" else parts.overlays.cache
+            stack.enter_context(cache.hold(Digest(key)))
+        return stack.pop_all()
 
 
 def _way(parts: Parts, target: str) -> ReplicaWay:

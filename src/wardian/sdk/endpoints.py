@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wardian.workspace.endpoints import Endpoints
 
 KEY_VARIABLE = "WARDIAN_ENDPOINT_KEY"
-_SHORTEST_S, _LONGEST_S = 0.01, 0.2
+_SHORTEST_S, _LONGEST_S = 0.01, 0.05
 
 
 class EndpointCollection:

@@ -66,9 +66,8 @@ def listen(where: dict[str, Any]) -> tuple[socket.socket, bool]:
     """Return the listening socket that the configuration names, and whether it was inherited."""
     if "fd" in where:
         inherited = socket.socket(fileno=where["fd"])
-        inherited.setblocking(
-            False
-        )  # others accept on it: were it to block, even for a moment, one of them would wait there for good
+        # others accept on it: if it blocked, even for a moment, one of them would wait there for good
+        inherited.setblocking(False)
         return inherited, True
     if "unix" in where:
         from .control import _remove
