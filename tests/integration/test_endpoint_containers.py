@@ -101,9 +101,7 @@ def test_a_container_without_its_engines_command_is_started_anew(stage: Stage, s
 def test_what_a_killed_keeper_was_just_starting_is_removed(stage: Stage, space: Space) -> None:
     rollout = stage.deploy(STAND_IN_INIT="hang")
     keeper = stage.keep()
-    wait_until(
-        lambda: space.engine().call("ps", "--format", "{{.Names}}").stdout.split()
-    )  # one that runs: the engine may need a try or two
+    wait_until(lambda: _running(space))
     keeper.kill()
     keeper.wait()
     for place, _ in stage.directory().replica_documents():
@@ -120,3 +118,8 @@ def test_a_program_that_is_not_there_is_named(stage: Stage) -> None:
     rollout = stage.deploy(python="/opt/env/bin/no-python")
     stage.keep()
     assert "no-python" in str(stage.wait_for(rollout, "failed").reason)
+
+
+def _running(space: Space) -> list[str]:
+    """Return the containers that run: the first ways in which an engine tries to start one may fail."""
+    return space.engine().call("ps", "--format", "{{.Names}}").stdout.split()
