@@ -99,6 +99,14 @@ def test_the_script_is_one_command_whatever_its_words_are(commands: Commands) ->
             commands.target().handed_over(replace(TASK, **changes))
 
 
+def test_more_cpus_than_slurm_can_count_are_refused(commands: Commands) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(InvalidInput) as refused:
+        commands.target().handed_over(replace(TASK, resources=Resources(cpus=1e9)))
+    assert refused.value.stable_code == "resources_missing"
+
+
 def test_several_nodes_are_started_by_srun(commands: Commands) -> None:
     from dataclasses import replace
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wardian.run.targets.remote import Task
 
 ENGINE_LOG = "engine.txt"  # in the task's directory: what Slurm itself and the agent have to say
+_MOST_CPUS = 0xFFFD  # what Slurm has room for in a job
 _KEY = re.compile(r"[a-z0-9-]{1,63}")
 _NO_ANSWER = re.compile(
     r"(?i)unable to contact slurm controller|socket timed out|communication (connection )?failure|connect failure|connection refused"
@@ -34,6 +35,10 @@ def check_task(task: Task) -> None:
         raise InvalidInput(f"`{task.key[:80]}` is no name for a job", code="bad_task")
     if any("\0" in word or "\n" in word for word in (*task.argv, task.directory)):
         raise InvalidInput(f"the command of `{task.key}` holds a line end", code="bad_task")
+    if (task.resources.cpus or 0) > _MOST_CPUS:  # Slurm keeps the rest of a division, and the job waits for ever
+        raise InvalidInput(
+            f"{task.resources.cpus:,g} cpus are more than any node has", code="resources_missing", hint="ask for less"
+        )
     if "\\" in task.directory:  # in the name of a log, Slurm takes it for its own
         raise InvalidInput(f"the directory {task.directory} holds a backslash", code="bad_task",
                            hint="`--option directory=…` names another")  # fmt: skip
