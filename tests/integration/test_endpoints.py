@@ -129,6 +129,27 @@ def test_from_a_run_to_an_endpoint_and_back(cli: Cli) -> None:
     cli.write("helper.py", "def scored(x, weight):\n    return x * weight\n")
 
 
+def test_two_that_deploy_at_once_end_with_one_endpoint_and_one_key(cli: Cli) -> None:
+    both = [cli.start("deploy", "churn", "-m", "churn", "--entry", "score.py", "--json") for _ in range(2)]
+    ended = [(process.communicate(timeout=300), process.returncode) for process in both]
+    codes = sorted(code for _, code in ended)
+    assert codes in ([0, 0], [0, 5]), ended  # the later one supersedes the other, unless that one served already
+    keys = [json.loads(out)["key"] for (out, _), code in ended if code == 0 and "key" in json.loads(out)]
+    assert len(keys) <= 1
+    for key in keys:
+        assert score(cli, "--key", key)["scores"] == [3, 6]
+    assert score(cli)["scores"] == [3, 6]
+    shown = cli.json("endpoint", "show", "churn")
+    assert (len(shown["deployments"]), len(shown["keys"]), len(shown["replicas"])) == (2, 1, 1)
+
+
+def test_another_environment_than_the_models_is_said(cli: Cli) -> None:
+    cli.ok("env", "create", "other", "--manager", "user", "--interpreter", sys.executable, "-V", "OWN=other")
+    done = cli.ok("deploy", "churn", "-m", "churn", "--entry", "score.py", "-e", "other")
+    assert "churn:1 was trained with mine:1, and is served with other:1" in done.err
+    assert score(cli)["variables"]["OWN"] == "other"
+
+
 def test_an_endpoint_is_a_reference_to_its_environment(cli: Cli) -> None:
     deploy(cli)
     assert cli.json("env", "show", "endpoint:churn")["reference"] == "mine:1"
@@ -189,6 +210,7 @@ def test_a_failed_init_is_a_failed_deployment_with_its_traceback_in_the_log(cli:
 
 
 def test_what_cannot_be_deployed_is_refused_before_anything_is_made(cli: Cli, tmp_path: Path) -> None:
+    (cli.home / "workspaces/default/endpoints/.new-1-1-left-by-a-killed-process").mkdir(parents=True)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

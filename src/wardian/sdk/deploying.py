@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from wardian.sdk.prepare import prepare, prepare_in_container
 from wardian.sdk.serving_layer import ServingLayers
 from wardian.serving.plan import Plan
 from wardian.serving.server_wheel import server_wheel
+from wardian.tools import processes
 from wardian.workspace.version import EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -117,6 +119,10 @@ class Deploying:
 
         kind, version = self.kind_of(inference, model), self.version_of(inference, model)
         LocalTarget().check(configuration.resources)
+        if model is not None and model.record.lineage.version_id not in (None, version.id):
+            self._parts.listener(
+                Event("notice", f"{model} was trained with {model.record.environment}, and is served with {version}")
+            )
         self._tell(f"preparing {version}")
         staging.mkdir(parents=True, mode=0o700)
         try:
@@ -246,6 +252,17 @@ class Deploying:
             prepared = prepare_in_container(self._parts, self._environments, version, target)
         with prepared.hold:
             self._layer(version, prepared)
+
+
+def staging_place(root: Path) -> Path:
+    """Return where below ``root`` this process may put a deployment together; what killed ones left there is removed."""
+    for left in root.glob(".new-*"):
+        pid, _, ticks = left.name.removeprefix(".new-").rpartition("-")[0].partition("-")
+        found = processes.identify(int(pid)) if pid.isdecimal() else None
+        if found is None or str(found.start_ticks) != ticks:
+            shutil.rmtree(left, ignore_errors=True)
+    ours = processes.identify()
+    return root / f".new-{ours.pid if ours else 0}-{ours.start_ticks if ours else 0}-{secrets.token_hex(8)}"
 
 
 def _model_path(model: Model, kind: str) -> Path:

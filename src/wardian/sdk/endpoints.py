@@ -100,7 +100,7 @@ class EndpointCollection:
         Raises:   InvalidInput.  NotFound.  Conflict: ``port_taken``, ``port_is_fixed``, ``endpoint_deleting``, ``superseded``; of the serving layer.
                   RunFailed: it does not start, with the reason: what served before serves on.  What building its environment raises.
         """
-        from wardian.sdk.deploying import Deploying
+        from wardian.sdk.deploying import Deploying, staging_place
         from wardian.tools.disk import disk_errors
 
         check_endpoint_name(name)
@@ -117,7 +117,7 @@ class EndpointCollection:
         with self.store.database.write():  # before anything is made: whoever may only read the records is told so
             pass
         with disk_errors(self.root), Deploying(self._parts, self.environments).ready(
-            name, self.root / f".new-{secrets.token_hex(8)}", inference, configuration, found
+            name, staging_place(self.root), inference, configuration, found
         ) as ready:  # fmt: skip
             record, deployment, rollout = self.store.deploy(
                 name, ready.specification, place=lambda number: ready.put_in_place(directory.deployment(number)),
@@ -129,7 +129,11 @@ class EndpointCollection:
             self._wake(record)
             if wait:
                 self.wait_for(name, rollout)
-        return Endpoint(self, self.store.get(name), key)
+        record = self.store.get(name)
+        is_accepted = any(
+            made in record.keys for made in keys
+        )  # another process may have made the endpoint, and its key, meanwhile
+        return Endpoint(self, record, key if is_accepted else None)
 
     def current(self, name: str) -> tuple[str | None, InferenceConfiguration, DeploymentConfiguration]:
         """Return with what an endpoint's current deployment was made, to change and deploy again: model, inference, configuration."""
@@ -323,8 +327,6 @@ class EndpointCollection:
         if not authenticated or (known is not None and (known.current is not None or not known.keys)):
             return None, ()
         key, made = self._new_key()
-        if known is not None:  # it never served: its key was shown to nobody
-            self.store.put_keys(known.name, (made,))
         return key, (made,)
 
     def _new_key(self) -> tuple[str, ApiKey]:

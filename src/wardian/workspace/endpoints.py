@@ -41,7 +41,7 @@ class Endpoints:
 
         Args:     place: called with the deployment's number before the change is committed: puts its files in their place.
                   port: None: the endpoint's own, or one that is taken later.  replicas: None: as many as now, or one.
-                  keys: of a new endpoint; others keep theirs.
+                  keys: of a new endpoint, or one that never served and asks for some: others keep theirs.
         Raises:   Conflict: ``endpoint_deleting``; ``port_is_fixed``: it has another port.
         """
         with self.database.write():
@@ -56,6 +56,8 @@ class Endpoints:
                 if port is not None and port != known.port:
                     raise Conflict(f"endpoint `{name}` has port {known.port}, not {port}: its address does not change", code="port_is_fixed",
                                    hint=f"leave the port out, or `wardian endpoint delete {name}` first")  # fmt: skip
+                if keys and known.keys and known.current is None:
+                    self._set(name, keys=json.dumps([asdict(key) for key in keys]))
             row = self.database.row("SELECT max(number) AS highest FROM deployments WHERE endpoint = ?", name)
             number = ((row["highest"] if row else None) or 0) + 1
             self.database.execute(

@@ -95,8 +95,9 @@ def test_the_port_is_the_endpoints_own(endpoints: Endpoints) -> None:
 
 def test_keys_are_those_that_were_put_last(endpoints: Endpoints) -> None:
     first, second = ApiKey("a" * 64, "2026-01-01T00:00:00Z"), ApiKey("b" * 64, "2026-01-02T00:00:00Z")
-    deploy(endpoints, keys=[first])
-    deploy(endpoints, keys=[second])  # only a new endpoint gets its keys so
+    deploy(endpoints, keys=[second])
+    endpoints.begin_serving("churn", deploy(endpoints, keys=[first]))  # it never served: nobody has the key of before
+    deploy(endpoints, keys=[second])
     assert endpoints.get("churn").keys == (first,)
     assert endpoints.put_keys("churn", [first, second]).keys == (first, second)
 
