@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
-from wardian.errors import NotFound
+from wardian.errors import InvalidInput, NotFound, WardianError
 from wardian.run.directory import OUTPUTS
 from wardian.run.file_names import from_text
 from wardian.run.job import LISTED
 from wardian.run.node.sheet import LOG, SNAPSHOT, of_rank
 from wardian.run.record import OutputFile
 from wardian.run.snapshot import Snapshot, new_and_changed
+from wardian.run.targets.remote import is_tampered
 from wardian.tools.disk import disk_errors, remove_tree
 
 if TYPE_CHECKING:
@@ -78,7 +79,12 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def last_words(carrier: Carrier, path: str) -> str:
     """Return the last line that a small file of the nodes ends with; empty: there is none."""
-    text = carrier.read(path, 0, 1 << 20) or b""
+    try:
+        text = carrier.read(path, 0, 1 << 20) or b""
+    except WardianError as error:
+        if not is_tampered(error):
+            raise
+        return ""
     lines = text[-_LAST_BYTES:].decode("utf-8", "replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else ""
 
@@ -96,7 +102,7 @@ def bring_files(carrier: Carrier, place: Place, directory: RunDirectory, results
             shutil.rmtree(home)
         try:
             behind = carrier.fetch(f"{place.path}/{SNAPSHOT}", str(home))
-        except NotFound as error:
+        except (NotFound, InvalidInput) as error:  # the latter: it is a link, or something above it
             missed = (f"nothing of what it left is here: {error.message}",) if ran else ()
             return with_files(replace(results, notes=(*results.notes, *missed)), directory)
         (home / OUTPUTS).mkdir(exist_ok=True)

@@ -17,6 +17,7 @@ from wardian.run.placed import PlacedRuns
 from wardian.run.reconciling import is_doubtful, progress_of, verdict_of, waiting_words
 from wardian.run.record import RUNNING
 from wardian.run.targets import remote
+from wardian.run.targets.remote import is_tampered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ class RemoteLooks:
         self.listener = listener
         self._ways: dict[tuple[object, ...], Way] = {}
         self._silent: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def get(self, run_id: str) -> RunRecord:
         """Return a record as it is written."""
@@ -100,7 +102,7 @@ class RemoteLooks:
             if unheard:  # the engine did not answer when somebody wished it
                 way.target.cancel(unheard)
             doubtful = [one for one in taken if one.place and standings[one.place.handle].state != remote.WAITING]
-            ended = way.carrier.have([f"{one.place.path}/{ENDED}" for one in doubtful if one.place])
+            ended = self._there(way, [f"{one.place.path}/{ENDED}" for one in doubtful if one.place])
             for one in taken:
                 place = one.place
                 assert place is not None  # noqa: S101 - its stage says so
@@ -123,6 +125,18 @@ class RemoteLooks:
             InvalidInput,
         ) as error:  # the last two: the kind or the options are of another Wardian
             self._silence(records, error.message, error.stable_code)
+
+    def _there(self, way: Way, paths: Sequence[str]) -> set[str]:
+        """Return which of ``paths`` are there. One run that made its directory something else is nobody's matter but its own."""
+        try:
+            return way.carrier.have(paths)
+        except InvalidInput as error:
+            if not is_tampered(error):
+                raise
+            if len(paths) == 1:
+                self._tell(paths[0], error)
+                return set()
+        return {path for one in paths for path in self._there(way, [one])}
 
     def _silence(self, records: Sequence[RunRecord], why: str, code: str, node: str = "") -> None:
         """Say that runs are shown as they were: in their records, and once aloud."""
@@ -178,7 +192,13 @@ class RemoteLooks:
         )  # fmt: skip
 
     def _read(self, way: Way, path: str, parse: Callable[[bytes], T]) -> T | None:
-        text = way.carrier.read(path, 0, _SMALL_BYTES)
+        try:
+            text = way.carrier.read(path, 0, _SMALL_BYTES)
+        except WardianError as error:
+            if not is_tampered(error):
+                raise
+            self._tell(path, error)
+            return None
         if not text:
             return None
         try:
@@ -186,6 +206,12 @@ class RemoteLooks:
         except InvalidInput as error:  # it is being written; or the node's disk is full, or worse
             self.listener(Event("warning", f"{path} on the nodes' side: {error.message}"))
             return None
+
+    def _tell(self, path: str, error: WardianError) -> None:
+        """Tell once that a run has put something else where its word should be."""
+        if path not in self._told:
+            self._told.add(path)
+            self.listener(Event("warning", f"{path} on the nodes' side: {error.message}"))
 
     # -- bringing home -------------------------------------------------------------------------------------------------
 
@@ -214,9 +240,14 @@ class RemoteLooks:
         if place.stage == TAKEN:
             way = self.way(record)
             for rank in range(record.configuration.resources.nodes or 1):
-                bring_log(way.carrier, place, directory, rank)
-                if getattr(way.carrier, "log_is_a_view", False):
-                    settle_log(way.carrier, place, directory, rank)
+                try:
+                    bring_log(way.carrier, place, directory, rank)
+                    if getattr(way.carrier, "log_is_a_view", False):
+                        settle_log(way.carrier, place, directory, rank)
+                except WardianError as error:
+                    if not is_tampered(error):
+                        raise
+                    results = replace(results, notes=(*results.notes, f"the rest of its log is not here: {error.message}"))
             results = bring_files(way.carrier, place, directory, results, ran=record.running is not None)
         else:
             results = with_files(results, directory)

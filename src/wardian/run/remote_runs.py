@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from wardian.errors import Denied, Unavailable
+from wardian.errors import Denied, InvalidInput, Unavailable
 from wardian.events import Event
 from wardian.run.handover import hands, offer
 from wardian.run.homecoming import bring_log
@@ -55,7 +55,7 @@ class RemoteRuns(RemoteLooks):
                 return True
             try:
                 return bring_log(self.way(record).carrier, place, self.directory(record), time_s=time_s)
-            except Unavailable:
+            except (Unavailable, InvalidInput):  # the latter: it is none any more
                 return True
 
     def log_so_far(self, record: RunRecord) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wardian.errors import WardianError
     from wardian.run.configuration import Resources
 
 WAITING, RUNNING, ENDED, UNKNOWN, SILENT = "waiting", "running", "ended", "unknown", "silent"
@@ -139,6 +140,11 @@ class RemoteTarget(Protocol):
         Raises:   Unavailable.  Denied.
         """
         ...
+
+
+def is_tampered(error: WardianError) -> bool:
+    """Whether a carrier says of one path that a run has put something else there, and not that nodes cannot be asked."""
+    return error.stable_code in ("bad_node_file", "path_escapes")
 
 
 class Carrier(Protocol):

@@ -152,6 +152,10 @@ def _open(place: str) -> int | None:
             if again:
                 with contextlib.suppress(OSError):
                     os.listdir(os.path.dirname(place))  # noqa: PTH120, PTH208
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+                raise
+            raise Unavailable(f"{place} is no regular file", code="bad_node_file") from error
     return None
 
 

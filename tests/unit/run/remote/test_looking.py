@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -340,3 +342,67 @@ def test_a_log_that_never_ends_is_shown_as_it_comes(scene: Scene, monkeypatch: p
     pieces = scene.remote.follow(record)
     assert [next(pieces), next(pieces)] == [b"x" * 1000] * 2
     scene.remote.log_so_far(record)
+
+
+def _as_what(place: Path, what: str) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    if what == "link":
+        place.symlink_to("/etc/passwd")
+    elif what == "directory":
+        place.mkdir()
+    elif what == "socket":
+        with contextlib.chdir(place.parent), socket.socket(socket.AF_UNIX) as made:
+            made.bind(place.name)
+    else:
+        os.mkfifo(place)
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "directory", "socket"])
+@pytest.mark.parametrize("name", ["ended.json", "status.json", "log.txt", "engine.txt"])
+def test_what_a_run_puts_in_the_place_of_its_own_files_is_its_own_matter(scene: Scene, name: str, what: str) -> None:
+    hostile, other = scene.submit(), scene.submit()
+    heard: list[Event] = []
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, heard.append)
+    for record in (hostile, other):
+        scene.cluster.node_says(record.id, "running")
+        scene.cluster.engine.say(handle(record), Standing("running"))
+    if name == "log.txt":
+        scene.cluster.node_ends(hostile.id, files={"outputs/a": "1"})
+    _as_what(scene.cluster.directory(hostile.id) / name, what)
+    for _ in range(2):
+        remote.look()
+    assert scene.store.get(other.id).state == "running"
+    assert len(heard) == (name in ("ended.json", "status.json")), "it is told once, and no other run is affected"
+    if name not in ("ended.json", "log.txt"):
+        scene.cluster.node_ends(hostile.id, files={"outputs/a": "1"})
+    scene.cluster.node_ends(other.id, NodeEnd("exited", exit_code=0))
+    for record in (hostile, other):
+        scene.cluster.engine.say(handle(record), Standing("ended", reason="COMPLETED", cause="exited", exit_code=0))
+    found = remote.look_at(scene.store.get(hostile.id))
+    assert not found.is_active
+    assert found.place is not None
+    assert found.place.stage == HOME
+    assert not os.path.lexists(scene.cluster.directory(hostile.id))
+    assert remote.look_at(scene.store.get(other.id)).state == "completed"
+    if name == "log.txt":
+        assert any("log is not here" in note for note in found.results.notes)
+
+
+def test_a_run_that_makes_its_directory_a_link_is_lost_alone(scene: Scene) -> None:
+    hostile, other = scene.submit(), scene.submit()
+    place = scene.cluster.directory(hostile.id)
+    shutil.rmtree(place)
+    place.symlink_to("/etc")
+    scene.cluster.node_says(other.id, "running")
+    for record in (hostile, other):
+        scene.cluster.engine.say(handle(record), Standing("running"))
+    scene.remote.look()
+    assert scene.store.get(other.id).state == "running"
+    scene.cluster.engine.say(handle(hostile), Standing("ended", reason="COMPLETED", cause="exited", exit_code=0))
+    found = scene.remote.look_at(scene.store.get(hostile.id))
+    assert not found.is_active
+    assert found.place is not None
+    assert found.place.stage == HOME
+    assert any("is a link" in note for note in found.results.notes)
