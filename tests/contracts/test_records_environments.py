@@ -517,10 +517,10 @@ def test_whatever_refers_to_a_version_keeps_it(environments: Environments, datab
     first, _ = environments.register(NUMPY_1)
     second, _ = environments.register(NUMPY_2)
     with database.write():
-        database.execute("CREATE TABLE models (id TEXT PRIMARY KEY, made_with INTEGER NOT NULL REFERENCES versions (id))")
+        database.execute("CREATE TABLE papers (id TEXT PRIMARY KEY, made_with INTEGER NOT NULL REFERENCES versions (id))")
         for number in range(7):
-            database.execute("INSERT INTO models VALUES (?, ?)", f"m{number}", first.id)
-    with pytest.raises(Conflict, match=r"in use: model m0, model m1, model m2, model m3, model m4, 2 more models$"):
+            database.execute("INSERT INTO papers VALUES (?, ?)", f"p{number}", first.id)
+    with pytest.raises(Conflict, match=r"in use: paper p0, paper p1, paper p2, paper p3, paper p4, 2 more papers$"):
         environments.delete("sklearn")
     environments.delete(str(second))
     assert references(environments.versions("sklearn")) == ["sklearn:1"]

@@ -20,6 +20,7 @@ SHOWN = [
     if isinstance(step, TitledFile)
     and step.name != "Dockerfile"
     and not step.name.endswith((".csv", ".R"))
+    and step.name != "request.json"
     and (not step.name.endswith(".py") or "# /// script" in step.text)
 ]
 EXAMPLES = ("requirements.txt", "environment.yml", "wardian.yaml", "script_pep723.py")

@@ -34,7 +34,17 @@ def complete(cli: Cli, *words: str) -> list[str]:
 def test_commands_and_options(cli: Cli) -> None:
     assert complete(cli, "work") == ["workspace"]
     assert complete(cli, "workspace", "") == ["create", "list", "use", "show", "delete"]
-    assert complete(cli, "gc", "--") == ["--apply", "--limit", "--all", "--prefix", "--json", "--workspace", "--help"]
+    assert complete(cli, "gc", "--") == [
+        "--apply",
+        "--limit",
+        "--all",
+        "--prefix",
+        "--target",
+        "--older-than",
+        "--json",
+        "--workspace",
+        "--help",
+    ]
     assert complete(cli, "runs", "list", "--state", "c") == ["completed", "canceled"]
 
 

@@ -22,7 +22,7 @@ def test_create_use_list_show_delete(cli: Cli) -> None:
     assert _in_use(cli) == ["paper"]
     shown = cli.json("workspace", "show")
     assert shown["name"] == "paper"
-    assert shown["counts"] == {"environments": 0, "versions": 0, "locks": 0, "runs": 0}
+    assert shown["counts"] == {"environments": 0, "versions": 0, "locks": 0, "runs": 0, "models": 0}
     assert shown["journal"] == "wal"
     assert shown["size_bytes"] > 0
     assert "write-ahead log" in cli.ok("workspace", "show", "scratch").out

@@ -19,7 +19,8 @@ def refusal(options: dict[str, str], *, of_run: bool = False) -> InvalidInput:
 
 
 ELSE = {
-    "slurm": {"rest", "token", "user"}
+    "slurm": {"rest", "token", "user"},
+    "kubernetes": {"files", "files_login"},
 }  # what is in place of others: a target has these, or the others that are named in their check
 
 
