@@ -91,8 +91,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         "local",
         pytest.param("podman", marks=pytest.mark.slow),
         pytest.param("docker", marks=pytest.mark.slow),
-        "slurm",
-        "ssh",
+        pytest.param("slurm", marks=pytest.mark.slow),
+        pytest.param("ssh", marks=pytest.mark.slow),
         pytest.param("pods", marks=pytest.mark.slow),
     ],
 )

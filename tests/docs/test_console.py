@@ -21,7 +21,24 @@ UPDATE = os.environ.get("WARDIAN_UPDATE_GOLDEN") == "1"
 TOUR = "README.md"
 
 
-_LONG = ("docs/guides/docker-steps.md", "docs/guides/share-environments.md")  # half a minute each
+_LONG = {  # ten seconds to a minute each: tried with the slow tests
+    "docs/concepts/identity.md",
+    "docs/guides/from-requirements.md",
+    "docs/guides/private-indexes.md",
+    "examples/README.md",
+    "docs/guides/build-an-image.md",
+    "docs/guides/caches-and-disk.md",
+    "docs/guides/deploy-a-model.md",
+    "docs/guides/docker-steps.md",
+    "docs/guides/from-pyproject-and-scripts.md",
+    "docs/guides/from-python.md",
+    "docs/guides/models.md",
+    "docs/guides/notebooks-and-ides.md",
+    "docs/guides/rebuild-and-upgrade.md",
+    "docs/guides/run-in-a-container.md",
+    "docs/guides/share-environments.md",
+    "docs/guides/upgrade-one-package.md",
+}
 
 
 def _pages(*, network: bool) -> list[str]:
@@ -96,7 +113,7 @@ NEITHER = {"docs/guides/package-a-model.md"}
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("page", _pages(network=True))
+@pytest.mark.parametrize("page", [_timed(page) for page in _pages(network=True)])
 def test_the_commands_of_a_page_run_over_the_real_index(page: str, home: Path, machine: Surroundings) -> None:
     _configure(home, machine.machine)
     _run(page, Console(home, Path(sys.executable).parent, machine.spelled, machine.variables), Sample(any_number=True))

@@ -47,6 +47,7 @@ def check_it_runs(daemon: Containerd, image: str) -> None:
     assert (done.returncode, done.stdout) == (0, IMPORTED), done.stderr
 
 
+@pytest.mark.slow
 def test_from_archives_and_from_a_registry(cli: Cli, daemon: Containerd, registry: DockerRegistry, tmp_path: Path) -> None:
     image = image_of(cli, "alpha")
     cli.ok("image", "copy", "alpha", f"oci-archive:{tmp_path}/oci.tar:it")

@@ -106,6 +106,7 @@ def test_with_a_python_that_the_environment_brings(tmp_path: Path, shop: Index, 
     check(cli, "own.yml", "alpha")
 
 
+@pytest.mark.slow
 def test_with_condas(tmp_path: Path, shop: Index, base: str, channel: str) -> None:
     cli = image_homes.a_home(tmp_path / "home", shop, base, channel_url=channel)
     cli.write("conda.yml", "name: conda\nchannels: [local]\ndependencies: [python, greeter]\n")

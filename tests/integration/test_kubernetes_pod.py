@@ -188,6 +188,7 @@ with open("outputs/model", "w") as file: file.write("42")
 """
 
 
+@pytest.mark.slow
 def test_a_pod_that_shares_nothing_gets_its_files_from_the_registry_and_leaves_them_there(
     pods: Pods, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
