@@ -117,7 +117,10 @@ def wait_until_gone(process: ProcessIdentity, timeout_s: float) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that descend from ``pid``, parents before children; zombies are left out."""
+    """Return the processes that descend from ``pid``, parents before children; zombies are left out.
+
+    One whose parent ends during the look may be missed: ask again, and ask ``waitpid`` whether there are any.
+    """
     children: dict[int, list[int]] = {}
     for entry in _numbers():
         if (found := _stat(entry)) is not None and found[0] not in ("Z", "X"):

@@ -217,9 +217,9 @@ class _Keeper:
         return False
 
     def _end_stragglers(self) -> None:
-        left = processes.descendants(os.getpid())
-        if not left or self.killing_since is not None:
+        if self.killing_since is not None:
             return
+        left = processes.descendants(os.getpid())  # some there are, even if none is seen: one whose parent ends just now
         if self.cause == "exited":
             self.stragglers = len(left)
         for pid in left:
