@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_curated, examples, table
+from wardian.cli.common import Session, command, examples, table
+from wardian.cli.completion import complete_curated
 from wardian.cli.lazy import LazyGroup
 from wardian.errors import RunFailed
 

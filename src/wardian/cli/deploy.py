@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_endpoint, complete_model, examples
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_endpoint, complete_model
 from wardian.cli.deploy_options import configuration_of, deploy_options, inference_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from wardian.cli.common import complete_reference
+from wardian.cli.completion import complete_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_model, examples
+from wardian.cli.changes import ask_for_yes
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_model
 from wardian.cli.deploy import show_deployed
 from wardian.cli.deploy_options import configuration_of, deploy_options, inference_of
 from wardian.cli.endpoint_show import endpoint_argument
@@ -96,10 +98,7 @@ def drop(session: Session, name: str) -> None:
 def delete(session: Session, name: str, yes: bool) -> None:
     """End an endpoint: it answers what it was asked, then its replicas, records, code and log are gone. Models stay."""
     found = session.workspace.endpoints.get(name)
-    if not yes:
-        from wardian.errors import Conflict
-
-        raise Conflict(f"deleting endpoint `{name}` ends its replicas, and its history cannot be brought back", code="needs_yes",
-                       hint=f"`wardian endpoint delete {name} --yes`")  # fmt: skip
+    ask_for_yes(yes, f"deleting endpoint `{name}` ends its replicas, and its history cannot be brought back",
+                f"`wardian endpoint delete {name} --yes`")  # fmt: skip
     found.delete()
     session.show({"name": name, "deleted": True}, lambda: f"deleted {name}")

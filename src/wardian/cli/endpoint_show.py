@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_endpoint, examples, printable, table
+from wardian.cli.common import Session, command, examples, printable, table
+from wardian.cli.completion import complete_endpoint
 
 endpoint_argument = click.argument("name", shell_complete=complete_endpoint)
 

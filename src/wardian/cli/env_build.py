@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_output, command, complete_reference, examples, size, table
+from wardian.cli.common import Session, check_output, command, examples, size, table
+from wardian.cli.completion import complete_reference
 from wardian.cli.views import count_of, lock_document, package_rows, python_of, version_row
 
 if TYPE_CHECKING:

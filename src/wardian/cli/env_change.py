@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_reference
 from wardian.cli.env_build import as_of_option
 from wardian.cli.views import lock_document, version_row
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_reference
 from wardian.cli.pairs import pairs
 from wardian.cli.views import version_row
 

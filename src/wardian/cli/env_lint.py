@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, json_text, write_out
+from wardian.cli.common import Session, command, examples, json_text, write_out
+from wardian.cli.completion import complete_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

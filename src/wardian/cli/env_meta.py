@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
-from wardian.cli.pairs import pairs
+from wardian.cli.changes import ask_for_yes, change_label, tags_after
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_reference
 from wardian.cli.views import version_row
 
 
@@ -25,17 +28,12 @@ def label(session: Session, reference: str, label: str, remove: bool, history: b
     """Move LABEL to a version; `latest` is computed and cannot be set."""
     environments = session.workspace.environments
     name = environments.name_of(reference)
-    if history:
-        moves = environments.label_history(name, label)
-        session.show([{"label": label, "from": m.from_version, "to": m.to_version, "moved": m.moved} for m in moves],
-                     lambda: [f"{m.moved}  {m.from_version or '-'} → {m.to_version or '-'}" for m in moves])  # fmt: skip
-        return
-    if remove:
-        environments.remove_label(name, label)
-        session.show({"name": name, "label": label, "removed": True}, lambda: f"removed {name}@{label}")
-        return
-    version = environments.label(reference, label)
-    session.show(version_row(version), lambda: f"{name}@{label} → {version}")
+
+    def give() -> tuple[dict[str, Any], object]:
+        version = environments.label(reference, label)
+        return version_row(version), version
+
+    change_label(session, environments, name, label, history=history, remove=remove, give=give)
 
 
 @click.command(
@@ -50,10 +48,7 @@ def label(session: Session, reference: str, label: str, remove: bool, history: b
 def update(session: Session, reference: str, description: str | None, tags: tuple[str, ...]) -> None:
     """Change description and tags; the version stays the same."""
     environments = session.workspace.environments
-    wanted = None
-    if tags:
-        merged = {**environments.get(reference).tags, **pairs(tags, "--tag")}
-        wanted = {key: value for key, value in merged.items() if value}
+    wanted = tags_after(environments.get(reference).tags, tags)
     version = environments.update(reference, description=description, tags=wanted)
     session.show(version_row(version), lambda: f"updated {version}")
 
@@ -88,13 +83,7 @@ def delete(session: Session, reference: str, yes: bool) -> None:
     """Delete a version, or a name with all of them; refused while runs or labels refer to it."""
     environments = session.workspace.environments
     reference = environments.plain(reference)
-    if not yes:
-        from wardian.errors import Conflict
-
-        raise Conflict(
-            f"deleting {reference} cannot be undone",
-            hint=f"`wardian env delete {reference} --yes`; or `wardian env archive` hides it",
-            code="needs_yes",
-        )
+    ask_for_yes(yes, f"deleting {reference} cannot be undone",
+                f"`wardian env delete {reference} --yes`; or `wardian env archive` hides it")  # fmt: skip
     environments.delete(reference)
     session.show({"reference": reference, "deleted": True}, lambda: f"deleted {reference}")

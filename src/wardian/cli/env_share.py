@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, table
+from wardian.cli.common import Session, command, examples, table
+from wardian.cli.completion import complete_reference
 from wardian.cli.views import version_row
 from wardian.events import Event
 

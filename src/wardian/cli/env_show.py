@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, table
+from wardian.cli.common import Session, command, examples, table
+from wardian.cli.completion import complete_reference
 from wardian.cli.views import count_of, fault_rows, lock_document, outdated, package_rows, python_of, version_row
 
 if TYPE_CHECKING:

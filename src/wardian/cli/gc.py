@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, ago, command, complete_target, examples, printable, size, table
+from wardian.cli.common import Session, ago, command, examples, printable, size, table
+from wardian.cli.completion import complete_target
 from wardian.cli.run_options import duration_s
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, size, table
+from wardian.cli.common import Session, command, examples, size, table
+from wardian.cli.completion import complete_reference
 from wardian.cli.lazy import SHORT_NAMES, LazyGroup
 
 if TYPE_CHECKING:

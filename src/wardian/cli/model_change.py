@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_model, complete_run, examples
+from wardian.cli.changes import ask_for_yes, change_label, tags_after
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_model, complete_run
 from wardian.cli.model_show import model_argument, model_document
 from wardian.cli.pairs import pairs
 
@@ -85,17 +88,12 @@ def label(session: Session, reference: str, label: str, remove: bool, history: b
     """Move LABEL to a version; `latest` is computed and cannot be set."""
     models = session.workspace.models
     name = models.get(reference).name
-    if history:
-        moves = models.label_history(name, label)
-        session.show([{"label": label, "from": m.from_version, "to": m.to_version, "moved": m.moved} for m in moves],
-                     lambda: [f"{m.moved}  {m.from_version or '-'} → {m.to_version or '-'}" for m in moves])  # fmt: skip
-        return
-    if remove:
-        models.remove_label(name, label)
-        session.show({"name": name, "label": label, "removed": True}, lambda: f"removed {name}@{label}")
-        return
-    model = models.label(reference, label)
-    session.show(model_document(model), lambda: f"{name}@{label} → {model}")
+
+    def give() -> tuple[dict[str, Any], object]:
+        model = models.label(reference, label)
+        return model_document(model), model
+
+    change_label(session, models, name, label, history=history, remove=remove, give=give)
 
 
 @click.command(epilog=examples(
@@ -108,10 +106,7 @@ def label(session: Session, reference: str, label: str, remove: bool, history: b
 def update(session: Session, reference: str, description: str | None, tags: tuple[str, ...]) -> None:
     """Change description and tags; the version stays the same."""
     models = session.workspace.models
-    wanted = None
-    if tags:
-        merged = {**models.get(reference).record.tags, **pairs(tags, "--tag")}
-        wanted = {key: value for key, value in merged.items() if value}
+    wanted = tags_after(models.get(reference).record.tags, tags)
     model = models.update(reference, description=description, tags=wanted)
     session.show(model_document(model), lambda: f"updated {model}")
 
@@ -124,13 +119,7 @@ def delete(session: Session, reference: str, yes: bool) -> None:
     """Delete a version, or a name with all of them, and their files; refused while labels or endpoints refer to it."""
     models = session.workspace.models
     model = models.get(reference)
-    if not yes:
-        from wardian.errors import Conflict
-
-        raise Conflict(
-            f"deleting {reference} cannot be undone: its files are nowhere else",
-            hint=f"`wardian model delete {reference} --yes`; `wardian model download {model}` copies them first",
-            code="needs_yes",
-        )
+    ask_for_yes(yes, f"deleting {reference} cannot be undone: its files are nowhere else",
+                f"`wardian model delete {reference} --yes`; `wardian model download {model}` copies them first")  # fmt: skip
     models.delete(reference)
     session.show({"reference": reference, "deleted": True}, lambda: f"deleted {reference}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples, size
+from wardian.cli.common import Session, command, examples, size
+from wardian.cli.completion import complete_reference
 from wardian.cli.model_show import model_argument
 from wardian.cli.pairs import pairs
 

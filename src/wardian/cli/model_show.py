@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_model, examples, printable, size, table
+from wardian.cli.common import Session, command, examples, printable, size, table
+from wardian.cli.completion import complete_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, complete_target, examples
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_reference, complete_target
 from wardian.cli.outlets import check_written, outlets
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardian.cli.common import Session, check_output, command, complete_run, examples, size
+from wardian.cli.changes import ask_for_yes
+from wardian.cli.common import Session, check_output, command, examples, size
+from wardian.cli.completion import complete_run
 from wardian.cli.outlets import check_written, outlets
 from wardian.cli.runs_show import get_run, run_argument, run_document
 
@@ -44,14 +46,7 @@ def cancel(session: Session, run_id: str) -> None:
 def delete(session: Session, run_id: str, yes: bool) -> None:
     """Delete the record, log, snapshot and outputs of a run that has ended, for ever."""
     run = get_run(session, run_id)
-    if not yes:
-        from wardian.errors import Conflict
-
-        raise Conflict(
-            f"deleting run `{run.id}` and its outputs cannot be undone",
-            hint=f"`wardian runs delete {run.id} --yes`",
-            code="needs_yes",
-        )
+    ask_for_yes(yes, f"deleting run `{run.id}` and its outputs cannot be undone", f"`wardian runs delete {run.id} --yes`")
     models = [model.reference for model in run.models]
     session.workspace.runs.delete(run.id)
     if models:

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import (
-    Session,
-    ago,
-    command,
-    complete_reference,
-    complete_run,
-    examples,
-    printable,
-    size,
-    table,
-    write_out,
-)
+from wardian.cli.common import Session, ago, command, examples, printable, size, table, write_out
+from wardian.cli.completion import complete_reference, complete_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

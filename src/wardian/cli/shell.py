@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from wardian.cli.common import Session, command, complete_reference, examples
+from wardian.cli.common import Session, command, examples
+from wardian.cli.completion import complete_reference
 
 
 @click.command(epilog=examples(

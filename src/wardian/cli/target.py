@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wardian.cli.common import Session, command, complete_kind, complete_target, examples, printable, table
+from wardian.cli.common import Session, command, examples, printable, table
+from wardian.cli.completion import complete_kind, complete_target
 from wardian.cli.lazy import SHORT_NAMES, LazyGroup
 from wardian.cli.pairs import pairs
 

@@ -1,17 +1,16 @@
-"""Labels: movable names of a version, with a history."""
+"""Labels of environments: movable names of a version, with a history."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from wardian.definition.reference import Reference, check_label
+from wardian.workspace.label_book import OF_ENVIRONMENTS
 from wardian.workspace.resolution import get_version, label_missing, missing
-from wardian.workspace.version import EnvironmentVersion, LabelMove
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from wardian.workspace.database import Database
+    from wardian.workspace.version import EnvironmentVersion, LabelMove
 
 
 def put_label(database: Database, name: str, version: str, label: str, *, author: str, moment: str) -> EnvironmentVersion:
@@ -19,10 +18,7 @@ def put_label(database: Database, name: str, version: str, label: str, *, author
     check_label(label)
     with database.write():
         found = get_version(database, Reference(name=name, version=version))
-        environment_id, was = _state(database, name, label)
-        if was != version:
-            database.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", environment_id, label, found.id)
-            _note(database, environment_id, LabelMove(label, was, version, author, moment))
+        OF_ENVIRONMENTS.give(database, _owner(database, name), label, version, found.id, author=author, moment=moment)
         return get_version(database, Reference(name=name, version=version))
 
 
@@ -30,45 +26,17 @@ def remove_label(database: Database, name: str, label: str, *, author: str, mome
     """Take ``label`` away from the version that has it."""
     check_label(label)
     with database.write():
-        environment_id, was = _state(database, name, label)
-        if was is None:
+        if not OF_ENVIRONMENTS.take(database, _owner(database, name), label, author=author, moment=moment):
             raise label_missing(database, name, label)
-        database.execute("DELETE FROM labels WHERE environment_id = ? AND label = ?", environment_id, label)
-        _note(database, environment_id, LabelMove(label, was, None, author, moment))
 
 
 def label_history(database: Database, name: str, label: str | None) -> tuple[LabelMove, ...]:
     """Return the moves of one label, or of all of an environment's, the newest first."""
-    environment_id = _environment(database, name)["id"]
-    one, values = (" AND label = ?", (label,)) if label is not None else ("", ())
-    rows = database.rows(
-        f"SELECT label, from_version, to_version, author, moved FROM label_moves WHERE environment_id = ?{one} ORDER BY id DESC",  # noqa: S608
-        environment_id,
-        *values,
-    )
-    return tuple(LabelMove(*row) for row in rows)
+    return OF_ENVIRONMENTS.history(database, _owner(database, name), label)
 
 
-def _environment(database: Database, name: str) -> sqlite3.Row:
+def _owner(database: Database, name: str) -> int:
     row = database.row("SELECT id FROM environments WHERE name = ?", name)
     if row is None:
         raise missing(database, Reference(name=name))
-    return row
-
-
-def _state(database: Database, name: str, label: str) -> tuple[int, str | None]:
-    environment_id = _environment(database, name)["id"]
-    row = database.row(
-        "SELECT v.version FROM labels l JOIN versions v ON v.id = l.version_id WHERE l.environment_id = ? AND l.label = ?",
-        environment_id,
-        label,
-    )
-    return environment_id, row[0] if row else None
-
-
-def _note(database: Database, environment_id: int, move: LabelMove) -> None:
-    database.execute(
-        "INSERT INTO label_moves (environment_id, label, from_version, to_version, author, moved) VALUES (?, ?, ?, ?, ?, ?)",
-        environment_id,
-        *(move.label, move.from_version, move.to_version, move.author, move.moved),
-    )
+    return int(row["id"])

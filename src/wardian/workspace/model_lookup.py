@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.reference import Reference
 from wardian.errors import InvalidReference, NotFound
+from wardian.workspace.label_book import OF_MODELS
 from wardian.workspace.model_version import LATEST, MODELS, ModelVersion
 from wardian.workspace.resolution import closest
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from wardian.workspace.database import Database
 
-_SHOWN = 10
 _NEIGHBOURS = 500
 
 
@@ -73,12 +73,8 @@ def missing(database: Database, reference: Reference) -> NotFound:
 
 def label_missing(database: Database, name: str, label: str) -> NotFound:
     """Return the error for a label that no version of the model has: it names those that there are."""
-    rows = database.rows(
-        "SELECT label FROM model_labels WHERE name_id = (SELECT id FROM model_names WHERE name = ?) ORDER BY label LIMIT ?",
-        name,
-        _SHOWN,
-    )
-    known = ", ".join(f"`{row[0]}`" for row in rows)
+    row = database.row("SELECT id FROM model_names WHERE name = ?", name)
+    known = OF_MODELS.known(database, row["id"]) if row else ""
     hint = f"its labels: {known}" if known else f"it has none; `wardian model label {name}:VERSION {label}` gives it"
     return NotFound(f"no version of model `{name}` has the label `{label}`", hint=hint, code="model_label_not_found")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.reference import Reference, azure_hint, file_hint, is_curated_name, is_file_reference
 from wardian.errors import Conflict, InvalidReference, NotFound
+from wardian.workspace.label_book import OF_ENVIRONMENTS
 from wardian.workspace.version import LATEST, VERSIONS, EnvironmentVersion
 
 if TYPE_CHECKING:
@@ -115,12 +116,8 @@ def missing(database: Database, reference: Reference) -> NotFound:
 
 def label_missing(database: Database, name: str, label: str) -> NotFound:
     """Return the error for a label that no version of ``name`` has: it names those that there are."""
-    rows = database.rows(
-        "SELECT label FROM labels WHERE environment_id = (SELECT id FROM environments WHERE name = ?) ORDER BY label LIMIT ?",
-        name,
-        _SHOWN,
-    )
-    known = ", ".join(f"`{row[0]}`" for row in rows)
+    row = database.row("SELECT id FROM environments WHERE name = ?", name)
+    known = OF_ENVIRONMENTS.known(database, row["id"]) if row else ""
     none = f"`wardian env label {name}:VERSION {label}` gives it"
     if is_curated_name(name):
         none = f"a curated one has versions alone: `wardian env history {name}`"
