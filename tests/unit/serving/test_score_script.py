@@ -61,6 +61,37 @@ def test_function_of_a_module_needs_no_init(tmp_path: Path) -> None:
     assert loaded.run(**loaded.input(Request("POST", "/score", [], b"ab"))) == "abab"
 
 
+def test_functions_that_await_share_a_loop_that_turns_between_requests(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        """
+import asyncio
+async def init():
+    global ticks, loop
+    loop, ticks = asyncio.get_running_loop(), asyncio.Event()
+    async def tick():
+        await asyncio.sleep(0.01)
+        ticks.set()
+    global task
+    task = asyncio.create_task(tick())
+async def run(data):
+    await ticks.wait()
+    assert asyncio.get_running_loop() is loop
+    if data == "raise":
+        raise KeyError("told")
+    if data == "exit":
+        raise SystemExit(7)
+    return data * 2
+""",
+    )
+    loaded.init()
+    assert loaded.run(data="ab") == "abab"
+    for data, error in (("raise", KeyError), ("exit", SystemExit)):
+        with pytest.raises(error):
+            loaded.run(data=data)
+    assert loaded.run(data="c") == "cc"
+
+
 def test_missing_function(tmp_path: Path) -> None:
     with pytest.raises(script.BadScript, match=r"models:score: the module models has no function score\(\)"):
         load(tmp_path, "", "models:score")

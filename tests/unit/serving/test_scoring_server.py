@@ -102,6 +102,28 @@ def test_log_has_requests_and_what_is_printed(server: ScoringServer) -> None:
     server.wait_for_log(logger="print", message=f"loaded {server.directory / 'model'}")
 
 
+def test_what_two_at_once_print_has_the_id_of_each(tmp_path: Path) -> None:
+    script = """
+import asyncio
+async def init():
+    global both
+    both, both.count = asyncio.Event(), 0
+async def run(data):
+    both.count += 1
+    if both.count == 2:
+        both.set()
+    await both.wait()
+    print(f"said {data}")
+    return data
+"""
+    with ScoringServer(tmp_path, script, threads=2) as server:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(server.score, f'"{name}"', {"x-request-id": name}) for name in ("one", "two")]
+            assert [one.result().json for one in asked] == ['"one"', '"two"']
+        for name in ("one", "two"):
+            assert server.wait_for_log(logger="print", message=f'said "{name}"')["request_id"] == name
+
+
 def test_ready_mark(server: ScoringServer) -> None:
     assert server.mark["pid"] == server.process.pid
     assert stat.S_IMODE(server.ready_path.stat().st_mode) == 0o600

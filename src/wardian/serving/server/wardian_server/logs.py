@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextvars import ContextVar
 from typing import Any
 
 MAX_LINE_BYTES = 4096
@@ -207,53 +208,67 @@ class _Bytes:
         pass
 
 
+class _Said:
+    """What one request has printed: how much, and the lines that have not ended."""
+
+    def __init__(self, request_id: str | None = None):
+        self.request_id = request_id
+        self.size = 0
+        self.open: dict[str, str] = {}
+
+
 class Output:
-    """How much the current request has printed, per thread, and the lines that have not ended."""
+    """What the current request prints, in whatever thread or task it is carried out; and each thread that belongs to none."""
 
     def __init__(self, limit_bytes: int):
         self._limit_bytes = limit_bytes
-        self._own = threading.local()
+        self._said: ContextVar[_Said | None] = ContextVar("said", default=None)
+        self._threads = threading.local()
 
     @property
     def request_id(self) -> str | None:
-        """The id of the request that this thread works on."""
-        return getattr(self._own, "request_id", None)
+        """The id of the request that is carried out here."""
+        said = self._said.get()
+        return said.request_id if said is not None else None
 
     def begin(self, request_id: str | None) -> None:
-        """A request begins in this thread."""
-        self._own.request_id = request_id
-        self._own.size = 0
+        """A request begins here."""
+        self._said.set(_Said(request_id))
 
     def end(self, log: Log) -> None:
         """The request ends: log what has no end of line, and how much was dropped."""
-        own = self._own
-        for name, text in getattr(own, "open", {}).items():
+        said = self._own()
+        for name, text in said.open.items():
             if text:
-                own.open[name] = ""
-                log.write("info", text, logger=name, request_id=self.request_id, worker=os.getpid())
-        if own.size > self._limit_bytes:
+                said.open[name] = ""
+                log.write("info", text, logger=name, request_id=said.request_id, worker=os.getpid())
+        if said.size > self._limit_bytes:
             log.write(
-                "warning", f"{own.size - self._limit_bytes} further characters that were printed are not in the log",
-                request_id=self.request_id, worker=os.getpid(),
+                "warning", f"{said.size - self._limit_bytes} further characters that were printed are not in the log",
+                request_id=said.request_id, worker=os.getpid(),
             )  # fmt: skip
 
     def take(self, log: Log, name: str, text: str) -> None:
         """Log the lines that ``text`` ends."""
-        own = self._own
-        size = getattr(own, "size", 0)
-        own.size = size + len(text)
-        left = self._limit_bytes - size
+        said = self._own()
+        left = self._limit_bytes - said.size
+        said.size += len(text)
         if left <= 0:
             return
         text = text[:left]
-        begun = own.__dict__.setdefault("open", {})
-        *lines, rest = (begun.get(name, "") + text).split("\n")
+        *lines, rest = (said.open.get(name, "") + text).split("\n")
         if len(rest) > _MAX_TEXT:
             lines, rest = [*lines, rest], ""
-        begun[name] = rest
+        said.open[name] = rest
         for line in lines:
             if line.strip("\r"):
-                log.write("info", line.rstrip("\r"), logger=name, request_id=self.request_id, worker=os.getpid())
+                log.write("info", line.rstrip("\r"), logger=name, request_id=said.request_id, worker=os.getpid())
+
+    def _own(self) -> _Said:
+        said = self._said.get() or getattr(self._threads, "said", None)
+        if said is None:
+            said = self._threads.said = _Said()
+        return said
 
 
 class Handler(logging.Handler):

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import aml
+from .coroutines import awaited
 from .inputs import NamedInput, RawInput, TextInput
 from .typed import TypedInput, hints_of, schemas_of
 
@@ -120,6 +121,7 @@ def settle(init: Callable[[], Any], run: Callable[..., Any], *, typed: bool = Fa
         other = ' other than "request_headers"' if wants_headers else " for input data"
         raise BadScript(f"run() needs to accept an argument{other}.")
     decorated = _has_schema(run)
+    init, run = awaited(init), awaited(run)
     if aml.raw_is_wanted():
         if decorated:
             raise BadScript("run() cannot be decorated with both @rawhttp and @input_schema")
