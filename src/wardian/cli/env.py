@@ -12,6 +12,7 @@ COMMANDS = {
     "list": ("wardian.cli.env_show:list_", "List environments."),
     "show": ("wardian.cli.env_show:show", "Show a version: definition, identity, lock, packages."),
     "history": ("wardian.cli.env_show:history", "What changed from version to version."),
+    "tree": ("wardian.cli.env_tree:tree", "Draw who needs whom, and how large it is; who brought a package in."),
     "diff": ("wardian.cli.env_show:diff", "Compare two environments: settings, packages, why hashes differ."),
     "edit": ("wardian.cli.env_change:edit", "Edit the definition in your editor; a new version."),
     "add": ("wardian.cli.env_change:add", "Add packages; a new version, comments kept."),

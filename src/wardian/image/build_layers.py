@@ -22,7 +22,7 @@ from wardian.image.layer_cache import LayerContent, LayerTask, layer_key
 from wardian.image.python_entries import host_python_entries, standalone_python_entries
 from wardian.image.spool import Spool
 from wardian.image.wheel_entries import ByteCodeMaker, wheel_entries
-from wardian.lock.difference import needed_name
+from wardian.lock.graph import needed_name
 from wardian.package.archive_paths import refuse
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wardian.definition.platform import this_platform
 from wardian.image.conda_staging import staging_prefix
 from wardian.image.python_layout import PythonLayout
-from wardian.lock.difference import needed_name
+from wardian.lock.graph import needed_name
 from wardian.lock.python import HOST
 from wardian.package.archive import extract_python
 from wardian.package.conda_linking import link_in_worker

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wardian.lock.graph import DependencyGraph
 from wardian.lock.version_order import is_newer
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class LockDifference:
 def difference(before: Lock, after: Lock) -> LockDifference:
     """Return what differs between two locks: packages by ecosystem and name, Spark's jars among them."""
     old, new = _by_name(before), _by_name(after)
-    old_paths, new_paths = _paths(before), _paths(after)
+    old_paths, new_paths = DependencyGraph.of(before).ways(), DependencyGraph.of(after).ways()
     moves = [
         move
         for key in dict.fromkeys([*old, *new])
@@ -158,35 +158,6 @@ def _change(was: Artifact, now: Artifact) -> str:
     if is_newer(now.version, was.version, conda=conda):
         return "up"
     return "down" if is_newer(was.version, now.version, conda=conda) else "rebuilt"
-
-
-def _paths(lock: Lock) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """For each package, the shortest way from each of the definition's own names that lead to it. Of ways that are as short, the first by the alphabet."""
-    needs: dict[str, set[str]] = {}
-    for artifact in lock.everything:
-        names = artifact.depends if artifact.kind == "jar" else map(needed_name, artifact.depends)
-        needs.setdefault(artifact.name, set()).update(names)
-    ordered = {name: sorted(names & needs.keys()) for name, names in needs.items()}
-    roots = set(lock.provenance.roots)
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for root in roots & needs.keys():
-        ways: dict[str, tuple[str, ...]] = {root: ()}
-        queue = deque([root])
-        while queue:
-            name = queue.popleft()
-            for needed in ordered[name]:
-                if needed not in ways:
-                    ways[needed] = (*ways[name], name)
-                    queue.append(needed)
-        for name, way in ways.items():
-            if name not in roots:
-                found.setdefault(name, []).append(way)
-    return {name: tuple(sorted(ways, key=lambda way: (len(way), way))) for name, ways in found.items()}
-
-
-def needed_name(text: str) -> str:
-    """Return the name that a dependency of an artifact begins with: a match spec or a distribution's name."""
-    return re.split(r"[\s<>=!~\[;(]", text.strip(), maxsplit=1)[0].rpartition("::")[2].lower()
 
 
 def _spelled(artifact: Artifact | None) -> str:

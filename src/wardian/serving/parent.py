@@ -9,7 +9,7 @@ from wardian.definition.platform import get_platform
 from wardian.definition.requirement import canonical_name
 from wardian.digest import Digest
 from wardian.errors import Conflict
-from wardian.lock.difference import needed_name
+from wardian.lock.graph import needed_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -162,6 +162,7 @@ def _about_images(place: Path, index: Index, pythons: Catalogue) -> dict[str, An
     cli.ok("env", "create", "a", "-r", "requirements.txt")
     found: dict[str, Any] = {"image-show-none": cli.json("image", "show", "a")}
     found["env-lock"] = cli.json("env", "lock", "a")
+    found["env-tree"] = cli.json("env", "tree", "a")
     found["env-build"] = cli.json("env", "build", "a")
     found["env-verify"] = cli.json("env", "verify", "a")
     found["env-build-image"] = cli.json("env", "build", "a", "--image")
@@ -191,7 +192,7 @@ NAMES = [
     "build-list", "build-logs", "build-show", "catalog-diff", "config-set", "config-show", "config-unset", "doctor", "env-archive", "env-build",
     "env-build-image", "env-create", "env-delete", "env-diff", "env-hash", "env-history", "env-label", "env-list", "env-list-curated", "env-list-registry",
     "deploy", "endpoint-bench", "endpoint-delete", "endpoint-key-drop", "endpoint-key-rotate", "endpoint-list", "endpoint-logs", "endpoint-restart",
-    "endpoint-rollback", "endpoint-scale", "endpoint-score", "endpoint-show", "endpoint-update", "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
+    "endpoint-rollback", "endpoint-scale", "endpoint-score", "endpoint-show", "endpoint-update", "env-lint", "env-lock", "env-pull", "env-push", "env-restore", "env-show", "env-tree", "env-update", "env-verify", "gc", "gc-prefix", "image-copy",
     "image-diff", "image-show", "image-show-none", "model-create", "model-delete", "model-download", "model-label", "model-label-history",
     "model-label-remove", "model-list", "model-package", "model-show", "model-update", "run", "runs-delete", "runs-export", "runs-list", "runs-logs", "runs-reproduce",
     "runs-show", "runs-wait", "secret-delete", "secret-list", "secret-set", "shell-kernel", "shell-remove-kernel", "target-check", "target-create",
