@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import resource
 import subprocess
 import sys
@@ -104,7 +103,6 @@ def test_from_the_submission_to_the_first_line(ratio: Ratio, project: Project) -
           before_ours=project.idle, before_peer=project.idle)  # fmt: skip
 
 
-@pytest.mark.skipif("BENCH_SLOW" not in os.environ, reason="slow: BENCH_SLOW=1")
 def test_a_thousand_submissions(at_most: AtMost, fact: Callable[[str, str], None], project: Project) -> None:
     """They wait (held back by an occupied cluster), and what this process holds does not grow with them."""
     blocked = project.cluster.call(
