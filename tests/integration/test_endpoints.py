@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -178,6 +179,37 @@ def test_keys_are_shown_once_and_asked_for(cli: Cli) -> None:
     cli.ok("endpoint", "key", "drop", "churn")
     assert score(cli, "--key", new)["scores"] == [3, 6]
     assert cli.run("endpoint", "score", "churn", "{}", "--key", key).code == 6
+
+
+@pytest.mark.slow
+def test_whoever_rotates_keys_at_the_same_time_gets_one_that_is_accepted(cli: Cli) -> None:
+    old = deploy(cli)["key"]
+    both = [cli.start("endpoint", "key", "rotate", "churn", "--json") for _ in range(2)]
+    ended = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    for key in (old, *(json.loads(out)["key"] for out, _ in ended)):
+        assert score(cli, "--key", key)["scores"] == [3, 6]
+
+
+@pytest.mark.slow
+def test_the_key_of_a_first_deployment_that_is_interrupted_is_shown(cli: Cli) -> None:
+    go = cli.directory / "go"
+    cli.write(
+        "late.py",
+        "import os, time\ndef init():\n    while not os.path.exists(os.environ['GO']): time.sleep(0.01)\ndef run(data): return 1\n",
+    )
+    deploying = cli.start("deploy", "churn", "-m", "churn", "--entry", "late.py", "-V", f"GO={go}")
+    endpoint = cli.home / "workspaces/default/endpoints/churn"
+    wait_until(lambda: any(endpoint.glob("replicas/*/replica.json")), process=deploying)
+    deploying.send_signal(signal.SIGINT)
+    _, told = deploying.communicate(timeout=300)
+    assert deploying.returncode == 130, told
+    key = re.search(r"key ([\w-]{43})  \(shown once\)", told)
+    assert key is not None, told
+    go.touch()
+    wait_until(lambda: cli.json("endpoint", "show", "churn")["state"] == "serving")
+    assert cli.json("endpoint", "score", "churn", "{}", "--key", key[1]) == 1
+    (cli.directory / "late.py").unlink()
 
 
 def test_what_an_endpoint_serves_stays(cli: Cli) -> None:

@@ -75,10 +75,17 @@ def key() -> None:
 @command
 def rotate(session: Session, name: str) -> None:
     """Make a new API key, and show it. Those of before stay valid until `wardian endpoint key drop`."""
-    made = session.workspace.endpoints.get(name).rotate_key()
+    found = session.workspace.endpoints.get(name)
+    had_one = bool(found.record.keys)
+    made = found.rotate_key()
     session.show(
         {"name": name, "key": made},
-        lambda: [f"key {made}  (shown once)", f"the old one is valid until `wardian endpoint key drop {name}`"],
+        lambda: [
+            f"key {made}  (shown once)",
+            f"the old one is valid until `wardian endpoint key drop {name}`"
+            if had_one
+            else f"{name} asks for a key from now on",
+        ],
     )
 
 

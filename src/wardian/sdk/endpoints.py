@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import secrets
 import signal
 import time
 from dataclasses import replace
@@ -14,13 +11,12 @@ from wardian.errors import Conflict, NotFound, RunFailed, Unavailable, WardianEr
 from wardian.events import Event
 from wardian.sdk.endpoint import Endpoint
 from wardian.sdk.endpoint_keeper import is_kept, start_keeper
+from wardian.sdk.endpoint_keys import first_key, key_at_hand, rotate
 from wardian.sdk.endpoint_state import EndpointStates
 from wardian.serving.deployment import DeploymentConfiguration, InferenceConfiguration, check_endpoint_name
 from wardian.serving.directory import EndpointDirectory
 from wardian.tools import processes
 from wardian.workspace import endpoint_record as states
-from wardian.workspace.clock import moment_text
-from wardian.workspace.endpoint_record import ApiKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from wardian.workspace.endpoint_record import Deployment, EndpointRecord, Rollout
     from wardian.workspace.endpoints import Endpoints
 
-KEY_VARIABLE = "WARDIAN_ENDPOINT_KEY"
 _SHORTEST_S, _LONGEST_S = 0.01, 0.05
 
 
@@ -95,9 +90,10 @@ class EndpointCollection:
         Args:     model: a version, or its reference; None: the code needs none.
                   inference: how it answers; None: as its format says, in the environment that it was trained with.
                   configuration: where and how it runs; None: on this machine, with as many replicas as the endpoint has, or one.
-                  authenticated: of a new endpoint: an API key is made, which only the object that is returned holds.
+                  authenticated: of an endpoint that never served: an API key is made, which only the object that is returned holds.
                   wait: until it serves; else return when the keeper has been told.
-        Raises:   InvalidInput.  NotFound.  Conflict: ``port_taken``, ``port_is_fixed``, ``endpoint_deleting``, ``superseded``; of the serving layer.
+        Raises:   InvalidInput.  NotFound.  Conflict: ``port_taken``, ``port_is_fixed``, ``keys_are_asked``, ``endpoint_deleting``, ``superseded``; of
+                  the serving layer.
                   RunFailed: it does not start, with the reason: what served before serves on.  What building its environment raises.
         """
         from wardian.sdk.deploying import Deploying, staging_place
@@ -112,7 +108,7 @@ class EndpointCollection:
             from wardian.serving.sockets import listen
 
             listen(configuration.port).close()
-        key, keys = self._first_key(known, authenticated=authenticated)
+        key, keys = first_key(known, self._parts.now(), authenticated=authenticated)
         directory = self.directory(name)
         with self.store.database.write():  # before anything is made: whoever may only read the records is told so
             pass
@@ -126,9 +122,14 @@ class EndpointCollection:
             )  # fmt: skip
             many = f"{record.replicas} replicas" if record.replicas > 1 else "a replica"
             self._parts.listener(Event("phase", f"starting {many} of deployment {deployment.number}"))
-            self._wake(record)
-            if wait:
-                self.wait_for(name, rollout)
+            try:
+                self._wake(record)
+                if wait:
+                    self.wait_for(name, rollout)
+            except KeyboardInterrupt:
+                if key is not None:  # the keeper goes on with it: nobody else knows the key
+                    self._parts.listener(Event("notice", f"deployment {deployment.number} goes on; key {key}  (shown once)"))
+                raise
         record = self.store.get(name)
         is_accepted = any(
             made in record.keys for made in keys
@@ -166,13 +167,14 @@ class EndpointCollection:
             model or now[0],
             inference=inference or now[1],
             configuration=configuration or now[2],
+            authenticated=bool(self.store.get(name).keys),
             wait=wait,
             kind=states.UPDATE,
         )
 
     def rollback(self, name: str, deployment: int | None = None, *, wait: bool = True) -> Endpoint:
         """Have an earlier deployment serve again; see ``Endpoint.rollback``."""
-        number = deployment or self.store.before_current(self.store.get(name))
+        number = self.store.before_current(self.store.get(name)) if deployment is None else deployment
         if number is None:
             raise NotFound(f"nothing served at endpoint `{name}` before this deployment", code="nothing_before",
                            hint=f"`wardian endpoint show {name}` lists its deployments")  # fmt: skip
@@ -196,19 +198,21 @@ class EndpointCollection:
 
     def rotate_key(self, endpoint: Endpoint) -> str:
         """Return a new API key, accepted from now on beside the others."""
-        key, made = self._new_key()
-        record = self.store.get(endpoint.name)
-        self.store.put_keys(record.name, (*record.keys, made))
-        self._roll_out(record.name, None, states.KEY, wait=True)
-        endpoint.key = key
+        endpoint.key = rotate(self, endpoint.name, self._parts.now())
         endpoint.refresh()
-        return key
+        return endpoint.key
 
     def drop_old_keys(self, name: str) -> Endpoint:
-        """Accept the newest API key alone."""
-        record = self.store.get(name)
-        self.store.put_keys(name, record.keys[-1:])
-        return self._roll_out(name, None, states.KEY, wait=True)
+        """Accept the newest API key alone.
+
+        Raises:   Conflict: ``no_keys``: the endpoint asks for none.
+        """
+        self.store.keep_newest_key(name)
+        return self.roll_out_keys(name)
+
+    def key_at_hand(self, record: EndpointRecord) -> str | None:
+        """Return a key for who has none: see ``endpoint_keys.key_at_hand``."""
+        return key_at_hand(record, self.directory(record.name), self._parts.environ)
 
     def delete(self, name: str) -> None:
         """Answer what was asked, end the replicas, delete records and files."""
@@ -216,6 +220,20 @@ class EndpointCollection:
         self._wake(record)
         self._parts.listener(Event("phase", f"ending the replicas of {name}"))
         self._wait(lambda: self.store.find(name) is None, name, None)
+
+    def roll_out_keys(self, name: str) -> Endpoint:
+        """Replace the replicas by new ones that accept the keys which are recorded.
+
+        Raises:   RunFailed: they fail.
+        """
+        self._roll_out(name, None, states.KEY, wait=False)
+        while True:  # one that supersedes another starts with all that was recorded before, keys among it
+            try:
+                self.wait_for(name, self.store.rollouts(name)[0])
+                return Endpoint(self, self.store.get(name))
+            except Conflict as error:
+                if error.stable_code != "superseded":
+                    raise
 
     # -- what becomes of it ----------------------------------------------------------------------------------------------------------
 
@@ -242,20 +260,6 @@ class EndpointCollection:
 
         self.get(name)
         return follow(self.directory(name).log, lambda: self.store.find(name) is not None)
-
-    def key_at_hand(self, record: EndpointRecord) -> str | None:
-        """Return a key for who has none: ``WARDIAN_ENDPOINT_KEY``'s, or what the keeper accepts from its owner; None: none is needed, or known."""
-        from wardian.serving.doors import OWNER
-        from wardian.serving.sockets import ask
-
-        if not record.keys:
-            return None
-        if given := self._parts.environ.get(KEY_VARIABLE):
-            return given
-        with contextlib.suppress(WardianError):
-            answer, _ = ask(self.directory(record.name).path / OWNER, {"op": "token"})
-            return answer.get("token")
-        return None
 
     # -- inside ------------------------------------------------------------------------------------------------------------------------
 
@@ -321,14 +325,3 @@ class EndpointCollection:
                     self._wake(record)
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_S)
-
-    def _first_key(self, known: EndpointRecord | None, *, authenticated: bool) -> tuple[str | None, tuple[ApiKey, ...]]:
-        """Return the key of an endpoint that has none which anybody knows, and what is kept of it."""
-        if not authenticated or (known is not None and (known.current is not None or not known.keys)):
-            return None, ()
-        key, made = self._new_key()
-        return key, (made,)
-
-    def _new_key(self) -> tuple[str, ApiKey]:
-        key = secrets.token_urlsafe(32)
-        return key, ApiKey(hashlib.sha256(key.encode()).hexdigest(), moment_text(self._parts.now()))

@@ -116,7 +116,13 @@ class Fleet:
             id=replica_id, rollout=rollout, deployment=deployment, process=processes.identify(pid) or ended_already, place=place, target=plan.target,
             started=moment_text(datetime.now(UTC)), since=time.monotonic(), container=container, log_offset=offset,
         )  # fmt: skip
-        replica.keep()
+        try:
+            replica.keep()
+        except BaseException:  # on a full disk: the keeper after this one would know nothing of it
+            self.way(replica.target).kill(replica)
+            _is_reaped(replica)
+            self._forget(place.path)
+            raise
         self.replicas.append(replica)
         return replica
 
@@ -148,6 +154,8 @@ class Fleet:
         """Find out which replicas have ended, which are ready, and end those whose time is over. Yields those that ended unasked."""
         now = time.monotonic()
         for replica in list(self.replicas):
+            if not replica.kept:
+                self._keep(replica)
             if processes.is_alive(replica.process) is False and _is_reaped(replica):
                 if (ended := self._bury(replica)) is not None:
                     yield ended
@@ -223,8 +231,13 @@ class Fleet:
             self._holds[deployment] = held
 
     def _set_state(self, replica: Replica, state: str) -> None:
-        replica.state, replica.since = state, time.monotonic()
-        replica.keep()
+        replica.state, replica.since, replica.kept = state, time.monotonic(), False
+        self._keep(replica)
+
+    def _keep(self, replica: Replica) -> None:
+        """Write down how a replica is; what cannot be, on a full disk, is tried again at the next look."""
+        with contextlib.suppress(WardianError, OSError):
+            replica.keep()
 
     def _forget(self, place: Path) -> None:
         self._doors.close_listener(place)

@@ -36,6 +36,7 @@ class Replica:
         log_offset: where in the log what it writes begins.
         since: when its state changed, monotonic seconds; of an adopted one: when it was adopted.
         code: what its process ended with, where that is known.
+        kept: whether all of this is written down.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Replica:
     log_offset: int = 0
     code: int | None = None
     was_ready: bool = False
+    kept: bool = True
 
     def keep(self) -> None:
         """Write down what the keeper after this one has to know."""
@@ -59,6 +61,7 @@ class Replica:
             "started": self.started, "state": self.state, "container": self.container, "log_offset": self.log_offset,
         }  # fmt: skip
         write_atomically(self.place.record, json.dumps(document).encode(), 0o600)
+        self.kept = True
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], place: ReplicaDirectory, now: float) -> Replica:

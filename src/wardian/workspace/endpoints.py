@@ -41,7 +41,7 @@ class Endpoints:
 
         Args:     place: called with the deployment's number before the change is committed: puts its files in their place.
                   port: None: the endpoint's own, or one that is taken later.  replicas: None: as many as now, or one.
-                  keys: of a new endpoint, or one that never served and asks for some: others keep theirs.
+                  keys: of a new endpoint, or one that never served; others keep theirs.
         Raises:   Conflict: ``endpoint_deleting``; ``port_is_fixed``: it has another port.
         """
         with self.database.write():
@@ -56,8 +56,8 @@ class Endpoints:
                 if port is not None and port != known.port:
                     raise Conflict(f"endpoint `{name}` has port {known.port}, not {port}: its address does not change", code="port_is_fixed",
                                    hint=f"leave the port out, or `wardian endpoint delete {name}` first")  # fmt: skip
-                if keys and known.keys and known.current is None:
-                    self._set(name, keys=json.dumps([asdict(key) for key in keys]))
+                if known.current is None:  # nobody has asked it yet: as this deployment says, with keys or without
+                    self._put_keys(name, keys)
             row = self.database.row("SELECT max(number) AS highest FROM deployments WHERE endpoint = ?", name)
             number = ((row["highest"] if row else None) or 0) + 1
             self.database.execute(
@@ -86,11 +86,32 @@ class Endpoints:
             self._set(name, replicas=replicas, trouble=None)
             return self.get(name)
 
-    def put_keys(self, name: str, keys: Sequence[ApiKey]) -> EndpointRecord:
-        """Have exactly these keys accepted: by replicas that start from now on."""
+    def add_key(self, name: str, key: ApiKey) -> EndpointRecord:
+        """Have this key accepted, too: by replicas that start from now on."""
         with self.database.write():
-            self._changeable(self.get(name))
-            self._set(name, keys=json.dumps([asdict(key) for key in keys]))
+            record = self.get(name)
+            self._changeable(record)
+            self._put_keys(name, (*record.keys, key))
+            return self.get(name)
+
+    def remove_key(self, name: str, sha256: str) -> None:
+        """Have this key accepted no more: by replicas that start from now on. No matter if it, or the endpoint, is gone."""
+        with self.database.write():
+            if (record := self.find(name)) is not None:
+                self._put_keys(name, [key for key in record.keys if key.sha256 != sha256])
+
+    def keep_newest_key(self, name: str) -> EndpointRecord:
+        """Have the newest key accepted alone: by replicas that start from now on.
+
+        Raises:   Conflict: ``no_keys``.
+        """
+        with self.database.write():
+            record = self.get(name)
+            self._changeable(record)
+            if not record.keys:
+                raise Conflict(f"endpoint `{name}` asks for no API key: there is none to drop", code="no_keys",
+                               hint=f"`wardian endpoint key rotate {name}` makes one, which is asked for from then on")  # fmt: skip
+            self._put_keys(name, record.keys[-1:])
             return self.get(name)
 
     def ask_delete(self, name: str) -> EndpointRecord:
@@ -250,6 +271,9 @@ class Endpoints:
         if record.deleting:
             raise Conflict(f"endpoint `{record.name}` is being deleted", code="endpoint_deleting",
                            hint="try again in a moment: the name is free then")  # fmt: skip
+
+    def _put_keys(self, name: str, keys: Sequence[ApiKey]) -> None:
+        self._set(name, keys=json.dumps([asdict(key) for key in keys]))
 
     def _set(self, name: str, **columns: Any) -> None:
         names = ", ".join(f"{column} = ?" for column in columns)

@@ -37,6 +37,10 @@ def run(data):
     if do == "fork and end":
         if os.fork() == 0: time.sleep(600)
         os._exit(1)
+    if do == "fork and come back":
+        child = os.fork()
+        if child: os.waitpid(child, 0)
+        return os.getpid() if child else "child"
     if do == "hang":
         open("hangs", "w").close()
         time.sleep(600)
@@ -218,6 +222,13 @@ def test_scripts_that_end_their_process(server: ScoringServer, what: str) -> Non
         assert (answer.status, answer.json, answer.header("x-ms-run-function-failed")) == (500, UNEXPECTED, "True")
         assert {one.result().status for one in asked} == {200}
     wait_until(lambda: server.ask("GET", "/metrics").body.count(b"wardian_workers_ready 2\n"))
+
+
+def test_a_forked_process_does_not_answer_in_its_parents_place(server: ScoringServer) -> None:
+    before = workers(server)
+    assert {do(server, "fork and come back").json for _ in range(4)} <= before
+    assert {server.score("1").json for _ in range(4)} <= before
+    assert workers(server) == before
 
 
 def test_prints_are_limited(server: ScoringServer) -> None:

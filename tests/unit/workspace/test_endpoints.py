@@ -93,13 +93,36 @@ def test_the_port_is_the_endpoints_own(endpoints: Endpoints) -> None:
         deploy(endpoints, port=8081)
 
 
-def test_keys_are_those_that_were_put_last(endpoints: Endpoints) -> None:
-    first, second = ApiKey("a" * 64, "2026-01-01T00:00:00Z"), ApiKey("b" * 64, "2026-01-02T00:00:00Z")
-    deploy(endpoints, keys=[second])
-    endpoints.begin_serving("churn", deploy(endpoints, keys=[first]))  # it never served: nobody has the key of before
-    deploy(endpoints, keys=[second])
-    assert endpoints.get("churn").keys == (first,)
-    assert endpoints.put_keys("churn", [first, second]).keys == (first, second)
+FIRST, SECOND = ApiKey("a" * 64, "2026-01-01T00:00:00Z"), ApiKey("b" * 64, "2026-01-02T00:00:00Z")
+
+
+def test_keys_of_an_endpoint_that_serves_stay(endpoints: Endpoints) -> None:
+    endpoints.begin_serving("churn", deploy(endpoints, keys=[FIRST]))
+    deploy(endpoints, keys=[SECOND])
+    deploy(endpoints)
+    assert endpoints.get("churn").keys == (FIRST,)
+
+
+@pytest.mark.parametrize(("before", "keys"), [([FIRST], [SECOND]), ([FIRST], []), ([], [SECOND])])
+def test_who_may_ask_an_endpoint_that_never_served_is_said_by_its_last_deployment(
+    endpoints: Endpoints, before: list[ApiKey], keys: list[ApiKey]
+) -> None:
+    endpoints.fail("churn", deploy(endpoints, keys=before), "init_failed", "why")
+    deploy(endpoints, keys=keys)
+    assert endpoints.get("churn").keys == tuple(keys)
+
+
+def test_keys_are_added_and_dropped(endpoints: Endpoints) -> None:
+    deploy(endpoints)
+    with pytest.raises(Conflict, match="asks for no API key"):
+        endpoints.keep_newest_key("churn")
+    endpoints.add_key("churn", FIRST)
+    assert endpoints.add_key("churn", SECOND).keys == (FIRST, SECOND)
+    endpoints.remove_key("churn", FIRST.sha256)
+    endpoints.remove_key("churn", FIRST.sha256)
+    assert endpoints.add_key("churn", FIRST).keys == (SECOND, FIRST)
+    assert endpoints.keep_newest_key("churn").keys == (FIRST,)
+    endpoints.remove_key("chrun", FIRST.sha256)
 
 
 def test_an_unknown_name_is_answered_with_a_near_one(endpoints: Endpoints) -> None:

@@ -32,6 +32,9 @@ def main(fd: int, log_fd: int) -> int:
     _die_with_the_front()
     faulthandler.enable()
     connection = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
+    os.set_inheritable(log_fd, False)
+    os.register_at_fork(after_in_child=connection.close)  # a process that a script forks must not answer in its parent's place
     reader = frames.Reader(connection)
     first = reader.read()
     if first is None:
@@ -112,6 +115,12 @@ def _told(error: BaseException) -> str:
     )
 
 
+def _send(connection: socket.socket, reply: bytes) -> None:
+    if connection.fileno() < 0:  # this is a process that run() has forked, and which came back from it
+        os._exit(0)
+    connection.sendall(reply)
+
+
 class Worker:
     """Calls ``run()`` and makes replies."""
 
@@ -148,7 +157,7 @@ class Worker:
                 frame = reader.read()
                 if frame is None or frame.kind == frames.STOP:
                     return
-                connection.sendall(self.answer(frame))
+                _send(connection, self.answer(frame))
         work: queue.SimpleQueue[frames.Frame | None] = queue.SimpleQueue()
         lock = threading.Lock()
 
@@ -159,7 +168,7 @@ class Worker:
                     return
                 reply = self.answer(frame)
                 with lock:
-                    connection.sendall(reply)
+                    _send(connection, reply)
 
         threads = [threading.Thread(target=answer_on, name=f"run-{n}") for n in range(self._config.threads)]
         for thread in threads:
