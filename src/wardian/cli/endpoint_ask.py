@@ -96,11 +96,11 @@ def _data(text: str) -> Any:
                 raise NotFound(f"{path} cannot be read: {error.strerror}", code="no_such_path") from error
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return content
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
             f"`{text[:80]}` is no JSON: {error}", code="not_json", hint='a file is given with `@FILE`, text as "in quotes"'
         ) from None

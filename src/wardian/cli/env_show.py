@@ -136,7 +136,7 @@ def _shown(
 def _usage(usage: dict[str, Any]) -> Iterator[str]:
     """Yield who uses a version; versions by what they have in common with it."""
     named = {"labels": "labels", "runs": "runs", "same_hash": "same hash", "same_lock": "same lock", "same_image": "same image",
-             "descendants": "made of it", "models": "models"}  # fmt: skip
+             "descendants": "made of it", "models": "models", "endpoints": "endpoints"}  # fmt: skip
     for key, words in named.items():
         found = [*usage[key][:_SHOWN], *([f"{len(usage[key]) - _SHOWN} more"] if len(usage[key]) > _SHOWN else [])]
         if key == "runs" and usage["more_runs"]:

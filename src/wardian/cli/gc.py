@@ -174,7 +174,7 @@ def _done(plan: EvictionPlan, gone: list[Removable], freed: int) -> list[str]:
 
 
 def _kept(plan: EvictionPlan) -> list[str]:
-    lines = [f"stays: prefix {name}, which a run is using" for name in plan.kept]
+    lines = [f"stays: prefix {name}, which a run or an endpoint is using" for name in plan.kept]
     return (
         [*lines, "archives, layers and tool caches stay: an installation or a build is under way"] if plan.installing else lines
     )

@@ -151,13 +151,14 @@ class EnvironmentLookup:
         """Return who uses a version, as plain JSON values.
 
         ``labels``; ``runs``: the newest hundred, by id, and ``more_runs``: whether there are others; ``same_hash``, ``same_lock``, ``same_image``
-        and ``descendants``: references to other versions, see ``wardian.workspace.relatives``; ``models``: the newest thousand that were trained with it.
+        and ``descendants``: references to other versions, see ``wardian.workspace.relatives``; ``models``: the newest thousand that were trained with it;
+        ``endpoints``: those with a deployment in it.
         """
         runs = self._parts.runs.list(version_id=version.id, limit=100)
         others = {name: list(found) for name, found in self._parts.environments.relatives(version).items()}
         return {
             "labels": list(version.labels), "runs": [record.id for record in runs], "more_runs": runs.next is not None,
-            "models": self._parts.models.of_environment(version.id), **others,
+            "models": self._parts.models.of_environment(version.id), "endpoints": list(self._parts.endpoints.with_version(version.id)), **others,
         }  # fmt: skip
 
     def list(

@@ -86,7 +86,7 @@ def read_requests(path: Path) -> list[bytes]:
                     continue
                 try:
                     json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise InvalidInput(
                         f"{path}:{number}: this is no JSON: {error}", code="bad_requests", hint="one JSON value a line"
                     ) from error

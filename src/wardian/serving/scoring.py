@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from wardian.errors import Denied, InvalidInput, RunFailed, Unavailable
@@ -12,10 +13,14 @@ if TYPE_CHECKING:
     from wardian.tools.scoring_http import Answer
 
 _SHOWN = 2000
+_LONGEST_S = 10 * 86_400.0
+_KEY = re.compile(r"[!-~]+")
 
 
 def score(url: str, data: Any, *, name: str, key: str | None = None, timeout_s: float | None = None) -> Any:
     """Return what the server of the endpoint ``name`` at ``url`` answers to ``data``; see ``Endpoint.score``."""
+    if timeout_s is not None and not 0 < timeout_s < _LONGEST_S:
+        raise InvalidInput(f"the timeout is {timeout_s:g} s: it must be more than 0 and less than ten days", code="bad_timeout")
     body, kind = encoded(data)
     connection = ScoringConnection(url, timeout_s=timeout_s)
     try:
@@ -25,7 +30,13 @@ def score(url: str, data: Any, *, name: str, key: str | None = None, timeout_s: 
 
 
 def headers_for(key: str | None, kind: str = "application/json") -> dict[str, str]:
-    """Return what goes with a request."""
+    """Return what goes with a request.
+
+    Raises:   InvalidInput: ``bad_key``: a key that no request can carry.
+    """
+    if key and not _KEY.fullmatch(key):
+        raise InvalidInput("the API key holds white space or characters that no key has", code="bad_key",
+                           hint="give it as it was shown: letters, digits, `-` and `_`")  # fmt: skip
     return {"Content-Type": kind, **({"Authorization": f"Bearer {key}"} if key else {})}
 
 
@@ -38,7 +49,7 @@ def encoded(data: Any) -> tuple[bytes, str]:
         return bytes(data), "application/octet-stream"
     try:
         return json.dumps(data, default=_plain, allow_nan=False).encode(), "application/json"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"this cannot be sent as JSON: {error}", code="not_json", hint="give plain values, or bytes"
         ) from error
@@ -55,7 +66,7 @@ def value_of(answer: Answer, name: str) -> Any:
             return answer.body
         try:
             return json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return answer.body
     said = " ".join(answer.body[:_SHOWN].decode("utf-8", "replace").split()) or "it says nothing"
     details = {"status": answer.status}

@@ -240,6 +240,13 @@ class Endpoints:
         rows = self.database.rows("SELECT DISTINCT endpoint FROM deployments WHERE model_id = ? ORDER BY endpoint", model_id)
         return [row["endpoint"] for row in rows]
 
+    def with_version(self, version_id: int) -> Sequence[str]:
+        """Return the endpoints with a deployment that is in this version of an environment."""
+        rows = self.database.rows(
+            "SELECT DISTINCT endpoint FROM deployments WHERE version_id = ? ORDER BY endpoint", version_id
+        )
+        return [row["endpoint"] for row in rows]
+
     # -- inside ------------------------------------------------------------------------------------------------------------------
 
     def _roll_out(self, name: str, deployment: int, kind: str) -> Rollout:

@@ -40,10 +40,11 @@ def _users(database: Database, used: str, query: str, value: Any) -> list[str]:
         names = {row[1] for row in database.rows(f'PRAGMA table_info("{table}")')}
         shown = next((name for name in _CALLED if name in names), column)
         where = f'FROM "{table}" WHERE "{column}" IN ({query})'
-        kind = table.rpartition("_")[2]  # model_labels hold labels
-        rows = database.rows(f'SELECT "{shown}" {where} LIMIT {_SHOWN}', value)
+        # model_labels hold labels; whoever has deployments is their endpoint
+        kind = "endpoints" if shown == "endpoint" else table.rpartition("_")[2]
+        rows = database.rows(f'SELECT DISTINCT "{shown}" {where} LIMIT {_SHOWN}', value)
         found += [f"{kind.removesuffix('s')} {row[0]}" for row in rows]
         if len(rows) == _SHOWN:
-            count = database.rows(f"SELECT count(*) {where}", value)[0][0]
+            count = database.rows(f'SELECT count(DISTINCT "{shown}") {where}', value)[0][0]
             found += [f"{count - _SHOWN} more {kind}"] if count > _SHOWN else []
     return found

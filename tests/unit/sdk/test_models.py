@@ -76,7 +76,10 @@ def test_the_environment_is_a_reference(workspace: Workspace) -> None:
         assert workspace.environments.get(reference) == run.environment
     assert workspace.environments.get("model:churn").environment == an_environment()
     version = workspace.environments.get("sklearn")
-    assert workspace.environments.usage(version)["models"] == ["churn:1"]
+    for endpoint in ("shop", "shop", "bank"):
+        workspace.parts.endpoints.deploy(endpoint, {}, place=lambda _number: None, version_id=version.id)
+    usage = workspace.environments.usage(version)
+    assert (usage["models"], usage["endpoints"]) == (["churn:1"], ["bank", "shop"])
     with pytest.raises(NotFound, match="there is no model `chrun`") as caught:
         workspace.environments.get("model:chrun")
     assert "`churn`" in (caught.value.hint or "")
@@ -223,9 +226,12 @@ def test_whatever_a_later_schema_lets_refer_to_a_model_keeps_it(workspace: Works
         workspace.parts.database.execute(
             "CREATE TABLE test_deployments (endpoint TEXT, model_id INTEGER REFERENCES models (id))"
         )
-        workspace.parts.database.execute("INSERT INTO test_deployments VALUES ('shop', ?)", model.record.id)
+        for endpoint in ("shop", "shop", *"abcde"):
+            workspace.parts.database.execute("INSERT INTO test_deployments VALUES (?, ?)", endpoint, model.record.id)
     for reference in ("m", "m:1"):
-        with pytest.raises(Conflict, match="in use: deployment shop"):
+        with pytest.raises(
+            Conflict, match=r"in use: endpoint shop, endpoint a, endpoint b, endpoint c, endpoint d, 1 more endpoints"
+        ):
             workspace.models.delete(reference)
     assert model.path().exists()
 

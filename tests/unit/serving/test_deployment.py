@@ -66,6 +66,7 @@ def test_a_record_is_read_back_and_holds_no_secret() -> None:
         ({"drain_s": float("inf")}, "bad_timeout"),
         ({"variables": {"A-B": "1"}}, "bad_variable"),
         ({"variables": {"AZUREML_MODEL_DIR": "/"}}, "bad_variable"),
+        ({"variables": {"WARDIAN_REPLICA": "1"}}, "bad_variable"),
         ({"variables": {"A": "\0"}}, "bad_variable"),
         ({"cors": ("example.com",)}, "bad_origin"),
         ({"log": "xml"}, "bad_log"),

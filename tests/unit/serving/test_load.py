@@ -38,7 +38,10 @@ def test_requests_of_a_file(tmp_path: Path) -> None:
     assert read_requests(path) == [b'{"data": [1]}', b"[2]"]
 
 
-@pytest.mark.parametrize(("text", "said"), [("[1]\n{\n", "requests.jsonl:2: this is no JSON"), ("\n", "holds no request")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[1]\n{\n", "requests.jsonl:2: this is no JSON"), ("\n", "holds no request"), ("[" * 100_000, "this is no JSON")],
+)
 def test_a_file_with_faults_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_text(text)
