@@ -143,9 +143,14 @@ _KUBELET = """
 trap 'podman pod stop --time 30 "$1" >/dev/null' TERM
 podman kube play --quiet --network host ${3:+--authfile "$3"} "$2" >"$2.said" 2>&1 || { cat "$2.said"; exit 125; }
 podman logs --follow "$1-run" 2>>"$2.said" &
+logs=$!
 podman wait "$1-run" > "$2.code" &
-wait $!
-wait
+end=$!
+wait $end
+wait $end
+tries=0  # this podman may go on to wait for lines of a container that has ended
+while kill -0 $logs 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+kill $logs 2>/dev/null
 exit "$(cat "$2.code")"
 """
 
