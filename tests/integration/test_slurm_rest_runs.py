@@ -70,6 +70,18 @@ def test_a_run_by_rest_is_as_one_by_sbatch(cli: Cli, slurm: Slurm, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_a_run_in_the_background_says_that_nobody_answered(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    a_target(cli, "gone", f"http://127.0.0.1:{port}")
+    (cli.home / "nodes").mkdir(exist_ok=True)
+    done = cli.ok("run", "-d", "-t", "gone", "-e", "host", "train.py", "0")
+    assert f"; run {done.out.strip()} is kept, and given to `gone` at the next look" in done.err
+    assert newest(cli)["state"] == "queued"
+    cli.ok("runs", "cancel", "latest")
+
+
+@pytest.mark.slow
 def test_a_target_is_tried_out(cli: Cli) -> None:
     done = cli.ok("target", "check", "hpc")
     assert "version 0.0.38" in done.out

@@ -135,7 +135,7 @@ def _document(session: Session, found: Run) -> dict[str, Any]:
 
 
 def _summary(session: Session, summary: str, started: float) -> None:
-    session.say(f"{summary} · {time.monotonic() - started:.2f} s")
+    session.say(" · ".join(filter(None, (summary, f"{time.monotonic() - started:.2f} s"))))
 
 
 def say_ended(session: Session, found: Run) -> None:

@@ -204,11 +204,11 @@ class RemoteLooks:
         try:
             return parse(text)
         except InvalidInput as error:  # it is being written; or the node's disk is full, or worse
-            self.listener(Event("warning", f"{path} on the nodes' side: {error.message}"))
+            self._tell(path, error)
             return None
 
     def _tell(self, path: str, error: WardianError) -> None:
-        """Tell once that a run has put something else where its word should be."""
+        """Tell once that something else is where a run's word should be."""
         if path not in self._told:
             self._told.add(path)
             self.listener(Event("warning", f"{path} on the nodes' side: {error.message}"))

@@ -14,6 +14,7 @@ from wardian.run.homecoming import bring_log
 from wardian.run.node.sheet import CANCEL
 from wardian.run.place import HOME, OFFERED, TAKEN
 from wardian.run.remote_looks import RemoteLooks
+from wardian.run.why_waiting import WhyWaiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,14 @@ class RemoteRuns(RemoteLooks):
     """Looks after the runs of a workspace that engines have, and waits for them."""
 
     def follow(self, record: RunRecord) -> Iterator[bytes]:
-        """Yield the log of a run as it grows, from its beginning until the run has ended; what is read is kept here."""
+        """Yield the log of a run as it grows, from its beginning until the run has ended; what is read is kept here.
+
+        The listener is told why a run waits that does not begin.
+        """
         log, position = self.directory(record).log, 0
+        why = WhyWaiting(lambda text: self.listener(Event("notice", text, data={"run_id": record.id})), record.reason)
         for current in self.watch(record):
+            why.look(current, time.monotonic())
             until, has_all = time.monotonic() + _LOG_S, False
             while not has_all:
                 has_all = self._fetch_log(current, _LOG_PIECE_S) or time.monotonic() >= until

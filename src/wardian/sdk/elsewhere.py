@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from wardian.definition.platform import get_platform, this_platform
 from wardian.errors import InvalidInput
+from wardian.events import Event
 from wardian.run.configuration import RunEnvironment
 from wardian.run.handover import Needs, check_elsewhere, hand_over, preview, sheet_of, task_of
 from wardian.run.node.sheet import PACKAGES
-from wardian.run.place import Place
+from wardian.run.place import OFFERED, Place
 from wardian.run.remote_runs import RemoteRuns
 from wardian.run.targets.kinds import kind_named
 from wardian.sdk.prepare import deprecated, no_python
@@ -80,12 +81,15 @@ class Elsewhere:
         Raises:   as ``submit``.
         """
         record = self.submit(version, configuration, source, carried)
-        if on_prepared is not None and not detach:
-            place = record.place
-            job = f"job {place.handle}" if place and place.handle else record.reason or record.state
-            on_prepared(f"{record.environment.summary} · {configuration.target}: {job}")
+        place = record.place
         if detach:
+            if place is not None and place.stage == OFFERED and record.reason:
+                words = f"{record.reason}; run {record.id} is kept, and given to `{configuration.target}` at the next look"
+                self._parts.listener(Event("warning", words, data={"run_id": record.id}))
             return record
+        if on_prepared is not None:
+            job = f"job {place.handle}" if place and place.handle else record.reason or record.state
+            on_prepared(" · ".join(filter(None, (record.environment.summary, f"{configuration.target}: {job}"))))
         try:
             for piece in self.runs.follow(record):
                 if stdout is not None:

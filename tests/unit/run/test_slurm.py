@@ -12,7 +12,7 @@ from wardian.run.configuration import Resources
 from wardian.run.targets.kinds import check_options, kind_named
 from wardian.run.targets.remote import Standing, Task
 from wardian.run.targets.slurm import Answer, SlurmTarget
-from wardian.run.targets.slurm_words import asked, directory_of, ended_of, standing_of, wait_status
+from wardian.run.targets.slurm_words import asked, directory_of, ended_of, standing_of, wait_status, why_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +146,8 @@ def test_a_job_that_is_there_is_found_and_not_made(commands: Commands) -> None:
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", Unavailable, "engine_unavailable"),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", Unavailable, "engine_unavailable"),
         ("Slurmctld(primary) at login is DOWN\n*****\n** RESTORE SLURMCTLD DAEMON TO SERVICE **", Unavailable, "engine_unavailable"),
+        ("sbatch: error: Batch job submission failed: Connection reset by peer", Unavailable, "engine_unavailable"),
+        ("sbatch: error: Batch job submission failed: Message receive failure", Unavailable, "engine_unavailable"),
         ("sbatch: error: QOSMaxSubmitJobPerUserLimit", Unavailable, "queue_full"),
         ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", Denied, "engine_denied"),
         ("sbatch: error: Batch job submission failed: Access/permission denied", Denied, "engine_denied"),
@@ -159,6 +161,34 @@ def test_what_a_refusal_means(commands: Commands, said: str, kind: type[Exceptio
     assert getattr(raised.value, "stable_code", "") == code
     assert "sbatch says: " in str(raised.value)
     assert "error:" not in str(raised.value)
+
+
+@pytest.mark.parametrize("said", ["invalid partition specified: x", "Access/permission denied"])
+def test_a_job_that_is_there_though_sbatch_says_no_is_that_job(commands: Commands, said: str) -> None:
+    answers = iter([Answer(0, "", ""), Answer(1, "", said), Answer(0, "12|\n", "")])
+    commands.answer = lambda *_: next(answers)
+    assert commands.target().submit(TASK) == "12"
+
+
+@pytest.mark.parametrize(
+    "said", ["squeue: error: slurm_load_jobs error: Connection reset by peer", "squeue: error: what is this?"]
+)
+def test_a_refusal_that_cannot_be_checked_is_no_answer(commands: Commands, said: str) -> None:
+    answers = iter([Answer(0, "", ""), Answer(1, "", "sbatch: error: no such thing"), Answer(1, "", said)])
+    commands.answer = lambda *_: next(answers)
+    with pytest.raises(Unavailable, match="no such thing; then Slurm's squeue says: "):
+        commands.target().submit(TASK)
+
+
+def test_a_question_that_is_refused_says_nothing_of_a_task(commands: Commands) -> None:
+    commands.answer = lambda *_: Answer(1, "", "squeue: error: what is this?")
+    for ask in (
+        lambda: commands.target().submit(TASK),
+        lambda: commands.target().standings(["12"]),
+        lambda: commands.target().read_log("12", 0, 1),
+    ):
+        with pytest.raises(Denied, match=r"squeue says: what is this\?"):
+            ask()
 
 
 def test_an_answer_that_is_no_number_is_no_answer(commands: Commands) -> None:
@@ -210,8 +240,8 @@ def row(
 
 
 def test_states_of_jobs() -> None:
-    assert row("PENDING", "Resources", node="", start="N/A") == Standing("waiting", reason="Resources")
-    assert row("PENDING", "BeginTime", node="", restarts="1") == Standing("waiting", reason="BeginTime", attempts=1)
+    assert row("PENDING", "Resources", node="", start="N/A") == Standing("waiting", reason=why_waiting("Resources"))
+    assert row("PENDING", "Cleaning", node="", restarts="1") == Standing("waiting", reason="Cleaning", attempts=1)
     assert row("RUNNING") == Standing("running", node="n1", attempts=1)
     assert row("COMPLETING").state == "running"
     assert row("COMPLETED") == Standing("ended", reason="COMPLETED", cause="exited", exit_code=0, node="n1", attempts=1)
@@ -225,6 +255,19 @@ def test_states_of_jobs() -> None:
     for state, cause in causes.items():
         assert row(state).cause == cause
     assert row("CANCELLED", node="", start="N/A").attempts == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("None", ""), ("Resources", "Resources (others use what it asks for)"), ("JobHeldAdmin", "JobHeldAdmin (held by an administrator)"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1,n2", "ReqNodeNotAvail, UnavailableNodes:n1,n2 (nodes that it needs are down, drained or reserved)"),
+        ("QOSGrpCpuLimit", "QOSGrpCpuLimit (your qos has reached a limit)"), ("AssocGrpNodeLimit", "AssocGrpNodeLimit (your account has reached a limit)"),
+        ("launch failed requeued held", "launch failed requeued held (held: it could not be launched)"), ("Cleaning", "Cleaning"),
+    ],
+)  # fmt: skip
+def test_why_a_job_waits_is_said_in_words(reason: str, said: str) -> None:
+    assert why_waiting(reason) == said
 
 
 def test_what_is_no_row_is_no_job() -> None:

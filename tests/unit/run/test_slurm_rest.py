@@ -238,6 +238,19 @@ def test_what_a_refusal_means(error: dict[str, Any], kind: type[Exception], code
     assert getattr(raised.value, "stable_code", "") == code
 
 
+def test_a_job_that_is_there_though_it_was_refused_is_that_job() -> None:
+    lists = iter([[], [{"job_id": 7, "name": TASK.key, "user_name": "ada"}]])
+
+    def answer(method: str, _: str) -> tuple[int, Any]:
+        return (
+            (500, {"errors": [{"error_code": 5, "error": "odd"}]})
+            if method == "POST"
+            else (200, {"errors": [], "jobs": next(lists)})
+        )
+
+    assert Server(answer).target().submit(TASK) == "7"
+
+
 def test_what_a_newer_version_would_leave_out_is_refused() -> None:
     server = Server(specification=specification(41))
     with pytest.raises(InvalidInput, match="has no `licenses`"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wardian.errors import Unavailable, WardianError
 from wardian.run.targets.remote import UNKNOWN, Finding, Standing, Task
 from wardian.run.targets.slurm_options import ARGUMENTS
-from wardian.run.targets.slurm_task import check_task, failure, log_pattern, read_engine_log, script_of
+from wardian.run.targets.slurm_task import check_task, failure, log_pattern, read_engine_log, script_of, settled
 from wardian.run.targets.slurm_words import DIRECTORY, FIELDS, asked, directory_of, ended_of, standing_of
 from wardian.run.variables import SYSTEM_PATH
 
@@ -94,12 +94,7 @@ class SlurmTarget:
             return known
         if (task.resources.nodes or 1) > 1:  # sbatch takes more nodes than there are, and lets them wait for ever
             self._sbatch(task, "--test-only")
-        answer = self._sbatch(task)
-        handle = answer.out.strip().partition(";")[0]
-        if not _HANDLE.fullmatch(handle):
-            raise Unavailable(f"sbatch answered `{answer.out.strip()[:200]}`, which is no job's number", code="engine_unclear",
-                              hint="the run is asked for by its name at the next look")  # fmt: skip
-        return handle
+        return settled(lambda: self._submitted(task), lambda: self._find(task.key))
 
     def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
         """Return how jobs stand: squeue is asked once for hundreds of them. See ``RemoteTarget.standings``."""
@@ -167,6 +162,14 @@ class SlurmTarget:
             words.append("--exclusive")
         words += [f"{argument}={options[name]}" for name, argument in ARGUMENTS.items() if name in options]
         return words, script_of(task)
+
+    def _submitted(self, task: Task) -> str:
+        answer = self._sbatch(task)
+        handle = answer.out.strip().partition(";")[0]
+        if not _HANDLE.fullmatch(handle):
+            raise Unavailable(f"sbatch answered `{answer.out.strip()[:200]}`, which is no job's number", code="engine_unclear",
+                              hint="the run is asked for by its name at the next look")  # fmt: skip
+        return handle
 
     def _sbatch(self, task: Task, *further: str) -> Answer:
         words, script = self.handed_over(task)
@@ -265,4 +268,4 @@ class SlurmTarget:
             if line.strip(" *")
         ]
         words = "; ".join(dict.fromkeys(lines))[:600] or f"exit code {answer.code}"
-        return failure(f"Slurm's {command} says", words, no_answer=answer.code < 0)
+        return failure(f"Slurm's {command} says", words, no_answer=answer.code < 0, of_task=command == "sbatch")

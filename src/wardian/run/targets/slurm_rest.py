@@ -12,7 +12,7 @@ from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 from wardian.run.targets import slurm_rest_words as words
 from wardian.run.targets.remote import UNKNOWN, Finding, Standing
 from wardian.run.targets.slurm_rest_findings import Cluster
-from wardian.run.targets.slurm_task import failure, read_engine_log
+from wardian.run.targets.slurm_task import failure, read_engine_log, settled
 from wardian.run.variables import SYSTEM_PATH
 
 if TYPE_CHECKING:
@@ -107,12 +107,7 @@ class SlurmRestTarget:
             can = self._cluster().can_give(task.resources, options)
             if not can.ok:
                 raise InvalidInput(f"Slurm says: {can.text}", code="engine_refused", hint=can.hint)
-        answer = self._ask("POST", "job/submit", posted, of_task=True)
-        handle = str(words.number(answer.get("job_id")) or words.number((answer.get("result") or {}).get("job_id")) or "")
-        if not _HANDLE.fullmatch(handle):
-            raise Unavailable("slurmrestd answered without a job's number", code="engine_unclear",
-                              hint="the run is asked for by its name at the next look")  # fmt: skip
-        return handle
+        return settled(lambda: self._submitted(posted), lambda: self._find(task.key))
 
     def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
         """Return how jobs stand: a few one by one, many by the list of all. See ``RemoteTarget.standings``."""
@@ -144,6 +139,14 @@ class SlurmRestTarget:
         return ["POST", f"{self._where}/slurm/…/job/submit", json.dumps(posted["job"], sort_keys=True)], str(posted["script"])
 
     # -- asking --------------------------------------------------------------------------------------------------------
+
+    def _submitted(self, posted: Mapping[str, Any]) -> str:
+        answer = self._ask("POST", "job/submit", posted, of_task=True)
+        handle = str(words.number(answer.get("job_id")) or words.number((answer.get("result") or {}).get("job_id")) or "")
+        if not _HANDLE.fullmatch(handle):
+            raise Unavailable("slurmrestd answered without a job's number", code="engine_unclear",
+                              hint="the run is asked for by its name at the next look")  # fmt: skip
+        return handle
 
     def _find(self, key: str) -> str | None:
         """Return the newest job of that name, whatever has become of it."""

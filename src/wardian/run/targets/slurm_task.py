@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wardian.errors import Denied, InvalidInput, Unavailable
+from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 
 if TYPE_CHECKING:
-    from wardian.errors import WardianError
+    from collections.abc import Callable
+
     from wardian.run.targets.remote import Task
 
 ENGINE_LOG = "engine.txt"  # in the task's directory: what Slurm itself and the agent have to say
@@ -19,6 +20,8 @@ _KEY = re.compile(r"[a-z0-9-]{1,63}")
 _NO_ANSWER = re.compile(
     r"(?i)unable to contact slurm controller|socket timed out|communication (connection )?failure|connect failure|connection refused"
     r"|slurmctld\([^)]*\) at \S+ is DOWN|temporarily unable|zero bytes were transmitted|resource temporarily unavailable|transport endpoint|backup controller|in standby mode"
+    r"|connection (reset|aborted|timed out)|broken pipe|no route to host|(network|host) is (down|unreachable)|interrupted system call|timed out"
+    r"|message (send|receive) failure|communication shutdown failure|insane message length|header lengths are longer|unexpected (msg|message)"
 )
 _FULL = re.compile(r"(?i)max ?submit|submit ?job ?limit|job count limit|slurm temporarily unable to accept job")
 _REFUSED = re.compile(
@@ -80,8 +83,32 @@ def read_engine_log(directory: str, offset: int, limit: int) -> bytes:
         raise Unavailable(f"the log {path} cannot be read: {error.strerror}", code="engine_unavailable") from error
 
 
-def failure(who: str, words: str, *, no_answer: bool = False) -> WardianError:
-    """Return what a refusal means, by Slurm's own words."""
+def settled(submit: Callable[[], str], find: Callable[[], str | None]) -> str:
+    """Return the handle that ``submit`` returns; if it says that Slurm refused, but ``find`` finds the job, that of the job.
+
+    Words of a refusal may be those of a line that broke after Slurm had taken the job.
+
+    Raises:   what ``submit`` raises.  Unavailable: it refused, and the job cannot be asked for.
+    """
+    try:
+        return submit()
+    except (InvalidInput, Denied) as refusal:
+        try:
+            known = find()
+        except WardianError as error:
+            raise Unavailable(
+                f"{refusal.message}; then {error.message}", code="engine_unclear", hint=error.hint or ""
+            ) from error
+        if known is None:
+            raise
+        return known
+
+
+def failure(who: str, words: str, *, no_answer: bool = False, of_task: bool = True) -> WardianError:
+    """Return what a refusal means, by Slurm's own words.
+
+    Args:     of_task: a task was refused, and not a question: such a refusal says nothing of the tasks that Slurm has.
+    """
     message = f"{who}: {words}"
     if no_answer or _NO_ANSWER.search(words):
         return Unavailable(
@@ -93,4 +120,6 @@ def failure(who: str, words: str, *, no_answer: bool = False) -> WardianError:
         return Denied(
             message, code="engine_denied", hint="`--option account=…`, `--option partition=…`; or ask who runs the cluster"
         )
+    if not of_task:
+        return Denied(message, code="engine_denied", hint="`wardian target check` shows what works, and what does not")
     return InvalidInput(message, code="engine_refused", hint="ask for less, or for another partition: `--option partition=…`")

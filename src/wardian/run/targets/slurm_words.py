@@ -34,6 +34,22 @@ _CAUSES = {
     "OUT_OF_MEMORY": "out_of_memory", "NODE_FAIL": "node_lost", "BOOT_FAIL": "node_lost", "PREEMPTED": "preempted",
 }  # fmt: skip
 
+# why a job waits: what Slurm calls it, for people
+_REASONS = {
+    "Resources": "others use what it asks for", "Priority": "others come before it", "Dependency": "another job has to end first",
+    "BeginTime": "its time has not come yet", "JobHeldUser": "held by its owner: `scontrol release` lets it go",
+    "JobHeldAdmin": "held by an administrator", "Licenses": "all licenses of a kind are taken", "Reservation": "its reservation has not begun",
+    "ReqNodeNotAvail": "nodes that it needs are down, drained or reserved", "NodeDown": "a node that it needs is down",
+    "BadConstraints": "no node has what it asks for", "PartitionDown": "its partition is closed", "PartitionInactive": "its partition is closed",
+    "PartitionNodeLimit": "its partition gives no job so many nodes", "PartitionTimeLimit": "its partition gives no job so much time",
+    "JobHoldMaxRequeue": "held: it was started again too often", "InvalidAccount": "its account is not known", "InvalidQOS": "its qos is not known",
+    "AccountNotAllowed": "its account may not use the partition", "QOSNotAllowed": "its qos may not be used",
+}  # fmt: skip
+_LIMITS = (
+    (re.compile(r"Assoc\w+"), "your account has reached a limit"), (re.compile(r"QOS\w+"), "your qos has reached a limit"),
+    (re.compile(r"(?i)launch[ _]failed[ _]requeued[ _]held"), "held: it could not be launched"),
+)  # fmt: skip
+
 
 def asked(out: str) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield each job's number and its row of ``FIELDS``; lines that are no such row are skipped."""
@@ -49,7 +65,7 @@ def standing_of(row: Sequence[str]) -> Standing:
     state = state.split(" ", 1)[0].upper()
     times = int(restarts) if restarts.isdigit() else 0
     if state in _WAITING:
-        return Standing(WAITING, reason="" if reason in ("None", "") else reason, node=nodes, attempts=times)
+        return Standing(WAITING, reason=why_waiting(reason), node=nodes, attempts=times)
     if state in _RUNNING:
         return Standing(RUNNING, reason="" if state == "RUNNING" else state, node=nodes, attempts=times + 1)
     exit_code, signal = wait_status(code)
@@ -61,6 +77,15 @@ def standing_of(row: Sequence[str]) -> Standing:
     return Standing(
         ENDED, reason=words, cause=cause, exit_code=exit_code, signal=signal, node=nodes, attempts=times + 1 if ran else times
     )
+
+
+def why_waiting(reason: str) -> str:
+    """Return Slurm's reason with what it means beside it, where that is known; empty: there is none."""
+    if reason in ("None", ""):
+        return ""
+    code = re.split(r"[,(]", reason, maxsplit=1)[0].strip()
+    words = _REASONS.get(code) or next((words for pattern, words in _LIMITS if pattern.fullmatch(code)), "")
+    return f"{reason} ({words})" if words else reason
 
 
 def ended_of(out: str) -> Mapping[str, Standing]:

@@ -17,9 +17,11 @@ from wardian.run.place import HOME, TAKEN, Place
 from wardian.run.record import Results
 from wardian.run.remote_runs import RemoteRuns
 from wardian.run.targets.remote import Standing
+from wardian.run.why_waiting import WhyWaiting
 from wardian.workspace.clock import moment_text, utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from wardian.events import Event
@@ -205,6 +207,33 @@ def test_a_log_is_followed_while_it_grows(scene: Scene) -> None:
     assert (scene.runs_dir / record.id / "log.txt").read_text() == "one\ntwo\nthree\n"
 
 
+def test_who_follows_a_run_is_told_once_why_it_waits(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = scene.submit()
+    said: list[Event] = []
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, said.append)
+
+    def watch(_: RunRecord) -> Iterator[RunRecord]:
+        for reason in ("waiting", "waiting: Resources", "waiting: Resources", "waiting: Priority", "waiting: Resources"):
+            yield replace(record, reason=reason)
+        yield replace(record, reason="waiting: Resources", state="running")
+
+    monkeypatch.setattr(remote, "watch", watch)
+    monkeypatch.setattr("wardian.run.why_waiting.AFTER_S", 0.0)
+    list(remote.follow(record))
+    assert [event.text for event in said] == [f"run {record.id} is waiting: Resources", f"run {record.id} is waiting: Priority"]
+
+
+def test_a_reason_that_passes_is_not_told(scene: Scene) -> None:
+    record, told = scene.submit(), list[str]()
+    why = WhyWaiting(told.append, known="waiting: Known", after_s=2.0)
+    for second, reason in enumerate(
+        ("waiting: A", "waiting: B", "waiting: C", "waiting: C", "waiting: C", "`hpc` cannot be asked: why", "waiting: Known")
+    ):
+        for half in (0.0, 0.5):
+            why.look(replace(record, reason=reason), second + half)
+    assert told == [f"run {record.id} is waiting: C"]
+
+
 def test_many_runs_take_one_question_and_few_looks(scene: Scene) -> None:
     """What waits costs nothing but its place in the one question."""
     first = scene.submit()
@@ -322,6 +351,19 @@ def test_a_directory_that_is_gone_there_is_said(scene: Scene) -> None:
     found = scene.remote.look_at(record)
     assert (found.state, found.results.outputs) == ("completed", ())
     assert found.results.notes[-1].startswith("nothing of what it left is here: there is no directory ")
+
+
+def test_what_a_run_wrote_over_its_nodes_word_is_told_once(scene: Scene) -> None:
+    record = scene.submit()
+    said: list[Event] = []
+    remote = RemoteRuns(scene.store, scene.runs_dir, lambda _: scene.cluster.way, said.append)
+    scene.cluster.engine.say(handle(record), Standing("running", node="n1"))
+    (scene.cluster.directory(record.id) / "ended.json").write_text("{nonsense")
+    for _ in range(3):
+        remote.peek(remote.look_at(record))
+    assert [event.text for event in said] == [
+        f"runs/{record.id}/ended.json on the nodes' side: this is no end of a run: it is no JSON"
+    ]
 
 
 def test_a_log_that_never_ends_is_shown_as_it_comes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
