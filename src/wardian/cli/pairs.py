@@ -6,14 +6,15 @@ import click
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """Return ``K=V`` texts as a mapping; of two with one name the last counts.
+    """Return ``K=V`` texts as a mapping.
 
-    Raises:   UsageError.
+    Raises:   UsageError: a text is no pair; two say different things of one name.
     """
     found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise click.UsageError(f"{option} takes NAME=VALUE, not `{text}`")
-        found[key] = value
+        if found.setdefault(key, value) != value:
+            raise click.UsageError(f"{option} {key}=… is given twice, with `{found[key]}` and `{value}`: give it once")
     return found

@@ -143,11 +143,16 @@ def _inputs(texts: tuple[str, ...], model_path: Callable[[str], Path]) -> dict[s
 
 
 def variables_of(texts: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the variables of `-V`: NAME → value; None: the caller's own."""
+    """Return the variables of `-V`: NAME → value; None: the caller's own.
+
+    Raises:   UsageError: two say different things of one name.
+    """
     found: dict[str, str | None] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        found[name] = value if equals else None
+        said = value if equals else None
+        if found.setdefault(name, said) != said:
+            raise click.UsageError(f"the variable `{name}` is given twice, and not alike: give it once")
     return found
 
 

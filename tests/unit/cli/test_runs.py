@@ -396,6 +396,18 @@ def test_an_input_that_is_none_or_given_twice_is_named(host: Cli, inputs: list[s
     assert said in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("-V", "A=1", "-V", "A=2"), "the variable `A` is given twice"), (("-V", "A=1", "-V", "A"), "the variable `A` is given twice"),
+     (("-t", "podman", "--option", "shm=1G", "--option", "shm=2G"), "--option shm=… is given twice, with `1G` and `2G`")],
+)  # fmt: skip
+def test_what_is_given_twice_and_not_alike_is_refused(host: Cli, words: tuple[str, ...], said: str) -> None:
+    host.write("a.py", "")
+    done = host.run("run", "-e", "host", *words, "a.py")
+    assert (done.code, done.out) == (125, "")
+    assert said in done.err
+
+
 def test_a_time_of_one_second_is_one_second(host: Cli) -> None:
     host.write("a.py", "import time; time.sleep(60)")
     done = host.run("run", "-e", "host", "--time", "1s", "a.py")

@@ -32,6 +32,16 @@ def test_the_alias_of_habit(cli: Cli) -> None:
         (("big", "--kind", "podmann"), 2, "did you mean `podman`?"),
         (("big", "--kind", "podman", "--option", "shmm=1G"), 2, "did you mean `shm`?"),
         (("big", "--kind", "podman", "--option", "shm=much"), 2, "`shm=much` is not an amount of memory"),
+        (
+            ("big", "--kind", "podman", "--option", "shm=1G", "--option", "shm=2G"),
+            2,
+            "--option shm=… is given twice, with `1G` and `2G`",
+        ),
+        (
+            ("big", "--kind", "spark", "--option", "master=spark://x:port"),
+            2,
+            "`master=spark://x:port` is no master: `port` is no port",
+        ),
         (("big", "--kind", "podman", "--option", "arguments=--env T=ghp_" + "a1B2" * 9), 2, "holds what looks like a secret"),
     ],
 )

@@ -51,6 +51,11 @@ def test_executors_elsewhere_are_sent_the_environment(master: str, is_local: boo
         ({"spark.pyspark.python": "python3"}, "bad_target_option", "Wardian's to set"),
         ({"environment": "image"}, "bad_target_option", "neither `prefix` nor `archive`"),
         ({"master": "two words"}, "bad_target_option", "is no master"),
+        ({"master": "spark://head"}, "bad_target_option", "`head` is no HOST:PORT"),
+        ({"master": "spark://a:7077,:7077"}, "bad_target_option", "`:7077` is no HOST:PORT"),
+        ({"master": "spark://a:7077,b:70770"}, "bad_target_option", "`70770` is no port"),
+        ({"master": "spark://a:\u0667"}, "bad_target_option", "is no master"),
+        ({"master": "local[x]"}, "bad_target_option", "is no master: it is `local`, `local[N]` or `local[*]`"),
         ({"spark.a b": "x"}, "unknown_target_option", "no option"),
     ],
 )
@@ -60,6 +65,21 @@ def test_wrong_options_are_refused_by_name(option: dict[str, str], code: str, wo
     assert raised.value.stable_code == code
     assert words in raised.value.message
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "master",
+    [
+        "spark://a:7077,b.example.org:1",
+        "spark://[::1]:7077",
+        "local[4,2]",
+        "yarn",
+        "k8s://https://a:443",
+        "local-cluster[2,1,1024]",
+    ],
+)
+def test_masters_of_all_kinds_are_taken(master: str) -> None:
+    assert SparkOptions.of({"master": master}, "spark").master == master
 
 
 def test_a_secret_is_named_in_an_option_and_put_in_when_it_runs() -> None:

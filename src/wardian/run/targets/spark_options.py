@@ -19,6 +19,9 @@ _SETTING = re.compile(r"spark\.[A-Za-z0-9_.*/-]{1,250}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}", re.ASCII)
 _MASTER = re.compile(r"[!-~]{1,1000}")
 _LOCAL = re.compile(r"local(\[[^\]]*\])?")
+_THREADS = re.compile(r"local(\[([1-9]\d{0,5}|\*)(,[1-9]\d{0,5})?\])?")
+_STANDALONE = "spark://"
+_LAST_PORT = 65535
 # what Wardian says itself, and how else it can be had
 _TAKEN = {
     "spark.master": "`--option master=…`",
@@ -60,9 +63,9 @@ class SparkOptions:
                 raise InvalidInput(f"the target `{target}` has no option `{key[:80]}`", code="unknown_target_option",
                                    hint=f"it has {', '.join(f'`{one}`' for one in KNOWN)}")  # fmt: skip
         master, environment = options.get("master", ""), options.get("environment", "")
-        if master and not _MASTER.fullmatch(master):
+        if why := _no_master(master):
             raise InvalidInput(
-                f"`master={master[:80]}` is no master",
+                f"`master={master[:80]}` is no master{why}",
                 hint="`local[4]`, `spark://HOST:7077`, `yarn` …",
                 code="bad_target_option",
             )
@@ -103,6 +106,25 @@ class SparkOptions:
         Raises:   InvalidInput: ``unset_variable``.
         """
         return {key: _put_in(key, value, variables) for key, value in self.settings.items()}
+
+
+def _no_master(master: str) -> str:
+    """Return what is wrong with a master, with how it begins; empty: nothing that can be known here."""
+    if not master:
+        return ""
+    if not _MASTER.fullmatch(master):
+        return ": it holds a space, or what is no letter"
+    if master.startswith(_STANDALONE):
+        for one in master.removeprefix(_STANDALONE).split(","):
+            host, colon, port = one.rpartition(":")
+            if not (host and colon and _host(host)):
+                return f": `{one[:80]}` is no HOST:PORT"
+            if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= _LAST_PORT):
+                return f": `{port[:80]}` is no port"
+        return ""
+    if master.startswith(("local[", "local:", "local=")) and not _THREADS.fullmatch(master):
+        return ": it is `local`, `local[N]` or `local[*]`"
+    return ""
 
 
 def _host(text: str) -> str:
