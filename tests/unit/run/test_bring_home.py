@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wardian.errors import DiskFull, Unavailable
-from wardian.run.targets.bring_home import leads_out, unpack_home
+from wardian.run.targets.bring_home import leads_astray, unpack_home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,18 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 def test_links_are_followed_as_the_kernel_does() -> None:
     links = {"d/here": ".", "d/up": "here/../..", "round": "round", "fine": "d/here/../x", "deep/one/back": "../../fine"}
-    assert {path for path in links if leads_out(path, links)} == {"d/up", "round"}
+    out = "leads out of the run's directory"
+    assert {path: leads_astray(path, links) for path in links if leads_astray(path, links)} == {
+        "d/up": out, "round": "leads to itself, or through too many links",
+    }  # fmt: skip
+
+
+def test_what_is_nothing_but_zeros_takes_no_room(tmp_path: Path) -> None:
+    content = bytes(1 << 20) + b"x" + bytes((3 << 20) + 7)
+    unpack_home(a_tar(("a", "file", content), ("b", "file", bytes(1 << 20))), tmp_path / "home", None)
+    assert (tmp_path / "home/a").read_bytes() == content
+    assert (tmp_path / "home/b").read_bytes() == bytes(1 << 20)
+    assert (tmp_path / "home/a").stat().st_blocks * 512 < 1 << 20
 
 
 def test_more_than_wanted_does_not_come(tmp_path: Path) -> None:

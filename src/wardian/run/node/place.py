@@ -25,7 +25,7 @@ from wardian.run.node.sheet import (
     Sheet,
     of_rank,
 )
-from wardian.small_file import read_small
+from wardian.small_file import NoSmallFile, read_small
 from wardian.tools.disk import sync_directory, write_atomically
 
 if TYPE_CHECKING:
@@ -135,11 +135,19 @@ class NodePlace:
         (self.directory / SECRETS).unlink(missing_ok=True)
 
     def read_end(self) -> NodeEnd | None:
-        """Return how it ended; None: it has not."""
+        """Return how it ended; None: it has not.
+
+        Raises:   InvalidInput: code ``bad_node_end``: its job has put something else there.
+        """
+        path = self.directory / of_rank(ENDED, self.rank)
         try:
-            return NodeEnd.from_json(read_small(self.directory / of_rank(ENDED, self.rank), _END_BYTES))
+            return NodeEnd.from_json(read_small(path, _END_BYTES))
         except FileNotFoundError:
             return None
+        except NoSmallFile as error:
+            raise InvalidInput(f"{path} is not Wardian's: {error.strerror}", code="bad_node_end") from error
+        except InvalidInput as error:
+            raise InvalidInput(f"{path} is not Wardian's: {error.message}", code="bad_node_end") from error
 
     def keep_room(self) -> None:
         """Take up some space, for how the run ends: jobs fill disks."""

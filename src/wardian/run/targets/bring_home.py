@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _MOST_MEMBERS = 2_000_000
 _LINKS_FOLLOWED = 40  # as many as Linux follows
-_PIECE_BYTES = 1 << 20
+_HOLE_BYTES = 1 << 16  # what is nothing but zeros takes no room
+_NOTHING = bytes(_HOLE_BYTES)
+_OUT = "leads out of the run's directory"
 
 
 def unpack_home(stream: IO[bytes], place: Path, limit_bytes: int | None) -> list[str]:
@@ -66,8 +68,8 @@ def unpack_home(stream: IO[bytes], place: Path, limit_bytes: int | None) -> list
             raise
         raise Unavailable(f"what is sent is refused: {error}", code="bad_node_files") from error
     for path, text in links.items():
-        if leads_out(path, links):
-            behind.append(f"{path}: a link to {text}, which leads out of the run's directory")
+        if astray := leads_astray(path, links):
+            behind.append(f"{path}: a link to {text}, which {astray}")
         elif os.path.lexists(place / path):
             behind.append(f"{path}: it is sent twice")
         else:
@@ -78,31 +80,36 @@ def unpack_home(stream: IO[bytes], place: Path, limit_bytes: int | None) -> list
     return sorted(behind)
 
 
-def leads_out(path: str, links: Mapping[str, str]) -> bool:
-    """Return whether the link at ``path`` leads out of its tree, followed as the kernel does, through the other ``links`` of it."""
+def leads_astray(path: str, links: Mapping[str, str]) -> str:
+    """Return in words why the link at ``path`` may not come along; empty: it leads to a place in its tree, or to nothing there.
+
+    It is followed as the kernel does, through the other ``links`` of the tree.
+    """
     here = path.split("/")[:-1]
     todo = ["/"] if links[path].startswith("/") else links[path].split("/")[::-1]
     followed = 0
     while todo:
         part = todo.pop()
         if part == "/":
-            return True
+            return _OUT
         if part in ("", "."):
             continue
         if part == "..":
             if not here:
-                return True
+                return _OUT
             here.pop()
             continue
         here.append(part)
         target = links.get("/".join(here))
         if target is not None:
             followed += 1
-            if followed > _LINKS_FOLLOWED or target.startswith("/"):
-                return True
+            if target.startswith("/"):
+                return _OUT
+            if followed > _LINKS_FOLLOWED:
+                return "leads to itself, or through too many links"
             here.pop()
             todo += target.split("/")[::-1]
-    return False
+    return ""
 
 
 def _plain(name: str) -> str | None:
@@ -120,9 +127,12 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         return
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
-        while piece := source.read(_PIECE_BYTES):
-            stream.write(piece)
-        stream.flush()
+        while piece := source.read(_HOLE_BYTES):
+            if piece == _NOTHING:
+                stream.seek(_HOLE_BYTES, os.SEEK_CUR)
+            else:
+                stream.write(piece)
+        stream.truncate()
         os.fchmod(descriptor, member.mode & 0o777 | 0o600)
         moment_ns = int(member.mtime * 1_000_000_000)
         os.utime(descriptor, ns=(moment_ns, moment_ns))

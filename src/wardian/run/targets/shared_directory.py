@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wardian.errors import Denied, DiskFull, InvalidInput, NotFound, Unavailable, WardianError
 from wardian.run.node.sheet import AGENTS, IMAGES, PACKAGES
-from wardian.run.targets.bring_home import leads_out
+from wardian.run.targets.bring_home import leads_astray
 from wardian.tools.disk import NO_SPACE, disk_full, remove_tree
 
 if TYPE_CHECKING:
@@ -268,8 +268,8 @@ def _bring(source: str, place: Path, limit_bytes: int | None) -> list[str]:
                     if found.st_mode & _PRIVILEGES or not _linked(entry.path, target):  # a copy has none
                         _copy_file(entry.path, target)
     for path, text in links.items():  # where one leads is known when all are
-        if leads_out(path, links):
-            behind.append(f"{path}: a link to {text}, which leads out of the run's directory")
+        if astray := leads_astray(path, links):
+            behind.append(f"{path}: a link to {text}, which {astray}")
         else:
             os.symlink(text, f"{place}/{path}")  # noqa: PTH211
     return sorted(behind)

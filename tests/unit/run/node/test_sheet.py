@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wardian.errors import InvalidInput
 from wardian.run.configuration import Command, Resources
+from wardian.run.node.place import NodePlace
 from wardian.run.node.sheet import NodeEnd, NodeStatus, Secrets, Sheet, of_rank
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHEET = Sheet(
     run_id="01abcdefghjk", command=Command("script", "träin\udce9.py", ("--lr", "…"), hidden=(1,)), lock_digest="0" * 64, link_scripts="run",
@@ -58,6 +62,18 @@ def test_what_is_no_end_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput) as caught:
         NodeEnd.from_json(text)
     assert caught.value.stable_code == "bad_node_end"
+
+
+def test_what_a_job_puts_in_the_place_of_its_end_is_named(tmp_path: Path) -> None:
+    place = NodePlace(tmp_path)
+    assert place.read_end() is None
+    (tmp_path / "ended.json").write_text("{nonsense")
+    with pytest.raises(InvalidInput, match=r"/ended\.json is not Wardian's: .*no JSON"):
+        place.read_end()
+    (tmp_path / "ended.json").unlink()
+    (tmp_path / "ended.json").mkdir()
+    with pytest.raises(InvalidInput, match=r"/ended\.json is not Wardian's: it is no regular file"):
+        place.read_end()
 
 
 def test_a_damaged_file_of_secrets_is_not_repeated() -> None:
