@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from wardian.run.record import RunRecord
     from wardian.run.targets.remote import Standing
 
+_NOT_EXECUTED = (126, 127)  # what a shell says of a program
+_NO_PROGRAM = re.compile(r"(?i)permission denied|not found|no such file|cannot execute|exec format")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _WORDS = {
     "timeout": (FAILED, "timeout", "its time was up: the engine ended it"),
@@ -80,6 +82,10 @@ def verdict_of(record: RunRecord, standing: Standing | None, end: NodeEnd | None
         return Verdict(
             state, code, f"{words} ({standing.reason}{_on(standing)})", None, int(signals.SIGKILL) if is_killed else None
         )
+    if record.state != RUNNING and standing.exit_code in _NOT_EXECUTED and _NO_PROGRAM.search(last_words):
+        on = f" on {standing.node}" if standing.node else ""
+        why = "the directory must be there on nodes, and programs in it may be executed (not mounted `noexec`)"
+        return Verdict(FAILED, "not_started", f"its agent could not be started{on}: {last_words}; {why}")
     how = "" if standing.exit_code is None else f", exit code {standing.exit_code}"
     if standing.signal:
         how = f", signal {standing.signal}"

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 _PAUSE_S = 0.2
 _SAID = "said"
 _WORD = b"from here\n"
-_SCRIPT = f"cat there > {_SAID} && uname -n >> {_SAID}"
+_REFUSED = b"may not be executed\n"
+_SCRIPT = (  # in one line: engines take no others
+    rf"cat there > {_SAID} || exit 1; "
+    rf"printf '#!/bin/sh\n:\n' > program && chmod u+x program && {{ ./program || echo may not be executed >> {_SAID}; }}; "
+    rf"uname -n >> {_SAID}"
+)
 
 
 def try_out(way: Way, key: str, *, wait_s: float = 30.0) -> Sequence[Finding]:
@@ -70,7 +75,12 @@ def _probe(way: Way, key: str, path: str, wait_s: float) -> Finding:
     if said is None or not said.startswith(_WORD):
         return Finding("probe", False, f"a small job ended ({standing.reason or standing.cause}), but left no word in {directory}",
                        "nodes must see this directory at the same path as this machine: `--option directory=…` names one that they share")  # fmt: skip
-    return Finding("probe", True, f"a small job ran on {said[len(_WORD) :].decode(errors='replace').strip()[:200]}")
+    said = said.removeprefix(_WORD)
+    if said.startswith(_REFUSED):
+        on = said.removeprefix(_REFUSED).decode(errors="replace").strip()[:200]
+        return Finding("probe", False, f"programs in {way.carrier.root} may not be executed on {on}: is it mounted `noexec`?",
+                       "`--option directory=…` names another directory")  # fmt: skip
+    return Finding("probe", True, f"a small job ran on {said.decode(errors='replace').strip()[:200]}")
 
 
 def _waited(way: Way, handle: str, wait_s: float) -> Standing:

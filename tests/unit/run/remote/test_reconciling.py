@@ -56,8 +56,21 @@ CASES: list[tuple[RunRecord, Standing | None, NodeEnd | None, tuple[str, str, in
     (QUEUED, ended("not_started"), None, ("failed", "not_started", None, None)),
     (RUNNING, ended("exited", exit_code=0), None, ("failed", "lost", None, None)),
     (RUNNING, ended("exited", signal=9), None, ("failed", "lost", None, None)),
+    (RUNNING, ended("exited", exit_code=126), None, ("failed", "lost", None, None)),
     (RUNNING, Standing("unknown"), None, ("failed", "lost", None, None)),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", [QUEUED, replace(QUEUED, state="preparing")])
+def test_an_agent_that_may_not_be_executed_is_said(record: RunRecord) -> None:
+    words = "sh: 14: /n/agents/7/libraries/loader: Permission denied"
+    found = verdict_of(record, ended("exited", exit_code=126), None, words)
+    assert found is not None
+    assert found.code == "not_started"
+    assert found.reason.startswith(f"its agent could not be started on n1: {words}; ")
+    other = verdict_of(record, ended("exited", exit_code=127), None, "error: the disk is full")
+    assert other is not None
+    assert other.code == "lost"
 
 
 @pytest.mark.parametrize(("record", "standing", "end", "expected"), CASES)

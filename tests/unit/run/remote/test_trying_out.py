@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,8 @@ def ends(cluster: Cluster, said: bytes | None) -> None:
 def test_a_job_ran(cluster: Cluster) -> None:
     ends(cluster, b"from here\nn7\n")
     assert found(cluster)["probe"] == (True, "a small job ran on n7", "")
+    (job,) = cluster.engine.directory.iterdir()
+    assert "\n" not in "".join(json.loads(job.read_text())["argv"]), "engines take no command of several lines"
     assert not cluster.directory(KEY).exists()
 
 
@@ -47,6 +50,14 @@ def test_nodes_that_do_not_see_the_directory(cluster: Cluster) -> None:
     assert not ok
     assert "left no word" in text
     assert "--option directory=" in hint
+
+
+def test_a_directory_whose_programs_may_not_be_executed(cluster: Cluster) -> None:
+    ends(cluster, b"from here\nmay not be executed\nn7\n")
+    ok, text, hint = found(cluster)["probe"]
+    assert not ok
+    assert text == f"programs in {cluster.carrier.root} may not be executed on n7: is it mounted `noexec`?"
+    assert hint
 
 
 def test_a_full_queue(cluster: Cluster) -> None:
