@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wardian.run.record import ACTIVE, COMPLETED, PREPARING, QUEUED, RUNNING, RunRecord
@@ -69,6 +69,8 @@ class PlacedRuns:
     ) -> RunRecord:  # fmt: skip
         """End the run as it ended there; one that has ended already is returned as it is.
 
+        If the node's clock is behind, it takes as long in the record as it took there.
+
         Args:     began, ended: RFC 3339, by the node's clock; ``began``: its job.
         """
         with self.database.write():
@@ -77,7 +79,7 @@ class PlacedRuns:
                 return record
             if state == COMPLETED or began is not None:
                 record = self.advance(run_id, RUNNING, began)
-            moment = self._moment(ended, record)
+            moment = self._moment(_shifted(began, ended, record.running), record)
             self._store.end(run_id, state, code=code, reason=reason, exit_code=exit_code, signal=signal, results=results,
                             ended=datetime.fromisoformat(moment))  # fmt: skip
             self._store.set_columns(run_id, place=place.to_json())
@@ -97,3 +99,14 @@ class PlacedRuns:
         except ValueError:
             said = now
         return max(before, min(said, max(now, before)))
+
+
+def _shifted(began: str | None, ended: str | None, running: str | None) -> str | None:
+    """Return ``ended`` put off by as much as ``running``, the moment that the record has of ``began``, was put off."""
+    try:
+        if began and ended and running:
+            off = datetime.fromisoformat(running) - datetime.fromisoformat(began)
+            return moment_text(datetime.fromisoformat(ended) + max(off, timedelta()))
+    except (ValueError, TypeError, OverflowError):  # what a node says may be anything
+        return ended
+    return ended

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,19 @@ def test_what_ended_while_nobody_looked_is_right_at_the_next_look(scene: Scene) 
     assert (directory / "snapshot/outputs/model").read_text() == "42"
     assert not scene.cluster.directory(record.id).exists(), "nothing is left there"
     assert scene.remote.look_at(found) == found
+
+
+def test_a_run_takes_as_long_as_on_a_node_whose_clock_is_behind(scene: Scene) -> None:
+    record = scene.submit()
+    queued = moment_text(utc_now() - timedelta(minutes=1))
+    with scene.database.write():
+        scene.store.set_columns(record.id, queued=queued)
+    scene.cluster.node_ends(
+        record.id, NodeEnd("exited", exit_code=0, began="2001-01-01T00:00:00Z", ended="2001-01-01T00:00:30Z")
+    )
+    found = scene.remote.peek(scene.store.existing(record.id))
+    assert found.running == queued
+    assert found.ended == moment_text(datetime.fromisoformat(queued) + timedelta(seconds=30))
 
 
 def test_moments_of_a_wrong_clock_stay_in_order(scene: Scene) -> None:
