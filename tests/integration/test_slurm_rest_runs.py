@@ -78,7 +78,8 @@ def test_a_run_in_the_background_says_that_nobody_answered(cli: Cli) -> None:
     done = cli.ok("run", "-d", "-t", "gone", "-e", "host", "train.py", "0")
     assert f"; run {done.out.strip()} is kept, and given to `gone` at the next look" in done.err
     assert newest(cli)["state"] == "queued"
-    cli.ok("runs", "cancel", "latest")
+    late = cli.run("runs", "wait", "latest", "--timeout", "1")
+    assert f"is still queued after 1 s: slurmrestd does not answer at http://127.0.0.1:{port}" in late.err
 
 
 @pytest.mark.slow

@@ -277,7 +277,7 @@ class RunCollection:
             record = wait(record.id, self._parts.runs, timeout_s=timeout_s)
         if record.is_active:
             raise Unavailable(
-                f"run `{record.id}` is still {record.state} after {timeout_s:g} s",
+                f"run `{record.id}` is still {record.state} after {timeout_s:g} s{': ' if record.reason else ''}{record.reason}",
                 code="wait_timeout",
                 hint=f"`wardian runs wait {record.id}` waits on",
             )

@@ -165,9 +165,25 @@ def test_what_a_refusal_means(commands: Commands, said: str, kind: type[Exceptio
 
 @pytest.mark.parametrize("said", ["invalid partition specified: x", "Access/permission denied"])
 def test_a_job_that_is_there_though_sbatch_says_no_is_that_job(commands: Commands, said: str) -> None:
-    answers = iter([Answer(0, "", ""), Answer(1, "", said), Answer(0, "12|\n", "")])
+    row = "12|PENDING|None|0||0|N/A|\n"
+    answers = iter([Answer(0, "", ""), Answer(1, "", said), Answer(0, "12|\n", ""), Answer(0, row, "")])
     commands.answer = lambda *_: next(answers)
     assert commands.target().submit(TASK) == "12"
+
+
+def test_what_slurm_keeps_of_a_job_that_it_refused_is_no_job(commands: Commands) -> None:
+    row = "12|FAILED|BadConstraints|0||0|N/A|\n"
+    answers = iter(
+        [
+            Answer(0, "", ""),
+            Answer(1, "", "Requested node configuration is not available"),
+            Answer(0, "12|\n", ""),
+            Answer(0, row, ""),
+        ]
+    )
+    commands.answer = lambda *_: next(answers)
+    with pytest.raises(InvalidInput, match="Requested node configuration is not available"):
+        commands.target().submit(TASK)
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,8 @@ def test_what_a_refusal_means(error: dict[str, Any], kind: type[Exception], code
 
 
 def test_a_job_that_is_there_though_it_was_refused_is_that_job() -> None:
-    lists = iter([[], [{"job_id": 7, "name": TASK.key, "user_name": "ada"}]])
+    job = {"job_id": 7, "name": TASK.key, "user_name": "ada", "job_state": "PENDING"}
+    lists = iter([[], [job], [job]])
 
     def answer(method: str, _: str) -> tuple[int, Any]:
         return (

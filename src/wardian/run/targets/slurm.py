@@ -89,12 +89,12 @@ class SlurmTarget:
 
     def submit(self, task: Task) -> str:
         """Hand ``task`` over to sbatch, unless a job of its name is there. See ``RemoteTarget.submit``."""
-        known = self._find(task.key)
+        known = self.find(task.key)
         if known is not None:
             return known
         if (task.resources.nodes or 1) > 1:  # sbatch takes more nodes than there are, and lets them wait for ever
             self._sbatch(task, "--test-only")
-        return settled(lambda: self._submitted(task), lambda: self._find(task.key))
+        return settled(self, lambda: self._submitted(task), task.key)
 
     def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
         """Return how jobs stand: squeue is asked once for hundreds of them. See ``RemoteTarget.standings``."""
@@ -187,7 +187,7 @@ class SlurmTarget:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    def _find(self, key: str) -> str | None:
+    def find(self, key: str) -> str | None:
         """Return the newest job of that name, whatever has become of it."""
         out = self._call("squeue", "-h", "--me", "--states=all", f"--name={key}", "-O", "JobID:|").out
         found = [int(text) for text in re.findall(r"\d+", out)]

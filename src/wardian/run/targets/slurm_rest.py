@@ -100,14 +100,14 @@ class SlurmRestTarget:
         if unknown := sorted(posted["job"].keys() - fields) if fields and version >= words.FIRST_NEW else []:
             raise InvalidInput(f"version 0.0.{version} of Slurm's REST API, at {self._where}, has no `{unknown[0]}`", code="engine_refused",
                                hint="submit from a machine with Slurm's commands: a target without `rest`")  # fmt: skip
-        known = self._find(task.key)
+        known = self.find(task.key)
         if known is not None:
             return known
         if (task.resources.nodes or 1) > 1:  # the controller takes more nodes than there are, and lets them wait for ever
             can = self._cluster().can_give(task.resources, options)
             if not can.ok:
                 raise InvalidInput(f"Slurm says: {can.text}", code="engine_refused", hint=can.hint)
-        return settled(lambda: self._submitted(posted), lambda: self._find(task.key))
+        return settled(self, lambda: self._submitted(posted), task.key)
 
     def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
         """Return how jobs stand: a few one by one, many by the list of all. See ``RemoteTarget.standings``."""
@@ -148,7 +148,7 @@ class SlurmRestTarget:
                               hint="the run is asked for by its name at the next look")  # fmt: skip
         return handle
 
-    def _find(self, key: str) -> str | None:
+    def find(self, key: str) -> str | None:
         """Return the newest job of that name, whatever has become of it."""
         ids = [
             words.number(job.get("job_id")) or 0 for job in self._jobs("jobs") if job.get("name") == key and self._is_ours(job)

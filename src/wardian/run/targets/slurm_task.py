@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wardian.errors import Denied, InvalidInput, Unavailable, WardianError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from wardian.run.targets.remote import Task
+    from wardian.run.targets.remote import Standing, Task
 
 ENGINE_LOG = "engine.txt"  # in the task's directory: what Slurm itself and the agent have to say
 _MOST_CPUS = 0xFFFD  # what Slurm has room for in a job
@@ -27,6 +27,18 @@ _FULL = re.compile(r"(?i)max ?submit|submit ?job ?limit|job count limit|slurm te
 _REFUSED = re.compile(
     r"(?i)access/permission denied|authentication|invalid account or account/partition|user's group not permitted|credential"
 )
+
+
+class SlurmLike(Protocol):
+    """A Slurm that can be asked for jobs."""
+
+    def find(self, key: str) -> str | None:
+        """Return the newest job of that name, whatever has become of it."""
+        ...
+
+    def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
+        """Return how jobs stand."""
+        ...
 
 
 def check_task(task: Task) -> None:
@@ -83,10 +95,10 @@ def read_engine_log(directory: str, offset: int, limit: int) -> bytes:
         raise Unavailable(f"the log {path} cannot be read: {error.strerror}", code="engine_unavailable") from error
 
 
-def settled(submit: Callable[[], str], find: Callable[[], str | None]) -> str:
-    """Return the handle that ``submit`` returns; if it says that Slurm refused, but ``find`` finds the job, that of the job.
+def settled(target: SlurmLike, submit: Callable[[], str], key: str) -> str:
+    """Return the handle that ``submit`` returns; if it says that Slurm refused, but there is a job named ``key``, that of the job.
 
-    Words of a refusal may be those of a line that broke after Slurm had taken the job.
+    Words of a refusal may be those of a line that broke after Slurm had taken the job. Of some that it refuses Slurm keeps one that never ran.
 
     Raises:   what ``submit`` raises.  Unavailable: it refused, and the job cannot be asked for.
     """
@@ -94,7 +106,9 @@ def settled(submit: Callable[[], str], find: Callable[[], str | None]) -> str:
         return submit()
     except (InvalidInput, Denied) as refusal:
         try:
-            known = find()
+            known = target.find(key)
+            if known is not None and target.standings([known])[known].cause == "not_started":
+                known = None
         except WardianError as error:
             raise Unavailable(
                 f"{refusal.message}; then {error.message}", code="engine_unclear", hint=error.hint or ""
