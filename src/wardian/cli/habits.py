@@ -24,6 +24,13 @@ def meant(given: Sequence[str]) -> str | None:
         return _spelled(["runs", *given[1:]])
     if tuple(words[:2]) in _DEPLOYING:
         return _spelled(["deploy", *(_named(["deploy", *words[2:]]) or ["", *words[2:]])[1:], *given[len(words) :]])
+    if words[:2] == ["endpoint", "bench"] and "--requests" not in words:  # its -n is a number
+        files = [word for word in words[3:] if word.endswith((".json", ".jsonl", ".ndjson"))]
+        return (
+            _spelled([*words[:3], "--requests", *files[:1], *(word for word in words[3:] if word not in files[:1])])
+            if files
+            else None
+        )
     if (found := _named(words)) is not None:
         return _spelled([*found, *given[len(words) :]])
     if (found := _variables(words)) != words:

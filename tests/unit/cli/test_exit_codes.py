@@ -273,6 +273,7 @@ def test_no_arguments_show_the_help(cli: Cli) -> None:
         ("model deploy -n churn -m churn:2 --no-auth", "wardian deploy churn -m churn:2 --no-auth"),
         ("deploy -n churn -m churn:2", "wardian deploy churn -m churn:2"),
         ("endpoint show -n churn", "wardian endpoint show churn"),
+        ("endpoint bench churn asked.jsonl -n 500", "wardian endpoint bench churn --requests asked.jsonl -n 500"),
     ],
 )
 def test_what_was_meant_is_the_hint(cli: Cli, typed: str, meant: str) -> None:
