@@ -13,7 +13,7 @@ from wardian.errors import Conflict, InvalidInput, NotFound
 from wardian.events import Event
 from wardian.run.file_names import readable
 from wardian.serving.model import look_at
-from wardian.serving.model_tree import copy_model, digest_model, scan_model
+from wardian.serving.model_tree import check_unchanged, copy_model, digest_model, scan_model
 from wardian.tools.disk import disk_errors, make_writable
 from wardian.workspace.model_version import Lineage, ModelFacts
 
@@ -60,12 +60,14 @@ class ModelRegistering:
         models, files = self._parts.models, self._parts.models.files
         if models.may_have(tree.size_bytes, tree.files):
             digest = digest_model(tree, note=note)
+            check_unchanged(tree)
             kept = files.find(digest)
             if kept is not None:
                 with contextlib.suppress(_GoneError):
                     return models.add(asked(_facts(tree, digest, kept), lineage), lambda: _check_there(kept))
         with files.stage() as staged:
             digest = copy_model(tree, staged, note=note)
+            check_unchanged(tree)
             return models.add(asked(_facts(tree, digest, staged), lineage), lambda: files.place(staged, digest))
 
     def _progress(self, tree: ModelTree) -> Callable[[int], None] | None:

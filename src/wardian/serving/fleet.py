@@ -204,8 +204,15 @@ class Fleet:
             words = explained
         elif replica.code is None:
             words = "it ended"
-        elif replica.code < 0:
-            words = f"ended by {signal.Signals(-replica.code).name}"
+        elif (number := ended_by(replica)) is not None:
+            words = f"ended by {number.name}"
+            if (
+                number == signal.SIGKILL
+                and (plan := self.plan(replica.deployment)) is not None
+                and plan.image
+                and plan.memory_bytes
+            ):
+                words += f": it may have needed more than its {plan.memory_bytes:,} bytes of memory"
         else:
             words = f"it exited with {replica.code}"
         return words + place
@@ -243,6 +250,13 @@ class Fleet:
         self._doors.close_listener(place)
         with contextlib.suppress(OSError):
             remove_tree(place, self.directory.trash)
+
+
+def ended_by(replica: Replica) -> signal.Signals | None:
+    """Return the signal that ended a replica; None: it was none. Engines exit with 128 and more for one that ended their container."""
+    code = replica.code or 0
+    number = -code if code < 0 else code - 128 if replica.container else 0
+    return signal.Signals(number) if number in set(signal.Signals) else None
 
 
 def _is_reaped(replica: Replica) -> bool:

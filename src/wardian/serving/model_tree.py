@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardian.digest import Digest
-from wardian.errors import Conflict, InvalidInput, NotFound, Unavailable
+from wardian.errors import Conflict, InvalidInput, NotFound, Unavailable, WardianError
 from wardian.tools.disk import disk_errors, need_space, sync_directory
 
 if TYPE_CHECKING:
@@ -31,12 +31,16 @@ _COPY_HINT = "put copies in the place of links: `cp -rL {} COPY`, and register t
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One thing in a model: ``path`` below its root (empty: the model is this one file), ``target`` a link's text."""
+    """One thing in a model: ``path`` below its root (empty: the model is this one file), ``target`` a link's text.
+
+    ``stamp``: of a file, its number and when it was written last, which tell whether it is still the same.
+    """
 
     path: str
     kind: str
     size_bytes: int = 0
     target: str = ""
+    stamp: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def scan_model(path: Path, *, within: Path | None = None, limit_entries: int = L
             raise NotFound(f"there is no file or directory `{path}`", code="no_such_path") from None
         raise _unreadable(path, error) from error
     if stat.S_ISREG(found.st_mode):
-        return ModelTree(real, name, False, (ModelEntry("", _kind(found), found.st_size),))
+        return ModelTree(real, name, False, (_file("", found),))
     if not stat.S_ISDIR(found.st_mode):
         raise InvalidInput(f"`{path}` is neither a file nor a directory", code="special_file")
     if real == Path("/"):
@@ -141,6 +145,21 @@ def copy_model(tree: ModelTree, target: Path, *, read_only: bool = True, note: C
             sync_directory(directory)
         sync_directory(target)
     return digest
+
+
+def check_unchanged(tree: ModelTree) -> None:
+    """Look whether a model is still what was seen, after it was read: one that is being written is a mixture of two.
+
+    Raises:   Conflict: ``model_changed``: a file, directory or link was added, taken away or written to.
+    """
+    try:
+        now = {entry.path: entry for entry in scan_model(tree.root).entries}
+    except WardianError as error:
+        raise _changed(tree.root) from error
+    before = {entry.path: entry for entry in tree.entries}
+    for path in sorted(before.keys() | now.keys()):
+        if before.get(path) != now.get(path):
+            raise _changed(tree.root / path if path else tree.root)
 
 
 def digest_of_model(tree: ModelTree, content: Callable[[ModelEntry], str]) -> Digest:
@@ -245,7 +264,7 @@ class _Walk:
         if stat.S_ISLNK(found.st_mode):
             self._add(ModelEntry(path, _LINK, target=self._checked_link(path)))
         elif stat.S_ISREG(found.st_mode):
-            self._add(ModelEntry(path, _kind(found), found.st_size))
+            self._add(_file(path, found))
         else:
             raise InvalidInput(f"`{path}` in {self.root} is neither a file nor a directory: a device, a socket or a pipe", code="special_file",
                                hint="delete it, or register a copy without it")  # fmt: skip
@@ -280,6 +299,10 @@ class _Walk:
 
 def _kind(found: os.stat_result) -> str:
     return _EXECUTABLE if found.st_mode & stat.S_IXUSR else _FILE
+
+
+def _file(path: str, found: os.stat_result) -> ModelEntry:
+    return ModelEntry(path, _kind(found), found.st_size, stamp=(found.st_ino, found.st_mtime_ns))
 
 
 def _is_inside(path: str, root: str) -> bool:

@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 import subprocess
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.support.jobs import wait_until
 
 from wardian.serving.directory import EndpointDirectory, ReplicaDirectory
-from wardian.serving.fleet import Fleet
+from wardian.serving.fleet import Fleet, ended_by
 from wardian.serving.log import EndpointLog
 from wardian.serving.plan import Plan
 from wardian.tools import processes
@@ -80,6 +81,16 @@ def test_a_replica_that_cannot_be_written_down_does_not_run(directory: EndpointD
     assert list(directory.replicas.iterdir()) == []
     [pid] = way.started
     wait_until(lambda: processes.identify(pid) is None or _is_a_zombie(pid))
+
+
+@pytest.mark.parametrize(
+    ("code", "container", "name"),
+    [(-9, "", "SIGKILL"), (137, "c", "SIGKILL"), (143, "c", "SIGTERM"), (137, "", None), (1, "c", None), (128, "c", None), (255, "c", None), (None, "c", None)],
+)  # fmt: skip
+def test_what_ended_a_replica(code: int | None, container: str, name: str | None) -> None:
+    replica = cast("Replica", SimpleNamespace(code=code, container=container))
+    found = ended_by(replica)
+    assert (found.name if found else None) == name
 
 
 def test_how_a_replica_is_is_written_down_as_soon_as_it_can_be(directory: EndpointDirectory) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wardian.errors import Conflict, DiskFull, InvalidInput, NotFound, WardianError
-from wardian.serving.model_tree import copy_model, digest_model, scan_model
+from wardian.serving.model_tree import check_unchanged, copy_model, digest_model, scan_model
 
 
 @pytest.fixture
@@ -183,6 +183,34 @@ def test_what_changes_between_the_look_and_the_copy_is_noticed(model: Path, tmp_
             os.mkfifo(weights)
     with pytest.raises(Conflict) as caught:
         copy_model(tree, tmp_path / "kept")
+    assert caught.value.stable_code == "model_changed"
+
+
+@pytest.mark.parametrize("change", ["added", "taken away", "rewritten", "replaced", "link", "directory", "gone"])
+def test_what_changes_while_a_model_is_read_is_noticed(model: Path, change: str) -> None:
+    tree = scan_model(model)
+    check_unchanged(tree)
+    weights = model / "weights.bin"
+    content = weights.read_bytes()
+    if change == "added":
+        (model / "data" / "second.bin").touch()
+    elif change == "taken away":
+        (model / "data" / "naïve name\n.txt").unlink()
+    elif change == "rewritten":
+        weights.write_bytes(content[::-1])
+        os.utime(weights, (1, 1))  # clocks of file systems are coarse
+    elif change == "replaced":
+        (model / "data" / "new").write_bytes(content)
+        (model / "data" / "new").rename(weights)
+    elif change == "link":
+        (model / "more").unlink()
+        (model / "more").symlink_to("data/empty")
+    elif change == "directory":
+        (model / "data" / "empty").rmdir()
+    else:
+        model.rename(model.with_name("elsewhere"))
+    with pytest.raises(Conflict) as caught:
+        check_unchanged(tree)
     assert caught.value.stable_code == "model_changed"
 
 
