@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from wardian.errors import NotFound, WardianError
 from wardian.run.run_id import new_run_id
+from wardian.serving.directory import CONTROL
 from wardian.serving.plan import Plan
 from wardian.serving.replica import DRAINING, READY, STARTING, Replica
+from wardian.serving.sockets import ask
 from wardian.tools import processes
 from wardian.tools.disk import remove_tree
 from wardian.workspace.clock import moment_text
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from wardian.serving.doors import Doors
     from wardian.serving.log import EndpointLog
     from wardian.serving.replica import ReplicaWay
+
+
+_INTRODUCTION_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,28 @@ class Fleet:
 
     @property
     def token(self) -> str | None:
-        """What all replicas accept from the owner; None: some were started by another keeper, whose token nobody knows any more."""
+        """What all replicas accept from the owner; None: some were started by another keeper, and have not taken this one's yet."""
+        for replica in self.replicas:
+            self._introduce(replica)
         return None if self._strangers & {replica.id for replica in self.replicas} else self._token
 
     def of(self, rollout: int) -> list[Replica]:
         """Return the replicas of a rollout, without those that are to end."""
         return [replica for replica in self.replicas if replica.rollout == rollout and replica.state != DRAINING]
+
+    def _introduce(self, replica: Replica) -> None:
+        """Have a replica that another keeper started accept this one's token."""
+        if replica.id in self._strangers:
+            with contextlib.suppress(WardianError):
+                answer, _ = ask(
+                    replica.place.path / CONTROL, {"op": "owner", "sha256": self._digest}, timeout_s=_INTRODUCTION_S
+                )
+                if answer.get("ok") is True:
+                    self._strangers.discard(replica.id)
+
+    @property
+    def _digest(self) -> str:
+        return sha256(self._token.encode()).hexdigest()
 
     # -- start and end ------------------------------------------------------------------------------------------------------
 
@@ -103,7 +124,7 @@ class Fleet:
         place.path.mkdir(parents=True, mode=0o700)
         if plan.image:
             self._doors.offer_listener(place.path, listener)
-        accepted = [*keys, sha256(self._token.encode()).hexdigest()] if keys else []
+        accepted = [*keys, self._digest] if keys else []
         server = {**plan.server, "name": self._name, "deployment": str(deployment), "keys": accepted}
         offset = self.log.size_bytes
         try:
@@ -141,6 +162,7 @@ class Fleet:
         """Look after a replica that another keeper started."""
         self.replicas.append(replica)
         self._strangers.add(replica.id)
+        self._introduce(replica)
         with contextlib.suppress(WardianError):  # it runs from what was removed: it goes on as long as it can
             self._take_hold(replica.deployment, self.plan(replica.deployment))
         if replica.container:

@@ -129,12 +129,22 @@ def test_ready_mark(server: ScoringServer) -> None:
     assert stat.S_IMODE(server.ready_path.stat().st_mode) == 0o600
 
 
-def ask_control(path: Path, op: str) -> tuple[dict[str, object], list[int]]:
+def ask_control(path: Path, op: str, **values: object) -> tuple[dict[str, object], list[int]]:
     with socket.socket(socket.AF_UNIX) as control:
         control.connect(str(path))
-        control.sendall(json.dumps({"op": op}).encode() + b"\n")
+        control.sendall(json.dumps({"op": op, **values}).encode() + b"\n")
         data, descriptors, _, _ = socket.recv_fds(control, 65536, 4)
-    return json.loads(data), descriptors
+    return json.loads(data or b"{}"), descriptors
+
+
+def test_an_owner_is_accepted_until_there_is_another(server: ScoringServer) -> None:
+    path = server.directory / "control"
+    for owner, before in (("first", "nobody"), ("second", "first")):
+        assert ask_control(path, "owner", sha256=hashlib.sha256(owner.encode()).hexdigest())[0] == {"ok": True}
+        assert [server.score("1", bearer(key)).status for key in (owner, before, KEY)] == [200, 401, 200]
+    for nonsense in ("", "ab", "x" * 64, None, 3, ["ab"]):
+        assert ask_control(path, "owner", sha256=nonsense)[0] == {}
+    assert server.score("1", bearer("second")).status == 200
 
 
 def test_control_socket(server: ScoringServer) -> None:

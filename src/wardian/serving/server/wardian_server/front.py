@@ -61,7 +61,7 @@ class Front:
         self._metrics = metrics
         self._pool = pool
         self._application = application
-        self._keys = [bytes.fromhex(key) for key in config.keys]
+        self._keys = self._given_keys = [bytes.fromhex(key) for key in config.keys]
         self._version = b""
         if os.environ.get("SERVER_VERSION_LOG_RESPONSE_ENABLED", "true").lower() == "true":
             self._version = b"x-ms-server-version: wardian-server/" + __version__.encode() + b"\r\n"
@@ -80,6 +80,11 @@ class Front:
     def connect(self, **_: Any) -> Connection:
         """Return what speaks on a new connection; uvicorn calls this as its HTTP protocol."""
         return Connection(self)
+
+    def accept_from_owner(self, digest: bytes) -> None:
+        """Accept a key of this sha256, too, instead of the owner's before; from any thread. Without keys all are accepted already."""
+        if self._given_keys:
+            self._keys = [*self._given_keys, digest]
 
     # -- requests
 

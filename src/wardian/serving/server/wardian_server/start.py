@@ -165,7 +165,7 @@ def _control(config: Config, listener: socket.socket, front: Front, pool: Any, m
             "waiting": pool.waiting_count, "served": metrics.served, "failed": metrics.failed, "draining": front.draining,
         }  # fmt: skip
 
-    return Control(config.control, listener, status)
+    return Control(config.control, listener, status, front.accept_from_owner)
 
 
 async def _look(front: Front, config: Config) -> None:
