@@ -172,8 +172,8 @@ def offer(run_id: str, placed: PlacedRuns, store: RunStore, way: Way, *, is_firs
     crash at any point. Whoever does it holds the run's hands. The two moments at which nothing is known are before the first question
     (then it is made) and after it (then it is found).
 
-    Args:     is_first: nobody has tried before. Else an engine that does not let the caller in (a token that has expired) says nothing of
-                  the run: an earlier try may have been taken.
+    Args:     is_first: nobody has tried before. Else an engine that does not let the caller in (a token that has expired), or whose part for
+                  the run is gone (a namespace), says nothing of the run: an earlier try may have been taken.
     Raises:   WardianError: the engine refuses it for good: the run has failed.
     """
     record = store.existing(run_id)
@@ -185,8 +185,8 @@ def offer(run_id: str, placed: PlacedRuns, store: RunStore, way: Way, *, is_firs
     except Unavailable as error:
         placed.say(run_id, error.message)
         return store.existing(run_id)
-    except (InvalidInput, Denied) as error:
-        if isinstance(error, Denied) and not is_first:
+    except (InvalidInput, Denied, NotFound) as error:
+        if not isinstance(error, InvalidInput) and not is_first:
             placed.say(run_id, error.message)
             return store.existing(run_id)
         store.end(run_id, FAILED, code=error.stable_code, reason=error.message)

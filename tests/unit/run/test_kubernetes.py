@@ -67,6 +67,14 @@ def test_nothing_is_taken_for_granted_when_nobody_answers(cluster: FakeKubernete
     assert target.submit(a_task(tmp_path)) == "01abcdefghjk"
 
 
+def test_a_job_that_is_there_and_is_not_is_asked_for_again(cluster: FakeKubernetes, tmp_path: Path) -> None:
+    cluster.faults.append(Fault("POST .*/jobs", 409, message="already exists"))
+    target = a_target(cluster)
+    with pytest.raises(Unavailable, match="that there is none"):
+        target.submit(a_task(tmp_path))
+    assert target.submit(a_task(tmp_path)) == "01abcdefghjk"
+
+
 def test_somebody_elses_job_of_that_name_is_left_alone(cluster: FakeKubernetes, tmp_path: Path) -> None:
     cluster.put(
         f"{JOBS}/01abcdefghjk", {"metadata": {"name": "01abcdefghjk", "uid": "u"}, "spec": {"suspend": True}, "status": {}}

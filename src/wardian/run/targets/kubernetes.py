@@ -75,6 +75,9 @@ class KubernetesTarget:
             answer = found
         if answer.status == _CONFLICT and answer.reason == "AlreadyExists":
             answer = self._api.ask("GET", f"{self._jobs}/{task.key}")
+            if answer.status == _NOT_FOUND:
+                raise Unavailable(f"Kubernetes says that there is a Job {task.key} in {self._namespace}, and that there is none",
+                                  code="engine_unclear", hint="it is asked for again at the next look")  # fmt: skip
         if not answer.ok:
             try:
                 self._raise(answer, "Job")

