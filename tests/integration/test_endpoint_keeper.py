@@ -85,6 +85,17 @@ def test_a_failed_update_leaves_what_serves_and_says_why(stage: Stage) -> None:
     assert stage.record().wanted == stage.record().current == first.number
 
 
+def test_replicas_of_an_update_come_and_go_with_it(stage: Stage) -> None:
+    rollout = stage.deploy(replicas=2)
+    stage.keep()
+    stage.wait_for(rollout)
+    both = {document["process"]["pid"] for document in stage.wait_for_replicas(2)}
+    stage.wait_for(stage.deploy(replicas=1, STAND_IN_INIT="fail"), "failed")
+    assert {document["process"]["pid"] for document in stage.wait_for_replicas(2)} == both
+    stage.wait_for(stage.deploy(replicas=1))
+    stage.wait_for_replicas(1)
+
+
 def test_a_first_deployment_that_exits_or_hangs_fails(stage: Stage) -> None:
     rollout = stage.deploy(STAND_IN_INIT="exit")
     stage.keep()

@@ -118,9 +118,10 @@ class EndpointCollection:
             record, deployment, rollout = self.store.deploy(
                 name, ready.specification, place=lambda number: ready.put_in_place(directory.deployment(number)),
                 model_id=found.record.id if found else None, version_id=ready.version.id, port=configuration.port,
-                replicas=configuration.replicas if known is None or kind == states.DEPLOY else None, keys=keys, kind=kind,
+                replicas=configuration.replicas if known is None or configuration.replicas != known.replicas else None, keys=keys, kind=kind,
             )  # fmt: skip
-            many = f"{record.replicas} replicas" if record.replicas > 1 else "a replica"
+            count = rollout.replicas or record.replicas
+            many = f"{count} replicas" if count > 1 else "a replica"
             self._parts.listener(Event("phase", f"starting {many} of deployment {deployment.number}"))
             try:
                 self._wake(record)
@@ -160,8 +161,6 @@ class EndpointCollection:
     ) -> Endpoint:  # fmt: skip
         """Replace what serves; see ``Endpoint.update``."""
         now = self.current(name)
-        if configuration is not None and configuration.replicas != self.store.get(name).replicas:
-            self.store.scale(name, configuration.replicas)
         return self.deploy(
             name,
             model or now[0],

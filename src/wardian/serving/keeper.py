@@ -155,13 +155,14 @@ class Keeper:
         rollout = self._store.rollout(self._name, record.wanted)
         if rollout.state != ROLLOUT_STARTING:
             return
+        count = rollout.replicas or record.replicas
         try:
-            self._fleet.start_missing(record.replicas, rollout.number, rollout.deployment, listener, _digests(record))
+            self._fleet.start_missing(count, rollout.number, rollout.deployment, listener, _digests(record))
         except WardianError as error:
             self._fail(rollout.number, error.stable_code, error.message)
             return
         mine = self._fleet.of(rollout.number)
-        if len(mine) < record.replicas or any(replica.state != READY for replica in mine):
+        if len(mine) < count or any(replica.state != READY for replica in mine):
             return
         if self._store.begin_serving(self._name, rollout.number):
             self._deaths, self._not_before = 0, 0.0

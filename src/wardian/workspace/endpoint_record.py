@@ -65,6 +65,7 @@ class Rollout:
         state: ``starting`` → ``serving`` → ``replaced``; or ``failed``; or ``superseded``: another one was asked for before it served.
         ended: when it began to serve, or did not.
         code, reason: why it failed.
+        replicas: how many the endpoint has from then on; None: as many as it has.
     """
 
     number: int
@@ -75,11 +76,13 @@ class Rollout:
     ended: str | None = None
     code: str | None = None
     reason: str | None = None
+    replicas: int | None = None
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Rollout:
         """Return the rollout that a row holds."""
-        return cls(*(row[name] for name in ("number", "deployment", "kind", "state", "asked", "ended", "code", "reason")))
+        names = ("number", "deployment", "kind", "state", "asked", "ended", "code", "reason", "replicas")
+        return cls(*(row[name] for name in names))
 
     def as_document(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -40,7 +40,8 @@ class Endpoints:
         """Add a deployment that is to serve, and the endpoint if there is none.
 
         Args:     place: called with the deployment's number before the change is committed: puts its files in their place.
-                  port: None: the endpoint's own, or one that is taken later.  replicas: None: as many as now, or one.
+                  port: None: the endpoint's own, or one that is taken later.
+                  replicas: from the moment on when it serves; None: as many as now, or one.
                   keys: of a new endpoint, or one that never served; others keep theirs.
         Raises:   Conflict: ``endpoint_deleting``; ``port_is_fixed``: it has another port.
         """
@@ -64,9 +65,10 @@ class Endpoints:
                 "INSERT INTO deployments (endpoint, number, created, model_id, version_id, specification) VALUES (?, ?, ?, ?, ?, ?)",
                 name, number, self._moment(), model_id, version_id, json.dumps(dict(specification)),
             )  # fmt: skip
-            if replicas is not None:
+            serves = known is not None and known.current is not None
+            if replicas is not None and not serves:
                 self._set(name, replicas=replicas)
-            rollout = self._roll_out(name, number, kind)
+            rollout = self._roll_out(name, number, kind, replicas if serves else None)
             place(number)
             return self.get(name), self.deployment(name, number), rollout
 
@@ -84,6 +86,9 @@ class Endpoints:
         with self.database.write():
             self._changeable(self.get(name))
             self._set(name, replicas=replicas, trouble=None)
+            self.database.execute(
+                "UPDATE rollouts SET replicas = NULL WHERE endpoint = ? AND state = ?", name, states.STARTING
+            )  # who asks last is heard
             return self.get(name)
 
     def add_key(self, name: str, key: ApiKey) -> EndpointRecord:
@@ -142,7 +147,7 @@ class Endpoints:
             if record.current is not None:
                 self._end_rollout(name, record.current, states.REPLACED)
             self._end_rollout(name, number, states.SERVING)
-            self._set(name, current=number, trouble=None)
+            self._set(name, current=number, trouble=None, replicas=self.rollout(name, number).replicas or record.replicas)
             return True
 
     def fail(self, name: str, number: int, code: str, reason: str) -> bool:
@@ -249,7 +254,7 @@ class Endpoints:
 
     # -- inside ------------------------------------------------------------------------------------------------------------------
 
-    def _roll_out(self, name: str, deployment: int, kind: str) -> Rollout:
+    def _roll_out(self, name: str, deployment: int, kind: str, replicas: int | None = None) -> Rollout:
         row = self.database.row("SELECT max(number) AS highest FROM rollouts WHERE endpoint = ?", name)
         number = ((row["highest"] if row else None) or 0) + 1
         self.database.execute(
@@ -260,8 +265,8 @@ class Endpoints:
             states.STARTING,
         )
         self.database.execute(
-            "INSERT INTO rollouts (endpoint, number, deployment, kind, state, asked) VALUES (?, ?, ?, ?, ?, ?)",
-            name, number, deployment, kind, states.STARTING, self._moment(),
+            "INSERT INTO rollouts (endpoint, number, deployment, kind, state, asked, replicas) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            name, number, deployment, kind, states.STARTING, self._moment(), replicas,
         )  # fmt: skip
         self._set(name, wanted=number, trouble=None)
         return self.rollout(name, number)

@@ -50,6 +50,22 @@ def test_a_failed_rollout_leaves_what_serves(endpoints: Endpoints) -> None:
     assert endpoints.current_deployment(record) == endpoints.deployment("churn", 1)
 
 
+def test_replicas_are_as_many_as_a_deployment_says_once_it_serves(endpoints: Endpoints) -> None:
+    endpoints.begin_serving("churn", deploy(endpoints, replicas=3))
+    endpoints.fail("churn", deploy(endpoints, replicas=1), "init_failed", "why")
+    assert endpoints.get("churn").replicas == 3
+    fewer = deploy(endpoints, replicas=2)
+    assert (endpoints.get("churn").replicas, endpoints.rollout("churn", fewer).replicas) == (3, 2)
+    endpoints.begin_serving("churn", fewer)
+    assert endpoints.get("churn").replicas == 2
+    endpoints.begin_serving("churn", endpoints.roll_out("churn", 1, "rollback").number)
+    assert endpoints.get("churn").replicas == 2
+    more = deploy(endpoints, replicas=4)
+    endpoints.scale("churn", 5)
+    endpoints.begin_serving("churn", more)
+    assert endpoints.get("churn").replicas == 5
+
+
 def test_a_later_rollout_supersedes_one_that_does_not_serve_yet(endpoints: Endpoints) -> None:
     first, second = deploy(endpoints), deploy(endpoints)
     assert endpoints.rollout("churn", first).state == "superseded"
