@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wardian.workspace.database import Database
 
 _SHOWN = 5
@@ -40,11 +42,16 @@ def _users(database: Database, used: str, query: str, value: Any) -> list[str]:
         names = {row[1] for row in database.rows(f'PRAGMA table_info("{table}")')}
         shown = next((name for name in _CALLED if name in names), column)
         where = f'FROM "{table}" WHERE "{column}" IN ({query})'
-        # model_labels hold labels; whoever has deployments is their endpoint
-        kind = "endpoints" if shown == "endpoint" else table.rpartition("_")[2]
-        rows = database.rows(f'SELECT DISTINCT "{shown}" {where} LIMIT {_SHOWN}', value)
-        found += [f"{kind.removesuffix('s')} {row[0]}" for row in rows]
-        if len(rows) == _SHOWN:
-            count = database.rows(f'SELECT count(DISTINCT "{shown}") {where}', value)[0][0]
-            found += [f"{count - _SHOWN} more {kind}"] if count > _SHOWN else []
+        if shown == "endpoint":  # whoever has deployments, many of them as a rule, is their endpoint
+            names_found = list(dict.fromkeys(row[0] for row in database.rows(f'SELECT "{shown}" {where}', value)))
+            found += _named("endpoints", names_found[:_SHOWN], len(names_found))
+            continue
+        rows = database.rows(f'SELECT "{shown}" {where} LIMIT {_SHOWN}', value)
+        count = database.rows(f"SELECT count(*) {where}", value)[0][0] if len(rows) == _SHOWN else len(rows)
+        found += _named(table.rpartition("_")[2], [row[0] for row in rows], count)  # model_labels hold labels
     return found
+
+
+def _named(kind: str, shown: Sequence[str], count: int) -> list[str]:
+    more = [f"{count - len(shown)} more {kind}"] if count > len(shown) else []
+    return [*(f"{kind.removesuffix('s')} {name}" for name in shown), *more]
