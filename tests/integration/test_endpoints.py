@@ -310,7 +310,7 @@ def test_one_object_is_submitted_and_deployed(cli: Cli, monkeypatch: pytest.Monk
     run = workspace.submit(environment, "train.py", source=cli.directory).wait(check=True)
     model = wardian.Model.register(workspace, "model.json", "both", run=run)
     assert model.environment().environment == environment
-    endpoint = workspace.deploy("both", model, entry="score.py", source=cli.directory, environment=environment)
+    endpoint = workspace.deploy("both", model, inference=wardian.InferenceConfiguration("score.py", cli.directory, environment))
     assert endpoint.status == "serving"
     assert endpoint.environment == model.environment()
     assert endpoint.model == model

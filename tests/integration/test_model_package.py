@@ -169,6 +169,7 @@ def test_in_python_the_environment_is_the_object_that_was_submitted(cli: Cli, mo
         model.package(entry="score.py", source=cli.directory, environment=one)
         for one in (environment, "trio:1", model.environment(), None)
     ]
+    made.append(model.package(inference=wardian.InferenceConfiguration("score.py", cli.directory, environment)))
     assert {one.environment for one in made} == {"trio:1"}
     assert len({one.as_document()["digest"] for one in made}) == 1
 

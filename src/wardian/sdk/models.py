@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardian.sdk.model_packaging import ModelPackaging, Packaged
     from wardian.sdk.runs import Run
     from wardian.sdk.workspace import Workspace
+    from wardian.serving.deployment import InferenceConfiguration
     from wardian.serving.mlflow import MlflowModel
     from wardian.workspace.model_version import Lineage, ModelFacts, ModelVersion
     from wardian.workspace.version import EnvironmentVersion, LabelMove
@@ -139,8 +140,8 @@ class Model:
 
     def package(
         self, *, entry: str | None = None, source: str | PathLike[str] | None = None,
-        environment: Environment | EnvironmentVersion | str | None = None, variables: Mapping[str, str] | None = None,
-        platform: str | None = None, to: str | None = None, output: str | None = None,
+        environment: Environment | EnvironmentVersion | str | None = None, inference: InferenceConfiguration | None = None,
+        variables: Mapping[str, str] | None = None, platform: str | None = None, to: str | None = None, output: str | None = None,
         context: str | PathLike[str] | None = None,
     ) -> Packaged:  # fmt: skip
         """Make an image that serves this model by itself: the environment's own image, with layers for the server, the model and the script.
@@ -150,12 +151,18 @@ class Model:
         Args:     entry: a script with ``init()`` and ``run(data)`` below ``source``, or ``module:function``; None: MLflow and scikit-learn need none.
                   source: the directory of the entry; None: the current one.
                   environment: a definition, a version or a reference; None: what it was trained with.
+                  inference: the three of them in one, in their place: what ``Workspace.deploy`` takes.
                   variables: of the script; one that looks like a secret is refused.
                   to: ``HOST/REPOSITORY:TAG``.  output: a file, which docker and podman load; or ``oci-archive:FILE``, ``oci:DIR``.
                   context: a new directory for a build context, in place of an image. None of the three: this machine's store.
         Raises:   NotFound: ``model_without_environment``, ``no_such_path``.  InvalidInput: ``entry_missing``, ``bad_entry``, ``secret_in_image``.
                   Conflict: ``serving_conflict``, ``model_damaged``, ``path_exists``.  What building and pushing images raise.
         """
+        if inference is not None:
+            from wardian.serving.deployment import InferenceConfiguration
+
+            whole = InferenceConfiguration.of(inference, entry=entry, source=source, environment=environment)
+            entry, source, environment = whole.entry, whole.source, whole.environment
         return self.collection.packaging.package(self, entry=entry, source=source, environment=environment, variables=variables, platform=platform,
                                                  to=to, output=output, context=context)  # fmt: skip
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wardian.sdk.models import Model, ModelCollection
     from wardian.sdk.runs import Run, RunCollection
     from wardian.sdk.targets import TargetCollection
-    from wardian.serving.deployment import DeploymentConfiguration
+    from wardian.serving.deployment import DeploymentConfiguration, InferenceConfiguration
     from wardian.workspace.secrets import Secrets
 
 
@@ -181,8 +181,8 @@ class Workspace:
 
     def deploy(
         self, name: str, model: Model | str | None = None, *, entry: str | None = None, source: str | PathLike[str] | None = None,
-        environment: Environment | EnvironmentVersion | str | None = None, configuration: DeploymentConfiguration | None = None,
-        authenticated: bool = True, wait: bool = True,
+        environment: Environment | EnvironmentVersion | str | None = None, inference: InferenceConfiguration | None = None,
+        configuration: DeploymentConfiguration | None = None, authenticated: bool = True, wait: bool = True,
     ) -> Endpoint:  # fmt: skip
         """Deploy a model to an endpoint: make it, or replace what serves there, without a failed request.
 
@@ -191,6 +191,7 @@ class Workspace:
                   scikit-learn need none.
                   source: what the deployment gets a copy of; None: the current directory, if there is an ``entry``.
                   environment: None: the very version that the model was trained with. The object that was submitted will do.
+                  inference: the three of them in one, in their place.
                   configuration: where and how it runs; None: one replica on this machine.
                   authenticated: an API key is made with the endpoint: ``Endpoint.key``, known to nobody else.
                   wait: until it serves.
@@ -198,9 +199,10 @@ class Workspace:
         """
         from wardian.serving.deployment import InferenceConfiguration
 
-        directory = Path(source if source is not None else ".").absolute() if entry is not None or source is not None else None
-        return self.endpoints.deploy(name, model, inference=InferenceConfiguration(entry, directory, environment), configuration=configuration,
-                                     authenticated=authenticated, wait=wait)  # fmt: skip
+        whole = InferenceConfiguration.of(inference, entry=entry, source=source, environment=environment)
+        return self.endpoints.deploy(
+            name, model, inference=whole, configuration=configuration, authenticated=authenticated, wait=wait
+        )
 
     def _version(self, environment: Environment | EnvironmentVersion | str) -> EnvironmentVersion:
         if isinstance(environment, str):

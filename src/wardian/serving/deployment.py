@@ -13,6 +13,7 @@ from wardian.run.configuration import Resources, perhaps_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
 
     from wardian.definition.environment import Environment
     from wardian.workspace.version import EnvironmentVersion
@@ -60,6 +61,25 @@ class InferenceConfiguration:
         if path.is_absolute() or ".." in path.parts:
             raise _invalid(f"the entry script `{self.entry[:80]}` is not below the source directory {self.source}", "bad_entry",
                            "name it by its path in that directory, or name another with `--source DIR`")  # fmt: skip
+
+    @classmethod
+    def of(
+        cls, inference: InferenceConfiguration | None = None, *, entry: str | None = None, source: str | PathLike[str] | None = None,
+        environment: Environment | EnvironmentVersion | str | None = None,
+    ) -> InferenceConfiguration:  # fmt: skip
+        """Return what is given: a whole configuration, or its parts; the source of an entry is the current directory if none is named.
+
+        Raises:   InvalidInput: ``given_twice``: both; what the parts raise.
+        """
+        if inference is None:
+            directory = (
+                Path(source if source is not None else ".").absolute() if entry is not None or source is not None else None
+            )
+            return cls(entry, directory, environment)
+        if any(one is not None for one in (entry, source, environment)):
+            raise _invalid("an inference configuration has its own entry, source and environment", "given_twice",
+                           "give the one or the others; `dataclasses.replace` changes a part of it")  # fmt: skip
+        return inference
 
     @property
     def is_function(self) -> bool:

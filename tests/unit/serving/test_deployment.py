@@ -88,3 +88,16 @@ def test_names(name: str) -> None:
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(InvalidInput):
         check_endpoint_name(name)
+
+
+def test_an_inference_configuration_is_given_whole_or_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = InferenceConfiguration("score.py", tmp_path, "sklearn:1")
+    assert InferenceConfiguration.of(whole) is whole
+    assert InferenceConfiguration.of(entry="score.py", environment="sklearn:1") == whole
+    assert InferenceConfiguration.of(entry="score.py", source=".", environment="sklearn:1") == whole
+    assert InferenceConfiguration.of() == InferenceConfiguration()
+    for part in ({"entry": "other.py"}, {"source": "."}, {"environment": "sklearn:2"}):
+        with pytest.raises(InvalidInput, match="has its own entry, source and environment") as caught:
+            InferenceConfiguration.of(whole, **part)
+        assert caught.value.stable_code == "given_twice"
