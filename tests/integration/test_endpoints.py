@@ -286,6 +286,8 @@ def test_a_killed_keeper_is_started_again_by_the_next_command(cli: Cli) -> None:
     for _ in range(4):  # whichever replica answers: the new keeper has told both
         assert score(cli)["scores"] == [3, 6]
     assert score(cli, "--key", made["key"])["scores"] == [3, 6]
+    os.kill(shown["keeper_pid"], signal.SIGKILL)
+    assert score(cli)["scores"] == [3, 6]  # by one that has only just been started
 
 
 @pytest.mark.slow

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from wardian.errors import Conflict, WardianError
+from wardian.tools import processes
 from wardian.workspace.clock import moment_text
 from wardian.workspace.endpoint_record import ApiKey
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wardian.workspace.endpoint_record import EndpointRecord
 
 KEY_VARIABLE = "WARDIAN_ENDPOINT_KEY"
+_KEEPER_S, _PAUSE_S = 10.0, 0.01
 
 
 def new_key(now: datetime) -> tuple[str, ApiKey]:
@@ -68,7 +70,11 @@ def key_at_hand(record: EndpointRecord, directory: EndpointDirectory, environ: M
         return None
     if given := environ.get(KEY_VARIABLE):
         return given
-    with contextlib.suppress(WardianError):
-        answer, _ = ask(directory.path / OWNER, {"op": "token"})
-        return answer.get("token")
-    return None
+    deadline = time.monotonic() + _KEEPER_S
+    while True:
+        try:
+            return ask(directory.path / OWNER, {"op": "token"})[0].get("token")
+        except WardianError:  # one that was started just now still looks for replicas
+            if record.keeper is None or not processes.is_alive(record.keeper) or time.monotonic() > deadline:
+                return None
+        time.sleep(_PAUSE_S)
