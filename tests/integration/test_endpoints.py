@@ -239,6 +239,7 @@ def test_a_failed_init_is_a_failed_deployment_with_its_traceback_in_the_log(cli:
     kept = cli.run("endpoint", "update", "churn", "-V", "FAIL=1")
     assert kept.code == 1
     assert score(cli)["scores"] == [3, 6]
+    assert "last change   failed: init() raised ValueError: the threshold is missing" in cli.ok("endpoint", "show", "churn").out
 
 
 def test_what_cannot_be_deployed_is_refused_before_anything_is_made(cli: Cli, tmp_path: Path) -> None:

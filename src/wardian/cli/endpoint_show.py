@@ -60,7 +60,7 @@ def logs(session: Session, name: str, follow: bool, tail: int | None) -> None:
 
 def _lines(document: dict[str, Any]) -> list[str]:
     facts = [
-        ("url", document["scoring_url"]), ("reason", document["reason"]), ("model", document["model"]), ("run", document["run_id"]),
+        ("url", document["scoring_url"]), _reason(document), ("model", document["model"]), ("run", document["run_id"]),
         ("environment", document["environment"]), ("lock", document["lock_digest"]), ("image", document["image_digest"]),
         ("serving layer", _layer(document)), ("scores by", document["entry"] or document["kind"]), ("target", document["target"]),
         ("variables", " ".join(f"{key}={value}" if value is not None else f"{key}=…" for key, value in document["variables"].items())),
@@ -76,6 +76,14 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines += ["", *(f"  {line}" for line in table(("ROLLOUT", "DEPLOYMENT", "MODEL", "WHY", "STATE", "ASKED", ""), [
         (r["number"], r["deployment"], models.get(r["deployment"]), r["kind"], r["state"], r["asked"][:19] + "Z", (r["reason"] or "")[:60]) for r in document["rollouts"]]))]  # fmt: skip
     return lines
+
+
+def _reason(document: dict[str, Any]) -> tuple[str, str | None]:
+    """Return why an endpoint failed, or, of one that serves all the same, why its last change did."""
+    reason = document["reason"]
+    if reason and document["state"] in ("serving", "updating", "degraded"):
+        return "last change", f"failed: {reason}"
+    return "reason", reason
 
 
 def _layer(document: dict[str, Any]) -> str:
