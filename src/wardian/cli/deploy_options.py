@@ -28,6 +28,8 @@ _OPTIONS = (
     click.option("--replicas", type=int, metavar="N", help="Servers beside each other, on the one port."),
     click.option("--workers", type=int, metavar="N", help="Processes of each replica that hold the model."),
     click.option("--threads", type=int, metavar="N", help="Requests that each of them takes at a time."),
+    click.option("--worker-memory", metavar="SIZE", help="A worker that holds more is replaced, once the next one is ready."),
+    click.option("--worker-requests", type=int, metavar="N", help="A worker is replaced after so many."),
     click.option("--cpus", type=float, metavar="N", help="For each replica: a limit in containers."),
     click.option("--memory", metavar="SIZE", help="For each replica: 512M, 4G; a limit in containers."),
     click.option("--gpus", type=int, metavar="N", help="For each replica."),
@@ -57,7 +59,7 @@ def configuration_of(options: Mapping[str, Any], base: DeploymentConfiguration) 
 
     given: dict[str, Any] = {
         name: options[name]
-        for name in ("target", "replicas", "workers", "threads", "max_queue", "log", "port")
+        for name in ("target", "replicas", "workers", "threads", "max_queue", "worker_requests", "log", "port")
         if options.get(name) is not None
     }
     given |= {
@@ -65,6 +67,8 @@ def configuration_of(options: Mapping[str, Any], base: DeploymentConfiguration) 
     }
     if options["max_body"] is not None:
         given["max_body_bytes"] = memory(options["max_body"])
+    if options["worker_memory"] is not None:
+        given["worker_memory_bytes"] = memory(options["worker_memory"])
     if options["cors"]:
         given["cors"] = options["cors"]
     if options["variables"]:

@@ -101,6 +101,8 @@ class DeploymentConfiguration:
         timeout_s: seconds for one request.  startup_timeout_s: for ``init()``.  drain_s: for requests that are under way when a
             replica is to end.
         max_body_bytes, max_queue: of a request; of requests that wait.
+        worker_memory_bytes, worker_requests: a worker that holds more memory, or has answered so many requests, is replaced once the next is
+            ready: what leaks does not grow for ever; 0: no limit.
         cors: origins that browsers may ask from.
         log: ``text`` | ``json``.
     """
@@ -117,6 +119,8 @@ class DeploymentConfiguration:
     drain_s: float = 30.0
     max_body_bytes: int = 100 << 20
     max_queue: int = 1000
+    worker_memory_bytes: int = 0
+    worker_requests: int = 0
     cors: tuple[str, ...] = ()
     log: str = "text"
 
@@ -129,6 +133,8 @@ class DeploymentConfiguration:
         _within("workers", self.workers, 1, MOST_WORKERS)
         _within("threads", self.threads, 1, 256)
         _within("max_queue", self.max_queue, 1, 1 << 20)
+        _within("worker_memory_bytes", self.worker_memory_bytes, 0, 1 << 50)
+        _within("worker_requests", self.worker_requests, 0, 1 << 40)
         _within("max_body_bytes", self.max_body_bytes, 1, 1 << 40)
         if self.port is not None:
             _within("port", self.port, 1, 65535)
@@ -189,7 +195,7 @@ class DeploymentConfiguration:
         return {
             "workers": self.workers, "threads": self.threads, "timeout_s": self.timeout_s, "startup_timeout_s": self.startup_timeout_s,
             "drain_s": self.drain_s, "max_body_bytes": self.max_body_bytes, "max_queue": self.max_queue, "cors": list(self.cors),
-            "log": self.log,
+            "max_memory_bytes": self.worker_memory_bytes, "max_requests": self.worker_requests, "log": self.log,
         }  # fmt: skip
 
 

@@ -60,6 +60,8 @@ def test_a_record_is_read_back_and_holds_no_secret() -> None:
         ({"replicas": 0}, "bad_replicas"),
         ({"replicas": 2.5}, "bad_replicas"),
         ({"workers": 1000}, "bad_workers"),
+        ({"worker_memory_bytes": -1}, "bad_worker_memory_bytes"),
+        ({"worker_requests": -1}, "bad_worker_requests"),
         ({"port": 0}, "bad_port"),
         ({"port": 70000}, "bad_port"),
         ({"timeout_s": 0}, "bad_timeout"),
@@ -101,3 +103,12 @@ def test_an_inference_configuration_is_given_whole_or_in_parts(tmp_path: Path, m
         with pytest.raises(InvalidInput, match="has its own entry, source and environment") as caught:
             InferenceConfiguration.of(whole, **part)
         assert caught.value.stable_code == "given_twice"
+
+
+def test_limits_of_workers_reach_the_server_and_the_record() -> None:
+    made = DeploymentConfiguration(worker_memory_bytes=1 << 30, worker_requests=500)
+    assert (made.server_document()["max_memory_bytes"], made.server_document()["max_requests"]) == (1 << 30, 500)
+    assert made.as_document() == {"target": "local", "workers": 1, "worker_memory_bytes": 1 << 30, "worker_requests": 500}
+    assert DeploymentConfiguration.from_document(made.as_document()) == made
+    bare = DeploymentConfiguration().server_document()
+    assert (bare["max_memory_bytes"], bare["max_requests"]) == (0, 0)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .script import Script
 
 EXIT_FAILED = 3
-_MEMORY_EVERY = 20  # requests between two looks at the memory in use
 
 
 def main(fd: int, log_fd: int) -> int:
@@ -239,9 +238,7 @@ class Worker:
         self._served += 1
         config = self._config
         used_up = 0 < config.max_requests <= self._served
-        if used_up or (
-            config.max_memory_bytes and self._served % _MEMORY_EVERY == 0 and resident_bytes() > config.max_memory_bytes
-        ):
+        if used_up or (config.max_memory_bytes and resident_bytes() > config.max_memory_bytes):
             flags |= frames.RETIRE
         return frames.pack(frames.REPLY, number, meta, body, status=status, flags=flags, elapsed_ms=elapsed_ms)
 
