@@ -89,7 +89,7 @@ def test_the_caller_goes_on_while_the_run_runs(detached: Detached, tmp_path: Pat
     assert ended.supervisor.pid != os.getpid()
     assert ended.results.snapshot_files == 1
     with pytest.raises(ChildProcessError):  # the supervisor is nobody's child here
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(ended.supervisor.pid, os.WNOHANG)
     assert (detached.runs / record.id / "supervisor.txt").read_text() == ""
 
 
