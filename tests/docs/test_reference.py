@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
+@cache
 def _page(name: str) -> str:
     return generate.on_page_markdown((ROOT / "docs" / "reference" / name).read_text(encoding="utf-8"))
 
