@@ -92,7 +92,9 @@ class EndpointStates:
         return found
 
     def is_scaled(self, name: str, replicas: int) -> bool:
-        """Return whether what serves has just so many replicas, or gets no more."""
+        """Return whether what serves has just so many replicas, or never will: it gets no more, or another number is wanted by now."""
         record = self._store.get(name)
+        if record.replicas != replicas:
+            return True
         rows = [one for one in self.replicas(record) if one["rollout"] == record.current]
         return record.trouble is not None or (len(rows) == replicas and all(one["state"] == "ready" for one in rows))

@@ -190,7 +190,11 @@ class EndpointCollection:
         self._wake(record)
         if wait:
             self._wait(lambda: self.conditions.is_scaled(name, replicas), name, None)
-            if (trouble := self.store.get(name).trouble) is not None:
+            now = self.store.get(name)
+            if now.replicas != replicas:
+                raise Conflict(f"another number of replicas of endpoint `{name}` was asked for meanwhile: {now.replicas}", code="superseded",
+                               hint=f"`wardian endpoint show {name}`")  # fmt: skip
+            if (trouble := now.trouble) is not None:
                 raise RunFailed(f"endpoint `{name}` has no {replicas} replicas: {trouble['reason']}", code=trouble["code"],
                                 hint=f"`wardian endpoint logs {name}`")  # fmt: skip
         return Endpoint(self, self.store.get(name))
