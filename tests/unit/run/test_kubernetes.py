@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.support.fake_kubernetes import IMAGE, NAMESPACE, FakeKubernetes, Fault, fake_kubernetes
@@ -13,7 +13,7 @@ from wardian.errors import Denied, InvalidInput, NotFound, Unavailable, WardianE
 from wardian.run.configuration import Resources
 from wardian.run.targets.kubernetes import KubernetesTarget
 from wardian.run.targets.remote import ENDED, RUNNING, UNKNOWN, WAITING, Standing, Task
-from wardian.tools.kubernetes import KubernetesApi
+from wardian.tools.kubernetes import Answer, KubernetesApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,18 @@ def test_nothing_is_taken_for_granted_when_nobody_answers(cluster: FakeKubernete
         target.submit(a_task(tmp_path))
     assert target.standings(["01abcdefghjk"])["01abcdefghjk"].state == UNKNOWN
     assert target.submit(a_task(tmp_path)) == "01abcdefghjk"
+
+
+@pytest.mark.parametrize("body", [{}, {"items": []}, {"metadata": None}, {"metadata": "Job"}])
+def test_an_answer_that_is_no_job_is_no_answer(body: dict[str, Any], tmp_path: Path) -> None:
+    class Api:
+        namespace = "team-a"
+
+        def ask(self, *_: object, **__: object) -> Answer:
+            return Answer(201, body)
+
+    with pytest.raises(Unavailable, match="answers with no Job"):
+        KubernetesTarget({"image": IMAGE}, lambda: cast("KubernetesApi", Api())).submit(a_task(tmp_path))
 
 
 def test_a_job_that_is_there_and_is_not_is_asked_for_again(cluster: FakeKubernetes, tmp_path: Path) -> None:

@@ -6,10 +6,23 @@ from typing import Any
 
 import pytest
 
+from wardian.errors import Unavailable
 from wardian.run.configuration import Resources
 from wardian.run.targets.kubernetes_options import KubernetesOptions
 from wardian.run.targets.kubernetes_resources import claim_finding, quantity, quota_findings, resource_findings
-from wardian.run.targets.kubernetes_words import standing_of
+from wardian.run.targets.kubernetes_words import objects_of, standing_of
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"items": {}}, {"items": [None]}, {"items": [{"metadata": None}]}, {"items": [{"metadata": {"name": 5}}]}]
+)
+def test_what_is_no_list_of_objects_is_no_answer(document: dict[str, Any]) -> None:
+    with pytest.raises(Unavailable, match="no list of objects"):
+        objects_of(document)
+
+
+def test_lists_of_nothing_have_two_forms() -> None:
+    assert list(objects_of({"items": []})) == list(objects_of({"items": None})) == []
 
 
 def a_job(*conditions: tuple[str, str], **spec: Any) -> dict[str, Any]:

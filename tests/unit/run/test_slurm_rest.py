@@ -267,8 +267,16 @@ def test_what_is_no_slurmrestd_is_no_answer(content: bytes) -> None:
         Server(specification=json.loads(content) if content == b"[]" else {}).target().standings(["7"])
 
 
+@pytest.mark.parametrize("document", [{}, {"errors": []}, {"errors": [], "jobs": None}, {"errors": [], "jobs": [7]}])
+def test_what_is_no_list_of_jobs_is_no_answer(document: dict[str, Any]) -> None:
+    server = Server(lambda *_: (200, document))
+    for ask in (lambda: server.target().submit(TASK), lambda: server.target().standings(["7"])):
+        with pytest.raises(Unavailable, match="no list of jobs"):
+            ask()
+
+
 def test_an_answer_without_a_number_is_no_answer() -> None:
-    server = Server(lambda *_: (200, {"errors": []}))
+    server = Server(lambda method, _: (200, {"errors": []} if method == "POST" else {"errors": [], "jobs": []}))
     with pytest.raises(Unavailable, match="without a job's number"):
         server.target().submit(TASK)
     lost = Server()

@@ -12,7 +12,7 @@ from wardian.run.targets.kubernetes_check import look_around, raise_refusal
 from wardian.run.targets.kubernetes_manifest import LOGIN_KEY, MANAGED_BY, MANAGER, RUN, has_secret, manifests, secret_name
 from wardian.run.targets.kubernetes_options import UID, KubernetesOptions, is_name
 from wardian.run.targets.kubernetes_secrets import PodSecrets, secret_of
-from wardian.run.targets.kubernetes_words import is_being_made, is_without_pods, standing_of
+from wardian.run.targets.kubernetes_words import is_being_made, is_without_pods, objects_of, standing_of
 from wardian.run.targets.remote import UNKNOWN, Standing
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ class KubernetesTarget:
                 if has_secret(task):
                     self.secrets.remove(task.key)
                 raise
-        metadata = answer.document.get("metadata") or {}
+        metadata = answer.document.get("metadata")
+        if not isinstance(metadata, dict) or not metadata.get("name"):  # some proxy's: the Job may be there
+            raise Unavailable(f"Kubernetes answers with no Job to the question for {task.key}", code="engine_unclear",
+                              hint="it is asked for again at the next look")  # fmt: skip
         if (metadata.get("labels") or {}).get(RUN) != task.key:
             raise InvalidInput(f"there is a Job {task.key} in {self._namespace} that Wardian did not make", code="engine_refused",
                                hint="submit the run again: it gets another name")  # fmt: skip
@@ -227,7 +230,7 @@ class KubernetesTarget:
                 following, tries = "", tries + 1
                 continue
             self._raise(answer, "list")
-            yield from answer.document.get("items") or ()
+            yield from objects_of(answer.document)
             following = str((answer.document.get("metadata") or {}).get("continue") or "")
             if not following:
                 return

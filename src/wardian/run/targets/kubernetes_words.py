@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wardian.errors import Unavailable
 from wardian.run.targets.remote import ENDED, RUNNING, UNKNOWN, WAITING, Standing
 
 if TYPE_CHECKING:
@@ -16,6 +17,21 @@ _PREEMPTED = ("Preempting", "Preempted")
 _BY_SIGNAL, _LAST_SIGNAL, _KILLED = 128, 64, 137
 _LONGEST = 500
 _BEING_MADE = "its container is being made: the image is pulled, volumes are mounted"
+
+
+def objects_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the objects of a list, each with a name. What is none must not look like a list of nothing: runs would be lost.
+
+    Raises:   Unavailable: it is no list of objects.
+    """
+    items = document.get("items", ())
+    if items is None:  # how some servers write a list of nothing
+        return []
+    if not isinstance(items, list) or not all(isinstance(_at(one, "metadata", "name"), str) for one in items):
+        raise Unavailable(
+            "Kubernetes answers with no list of objects", code="engine_unclear", hint="is there a proxy before the cluster?"
+        )
+    return items
 
 
 def standing_of(job: Mapping[str, Any] | None, pods: Sequence[Mapping[str, Any]]) -> Standing:

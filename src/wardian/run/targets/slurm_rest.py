@@ -161,7 +161,12 @@ class SlurmRestTarget:
 
     def _jobs(self, path: str) -> list[Mapping[str, Any]]:
         found = self._ask("GET", path, unknown_is_fine=path != "jobs").get("jobs")
-        return [job for job in found if isinstance(job, dict)] if isinstance(found, list) else []
+        if not isinstance(found, list) or not all(
+            isinstance(job, dict) for job in found
+        ):  # not a list of nothing: runs would be lost
+            raise Unavailable(f"slurmrestd at {self._where} answers with no list of jobs", code="engine_unclear",
+                              hint="is there a proxy before it?")  # fmt: skip
+        return found
 
     def _cluster(self) -> Cluster:
         return Cluster.of(self._get("partitions"), self._get("nodes"))
@@ -198,7 +203,7 @@ class SlurmRestTarget:
         if not said and status == _OK:
             return document
         if unknown_is_fine and (words.NO_SUCH_JOB in numbers or any("invalid job id" in one.lower() for one in said)):
-            return {}
+            return {"jobs": []}
         raise self._failure(status, said, numbers, of_task=of_task)
 
     def _failure(self, status: int, said: Sequence[str], numbers: set[int], *, of_task: bool) -> WardianError:

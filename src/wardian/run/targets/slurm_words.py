@@ -41,7 +41,7 @@ _REASONS = {
     "JobHeldAdmin": "held by an administrator", "Licenses": "all licenses of a kind are taken", "Reservation": "its reservation has not begun",
     "ReqNodeNotAvail": "nodes that it needs are down, drained or reserved", "NodeDown": "a node that it needs is down",
     "BadConstraints": "no node has what it asks for", "PartitionDown": "its partition is closed", "PartitionInactive": "its partition is closed",
-    "PartitionNodeLimit": "its partition gives no job so many nodes", "PartitionTimeLimit": "its partition gives no job so much time",
+    "PartitionConfig": "its partition has no node with what it asks for", "PartitionNodeLimit": "its partition gives no job so many nodes", "PartitionTimeLimit": "its partition gives no job so much time",
     "JobHoldMaxRequeue": "held: it was started again too often", "InvalidAccount": "its account is not known", "InvalidQOS": "its qos is not known",
     "AccountNotAllowed": "its account may not use the partition", "QOSNotAllowed": "its qos may not be used",
 }  # fmt: skip

@@ -186,9 +186,9 @@ class SshHosts:
             return Denied(f"{host} says: {last}", code="node_directory_denied",
                           hint="the directory there must be yours to write; `--option directory=…` names another")  # fmt: skip
         if said.code in (_SSH_FAILED, -9, -15):
-            return Unavailable(
-                f"the connection to {host} was lost: {last}", code="ssh_unavailable", hint="try again: what has arrived stays"
-            )
+            why = f": {last}" if said.err else ""
+            return Unavailable(f"the connection to {host} was lost{why}", code="ssh_unavailable",
+                               hint="try again: what has arrived stays, but for the batch that was under way")  # fmt: skip
         return Unavailable(f"{host} says: {last}", code="ssh_failed", hint=self._by_hand(host))
 
     def close(self) -> None:
