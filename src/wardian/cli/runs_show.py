@@ -36,7 +36,7 @@ def get_run(session: Session, run_id: str) -> Run:
     if run_id == LATEST:
         newest = next(iter(runs.list(limit=1)), None)
         if newest is not None:
-            return newest
+            return runs.get(newest.id)  # which brings home what it left, too
     return runs.get(run_id)
 
 

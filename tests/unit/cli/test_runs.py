@@ -4,10 +4,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.support.cli import Cli
+
+from wardian.cli.runs_show import get_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +42,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 def ids(cli: Cli, *options: str) -> list[str]:
     return [run["id"] for run in cli.json("runs", "list", *options)["runs"]]
+
+
+def test_the_latest_run_is_looked_at_as_by_its_id() -> None:
+    """What it left elsewhere comes home with a look at the run, not with a list."""
+
+    class Runs:
+        def list(self, *, limit: int) -> list[SimpleNamespace]:
+            return [SimpleNamespace(id="01k3p")][:limit]
+
+        def get(self, run_id: str) -> str:
+            return f"{run_id}, brought home"
+
+    session = SimpleNamespace(workspace=SimpleNamespace(runs=Runs()))
+    assert get_run(cast("Any", session), "latest") == cast("Any", "01k3p, brought home")
 
 
 @pytest.mark.parametrize("options", [(), ("--detach",)])
