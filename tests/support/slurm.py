@@ -10,12 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING, Self
+import tempfile
+from pathlib import Path
+from typing import Self
 
 from tests.support.jobs import wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HERE = socket.gethostname().split(".")[0]
 NODES = (HERE, "zz2")  # sorted; the name of the first leads to it: the other ranks of a run look for it there
@@ -27,11 +26,11 @@ SlurmdUser=root
 SlurmdParameters=config_overrides
 SlurmctldPort={ctld}
 AuthType=auth/munge
-AuthInfo=socket={place}/run/munge.sock
+AuthInfo=socket={sockets}/munge.sock
 CredType=cred/munge
 SlurmctldPidFile={place}/run/slurmctld.pid
 SlurmdPidFile={place}/run/slurmd-%n.pid
-SlurmdSpoolDir={place}/spool/%n
+SlurmdSpoolDir={sockets}/%n
 StateSaveLocation={place}/spool/ctld
 SlurmctldLogFile={place}/log/ctld.log
 SlurmdLogFile={place}/log/slurmd-%n.log
@@ -86,6 +85,9 @@ class Slurm:
         self.conf = directory / "slurm.conf"
         self._settings = {"lost_after_s": lost_after_s, "forgets_after_s": forgets_after_s, "job_completion": job_completion}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sockets = (
+            directory / "sockets"
+        )  # elsewhere, once it runs: names of sockets have 108 characters at most, and directories of tests are deep
 
     @property
     def environ(self) -> dict[str, str]:
@@ -93,8 +95,12 @@ class Slurm:
         return {**os.environ, "SLURM_CONF": str(self.conf)}
 
     def __enter__(self) -> Self:
-        for name in ("run", "log", "spool/ctld", *(f"spool/{node}" for node in NODES)):
+        for name in ("run", "log", "spool/ctld"):
             (self.directory / name).mkdir(parents=True)
+        self._sockets = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+        self._sockets.chmod(0o755)
+        for node in NODES:
+            (self._sockets / node).mkdir()
         self.directory.chmod(0o755)
         for name in ("munge.key", "jwt.key"):
             key = self.directory / name
@@ -102,7 +108,7 @@ class Slurm:
             key.chmod(0o600)
         ports = dict(zip(("ctld", "first", "second"), _free_ports(3), strict=True))
         text = _CONFIGURATION + ("" if why_no_rest() else _TOKENS)
-        self.conf.write_text(text.format(place=self.directory, host=HERE, **ports, **self._settings))
+        self.conf.write_text(text.format(place=self.directory, sockets=self._sockets, host=HERE, **ports, **self._settings))
         if runc := shutil.which("runc", path=_path()):
             (self.directory / "containers").mkdir()
             text = _CONTAINERS.format(place=self.directory, runc=f"{runc} --root={self.directory}/run/runc")
@@ -110,10 +116,10 @@ class Slurm:
         run = self.directory / "run"
         try:
             self._start(
-                "munged", "munged", "--foreground", "--force", f"--key-file={self.directory}/munge.key", f"--socket={run}/munge.sock",
+                "munged", "munged", "--foreground", "--force", f"--key-file={self.directory}/munge.key", f"--socket={self._sockets}/munge.sock",
                 f"--pid-file={run}/munged.pid", f"--log-file={self.directory}/log/munged.log", f"--seed-file={run}/munge.seed",
             )  # fmt: skip
-            wait_until((run / "munge.sock").exists)
+            wait_until((self._sockets / "munge.sock").exists)
             self.start_controller()
             for node in NODES:
                 self.start_node(node)
@@ -129,6 +135,7 @@ class Slurm:
         for pid in self._steps():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def start_controller(self) -> None:
         """Start slurmctld."""
@@ -141,7 +148,7 @@ class Slurm:
     def start_rest(self, *plugins: str) -> tuple[str, str]:
         """Start slurmrestd, with JWT; return where it listens: a URL, and a socket."""
         (port,) = _free_ports(1)
-        place = self.directory / "run/rest.sock"
+        place = self._sockets / "rest.sock"
         place.unlink(missing_ok=True)
         self._start(
             "slurmrestd", "slurmrestd", "-a", "rest_auth/jwt", "-s", ",".join(plugins or ("openapi/v0.0.37", "openapi/v0.0.38")),
