@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,8 +51,6 @@ def commands(tmp_path: Path) -> Commands:
 
 
 def words_of(commands: Commands, options: dict[str, str] | None = None, **changes: Any) -> list[str]:
-    from dataclasses import replace
-
     check_options(kind_named("slurm"), options or {}, "hpc")
     return list(commands.target(options).handed_over(replace(TASK, **changes))[0])
 
@@ -90,8 +88,6 @@ def test_what_is_no_name_is_refused(commands: Commands, name: str, value: str) -
 
 
 def test_the_script_is_one_command_whatever_its_words_are(commands: Commands) -> None:
-    from dataclasses import replace
-
     task = replace(TASK, argv=("/a b/agent", "it's", "$HOME"), variables={"X": "a'b"})
     assert commands.target().handed_over(task)[1] == "#!/bin/sh\nexport X='a'\"'\"'b'\nexec '/a b/agent' 'it'\"'\"'s' '$HOME'\n"
     for changes in ({"key": "a b"}, {"argv": ("a\nb",)}, {"directory": "/a\\b"}):
@@ -100,23 +96,17 @@ def test_the_script_is_one_command_whatever_its_words_are(commands: Commands) ->
 
 
 def test_more_cpus_than_slurm_can_count_are_refused(commands: Commands) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InvalidInput) as refused:
         commands.target().handed_over(replace(TASK, resources=Resources(cpus=1e9)))
     assert refused.value.stable_code == "resources_missing"
 
 
 def test_several_nodes_are_started_by_srun(commands: Commands) -> None:
-    from dataclasses import replace
-
     script = commands.target().handed_over(replace(TASK, resources=Resources(nodes=4)))[1]
     assert "exec srun --export=ALL --nodes=4 --ntasks=4 --ntasks-per-node=1 " in script
 
 
 def test_a_bundle_is_run_by_srun_and_has_a_home_of_its_own(commands: Commands) -> None:
-    from dataclasses import replace
-
     script = commands.target().handed_over(replace(TASK, image="/n/images/a b"))[1]
     assert (
         "exec env HOME=/n/runs/01abcdefghjk srun --export=ALL --nodes=1 --ntasks=1 --container='/n/images/a b' /agent/"
@@ -132,6 +122,31 @@ def test_little_of_the_callers_environment_goes_along(commands: Commands) -> Non
     assert target.submit(TASK) == "17"
     environ = commands.calls[-1][3]
     assert set(environ) == {"HOME", "PATH", "SBATCH_ACCOUNT"}
+
+
+@pytest.mark.parametrize(
+    ("options", "asked_for", "there", "nodes", "said"),
+    [
+        ({}, [], "main*|2\nshort|9\n", 3, "3 nodes are asked for, and main has 2"),
+        ({"partition": "main,short"}, ["--partition=main,short"], "main*|2\nshort|1\n", 3, "main has 2, short has 1"),
+        ({"partition": "short"}, ["--partition=short"], "short|3\n", 3, None),
+        ({"cluster": "far"}, [], "CLUSTER: far\nmain*|4\n", 3, None),
+        ({}, [], "", 3, None),  # nobody knows: Slurm does
+    ],
+)
+def test_more_nodes_than_there_are_is_refused_and_nodes_that_are_down_are_waited_for(
+    commands: Commands, options: dict[str, str], asked_for: list[str], there: str, nodes: int, said: str | None
+) -> None:
+    commands.answer = lambda name, _: Answer(0, {"sinfo": there, "sbatch": "7\n"}.get(name, ""), "")
+    target, task = commands.target(options), replace(TASK, resources=Resources(nodes=nodes))
+    if said is None:
+        assert target.submit(task) == "7"
+    else:
+        with pytest.raises(InvalidInput, match=said):
+            target.submit(task)
+    (words,) = [words for name, words, _, _ in commands.calls if name == "sinfo"]
+    assert [word for word in words if "clusters" not in word] == ["-h", *asked_for, "-o", "%P|%D"]
+    assert not [words for name, words, _, _ in commands.calls if name == "sbatch" and "--test-only" in words]
 
 
 def test_a_job_that_is_there_is_found_and_not_made(commands: Commands) -> None:

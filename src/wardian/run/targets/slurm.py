@@ -93,7 +93,7 @@ class SlurmTarget:
         if known is not None:
             return known
         if (task.resources.nodes or 1) > 1:  # sbatch takes more nodes than there are, and lets them wait for ever
-            self._sbatch(task, "--test-only")
+            self._refuse_too_many_nodes(task)
         return settled(self, lambda: self._submitted(task), task.key)
 
     def standings(self, handles: Sequence[str]) -> Mapping[str, Standing]:
@@ -178,6 +178,19 @@ class SlurmTarget:
             raise self._failure("sbatch", answer)
         return answer
 
+    def _refuse_too_many_nodes(self, task: Task) -> None:
+        """Raise InvalidInput if no partition in question has so many nodes, whatever they do now: those that are down may come back."""
+        options, wanted = {**self._options, **task.options}, task.resources.nodes or 1
+        chosen = options.get("partition") or self._environ.get("SBATCH_PARTITION", "")
+        has: dict[str, int] = {}
+        for line in self._call("sinfo", "-h", *([f"--partition={chosen}"] if chosen else []), "-o", "%P|%D").out.splitlines():
+            name, _, count = line.strip().partition("|")
+            if count.isdecimal() and (chosen or name.endswith("*")):
+                has[name.rstrip("*")] = has.get(name.rstrip("*"), 0) + int(count)
+        if has and max(has.values()) < wanted:
+            there = ", ".join(f"{name} has {count}" for name, count in has.items())
+            raise failure("Slurm's sinfo says", f"{wanted} nodes are asked for, and {there}")
+
     def _can_give(self, resources: Resources) -> Finding:
         try:
             answer = self._sbatch(Task("wardian-check", ("/bin/true",), "/tmp", resources), "--test-only")  # noqa: S108 - nothing is written
@@ -228,7 +241,7 @@ class SlurmTarget:
     def _words(self, name: str, *arguments: str) -> list[str]:
         clusters = (
             [f"--clusters={self._options['cluster']}"]
-            if "cluster" in self._options and name in ("squeue", "scancel", "sacct")
+            if "cluster" in self._options and name in ("squeue", "scancel", "sacct", "sinfo")
             else []
         )
         return [self._program(name), *clusters, *arguments]
