@@ -144,8 +144,9 @@ def test_a_killed_foreground_leaves_its_run_and_the_next_look_brings_it_home(cli
 
 
 def test_a_run_of_a_forgotten_job_is_right_by_its_nodes_word(cli: Cli, tmp_path: Path) -> None:
-    assert on_slurm(cli, "-d", "train.py").code == 0
-    run = newest(cli)["id"]
+    done = on_slurm(cli, "-d", "train.py")
+    assert done.code == 0
+    run = done.out.strip()  # nothing looks at it: what has ended would come home
     wait_until((cli.home / "nodes/runs" / run / "ended.json").exists)
     empty = tmp_path / "slurm.conf"  # a controller that was set up anew knows nothing; this one does not even answer
     empty.write_text("ClusterName=gone\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nMessageTimeout=1\nNodeName=n1\n")
